@@ -1,0 +1,49 @@
+"""Serves the ONNX file beside it with ONNX Runtime; tensors are those of the model's config.pbtxt.
+
+Owns: batching requests into one run, splitting the answers. Must not know what the network computes: the embedder and
+the classifier are this same file.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime as ort
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        config = json.loads(args["model_config"])
+        onnx_file = Path(__file__).with_name("model.onnx")
+        if not onnx_file.is_file():
+            raise pb_utils.TritonModelException(
+                f"{config['name']}: no weights at {onnx_file}. Place them with `make export`."
+            )
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = int(config["parameters"]["intra_op_threads"]["string_value"])
+        options.inter_op_num_threads = 1
+        # A thread that spins while idle takes the core of the decoder next door.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = ort.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
+        self.input_name = config["input"][0]["name"]
+        self.output_names = [output["name"] for output in config["output"]]
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        batches = [pb_utils.get_input_tensor_by_name(request, self.input_name).as_numpy() for request in requests]
+        stacked = batches[0] if len(batches) == 1 else np.concatenate(batches)
+        outputs = self.session.run(self.output_names, {self.input_name: stacked})
+
+        responses = []
+        start = 0
+        for batch in batches:
+            stop = start + len(batch)
+            tensors = [
+                pb_utils.Tensor(name, output[start:stop]) for name, output in zip(self.output_names, outputs, strict=True)
+            ]
+            responses.append(pb_utils.InferenceResponse(output_tensors=tensors))
+            start = stop
+        return responses

@@ -1,0 +1,49 @@
+"""Triton's side of preprocessing: unpack, call `preprocessing`, pack, and turn refusals into INVALID_ARG."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import preprocessing
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args: dict[str, str]) -> None:
+        config = json.loads(args["model_config"])
+        transform_file = Path(__file__).with_name("transform.json")
+        if not transform_file.is_file():
+            raise pb_utils.TritonModelException(
+                f"preprocess: no {transform_file}, which says how the backbone wants its photos. "
+                "Place it with `make export`."
+            )
+        self.transform = preprocessing.Transform(**json.loads(transform_file.read_text()))
+        self.limits = preprocessing.Limits(
+            **{name: int(value["string_value"]) for name, value in config["parameters"].items()}
+        )
+        pixels_dims = [int(dim) for dim in config["output"][0]["dims"]]
+        expected_dims = [self.transform.side_px, self.transform.side_px, 3]
+        if pixels_dims != expected_dims:
+            raise pb_utils.TritonModelException(
+                f"preprocess: config.pbtxt says pixels are {pixels_dims}, the placed backbone wants {expected_dims}. "
+                "Run `make export` again."
+            )
+
+    def execute(self, requests: list[Any]) -> list[Any]:
+        return [self._respond(request) for request in requests]
+
+    def _respond(self, request: Any) -> Any:
+        photos = pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1)
+        side_px = self.transform.side_px
+        pixels = np.empty((len(photos), side_px, side_px, 3), dtype=np.uint8)
+        for index, photo in enumerate(photos):
+            try:
+                pixels[index] = preprocessing.preprocess(photo, self.transform, self.limits)
+            except preprocessing.InvalidPhoto as refusal:
+                place = f" (photo {index + 1} of {len(photos)} in this request)" if len(photos) > 1 else ""
+                error = pb_utils.TritonError(f"{refusal}{place}", pb_utils.TritonError.INVALID_ARG)
+                return pb_utils.InferenceResponse(error=error)
+        return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor("pixels", pixels)])

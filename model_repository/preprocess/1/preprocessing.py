@@ -1,0 +1,176 @@
+"""Encoded photo -> the square of pixels a backbone was trained on. Pure functions; must not import Triton.
+
+The geometry is that of torchvision's `Resize(resize_px) + CenterCrop(side_px)` done in one step: the crop is mapped back
+into the photo and only that box is resampled. Half a pixel matters: mapping the crop without the rounding that Resize
+and CenterCrop do costs the embedding up to 0.015 of cosine (measured on 20 photos at 300 px).
+"""
+
+from __future__ import annotations
+
+import io
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+
+# A JPEG is decoded at 1/2, 1/4 or 1/8 by its DCT while the short side keeps this many times the side asked for.
+# Measured, worst cosine to a full decode over 20 photos x 15 sizes: 1.14x 0.979, 1.7x 0.995, 2x 0.997.
+DCT_MARGIN = 2
+
+_EXIF_ORIENTATION = 0x0112
+_UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# `preprocess` looks at the size before any pixel is decoded; Pillow's own limit would only warn.
+Image.MAX_IMAGE_PIXELS = None
+
+
+class InvalidPhoto(ValueError):
+    """The photo is the caller's to fix; the message is shown to them."""
+
+
+class UnreadableImage(InvalidPhoto):
+    """The bytes are not a whole photo in a known format."""
+
+    def __init__(self, found: str) -> None:
+        super().__init__(
+            f"unreadable image: {found}; expected a whole JPEG, PNG, WebP, GIF, BMP or TIFF file. "
+            "Send the file's bytes unchanged."
+        )
+
+
+class ImageTooLarge(InvalidPhoto):
+    """The photo is over a limit on bytes or on pixels."""
+
+    def __init__(self, found: str, limit: str) -> None:
+        super().__init__(f"image too large: {found}, the limit is {limit}. Send a smaller copy of the photo.")
+
+
+@dataclass(frozen=True)
+class Transform:
+    """How the backbone was trained to see: resize the short side to `side_px / crop_ratio`, crop `side_px` squared."""
+
+    side_px: int
+    crop_ratio: float
+    interpolation: str
+
+    @property
+    def resize_px(self) -> int:
+        return round(self.side_px / self.crop_ratio)
+
+    @property
+    def resampling(self) -> Image.Resampling:
+        return Image.Resampling[self.interpolation.upper()]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What is refused before a pixel is decoded."""
+
+    max_image_bytes: int
+    max_image_pixels: int
+
+
+def preprocess(photo: bytes, transform: Transform, limits: Limits) -> npt.NDArray[np.uint8]:
+    """Returns `uint8[S,S,3]`, RGB, 0-255, upright.
+
+    Raises:
+        UnreadableImage: not a whole photo in one of `FORMATS`.
+        ImageTooLarge: over `limits`.
+    """
+    image = _open(photo, limits)
+    width_px, height_px = image.size
+    try:
+        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
+        scale = _shrink_by_dct(image, DCT_MARGIN * transform.side_px)
+        box = _crop_box(width_px, height_px, transform)
+        image = _to_rgb(image)
+        image = image.resize(
+            (transform.side_px, transform.side_px),
+            transform.resampling,
+            box=_clip_box(box, scale, image.size),
+        )
+    except InvalidPhoto:
+        raise
+    except Exception as error:  # decoders raise what they like; whatever it is, this photo is at fault
+        raise UnreadableImage(f"the {image.format} file is damaged or cut short ({error})") from error
+    # The crop is a centred square, so turning 224 x 224 pixels equals turning the whole photo first.
+    if orientation in _UPRIGHT:
+        image = image.transpose(_UPRIGHT[orientation])
+    return np.asarray(image)
+
+
+def _open(photo: bytes, limits: Limits) -> Image.Image:
+    if not photo:
+        raise UnreadableImage("got 0 bytes")
+    if len(photo) > limits.max_image_bytes:
+        raise ImageTooLarge(f"{len(photo) / 1e6:.1f} MB", f"{limits.max_image_bytes / 1e6:g} MB")
+    try:
+        image = Image.open(io.BytesIO(photo), formats=FORMATS)
+    except Exception as error:
+        raise UnreadableImage(f"got {len(photo)} bytes that start with {photo[:8]!r}") from error
+    width_px, height_px = image.size
+    if width_px * height_px > limits.max_image_pixels:
+        raise ImageTooLarge(
+            f"{width_px} x {height_px} = {width_px * height_px / 1e6:.1f} megapixels",
+            f"{limits.max_image_pixels / 1e6:g} megapixels",
+        )
+    return image
+
+
+def _shrink_by_dct(image: Image.Image, min_short_side_px: int) -> int:
+    """Asks the JPEG decoder for a smaller picture; returns the divisor it will use (1 for other formats)."""
+    divisor = 1
+    while divisor < 8 and min(image.size) // (divisor * 2) >= min_short_side_px:
+        divisor *= 2
+    if divisor == 1:
+        return 1
+    width_px, height_px = image.size
+    drafted = image.draft(None, (width_px // divisor, height_px // divisor))
+    return divisor if drafted else 1
+
+
+def _crop_box(width_px: int, height_px: int, transform: Transform) -> tuple[float, float, float, float]:
+    """The photo's region that Resize + CenterCrop would keep: left, top, right, bottom, in photo pixels."""
+    resize_px, side_px = transform.resize_px, transform.side_px
+    if width_px <= height_px:
+        resized_width_px, resized_height_px = resize_px, int(resize_px * height_px / width_px)
+    else:
+        resized_width_px, resized_height_px = int(resize_px * width_px / height_px), resize_px
+    left, top = round((resized_width_px - side_px) / 2), round((resized_height_px - side_px) / 2)
+    per_x, per_y = width_px / resized_width_px, height_px / resized_height_px
+    return left * per_x, top * per_y, (left + side_px) * per_x, (top + side_px) * per_y
+
+
+def _clip_box(
+    box: tuple[float, float, float, float], divisor: int, size: tuple[int, int]
+) -> tuple[float, float, float, float]:
+    left, top, right, bottom = (edge / divisor for edge in box)
+    return left, top, min(right, size[0]), min(bottom, size[1])
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Any colour mode to RGB: transparency over white, 16-bit grey by its high byte."""
+    if image.mode == "RGB" and "transparency" not in image.info:
+        image.load()
+        return image
+    if image.mode.startswith("I;16"):
+        return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise UnreadableImage(f"got a {image.format} with 32 bits a sample, which has no defined white")
+    if image.has_transparency_data:
+        rgba = image.convert("RGBA")
+        white = Image.new("RGBA", rgba.size, "white")
+        return Image.alpha_composite(white, rgba).convert("RGB")
+    return image.convert("RGB")
