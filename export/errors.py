@@ -1,0 +1,21 @@
+"""What the export room refuses with. Light: importing it imports neither torch nor ONNX."""
+
+
+class ExportError(RuntimeError):
+    """Base of the refusals; the message says what was wrong, what was expected and what to do next."""
+
+
+class BackboneError(ExportError):
+    """Weights that are missing or not what their name promises."""
+
+
+class PhotosMissing(ExportError):
+    """There is nothing to verify on."""
+
+
+class VerificationError(ExportError):
+    """The exported file must not be served; nothing was placed."""
+
+
+class RepositoryError(ExportError):
+    """The model repository cannot be read or written."""

@@ -1,0 +1,77 @@
+"""Puts a set of files into the model repository: whole or not at all.
+
+The manifest is taken away first and written last, and each file is renamed into place from a staging folder on the same
+filesystem. So a `manifest.json` that is there lists files that are there, whole, whenever the process was killed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from export.errors import RepositoryError
+
+MANIFEST = "manifest.json"
+
+
+def sha256(content: bytes) -> str:
+    """Hex digest."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def read_manifest(repository: Path) -> dict[str, Any] | None:
+    """What was placed, or None when nothing is, or when a listed file is missing or was changed since."""
+    try:
+        manifest: dict[str, Any] = json.loads((repository / MANIFEST).read_text(encoding="utf-8"))
+        intact = all(sha256((repository / name).read_bytes()) == digest for name, digest in manifest["files"].items())
+    except (OSError, ValueError, KeyError):
+        return None
+    return manifest if intact else None
+
+
+def place_files(repository: Path, files: dict[str, bytes], facts: dict[str, Any]) -> None:
+    """Writes `files` (path inside the repository -> content), then a manifest of `facts` and their digests.
+
+    Raises:
+        RepositoryError: the repository cannot be written.
+    """
+    manifest = {**facts, "files": {name: sha256(content) for name, content in sorted(files.items())}}
+    staged = {**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
+    try:
+        staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=repository))
+    except OSError as error:
+        raise RepositoryError(f"Cannot write to {repository} ({error.strerror}). Nothing was changed.") from error
+    try:
+        for name, content in staged.items():
+            _write_durably(staging / name, content)
+        (repository / MANIFEST).unlink(missing_ok=True)
+        for name in staged:  # the manifest is the last
+            target = repository / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(staging / name, target)
+            _sync_folder(target.parent)
+    except OSError as error:
+        raise RepositoryError(f"Cannot write to {repository} ({error.strerror}). Run the command again.") from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write_durably(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

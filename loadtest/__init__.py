@@ -1,0 +1,1 @@
+"""Load tests and benchmarks of a running server. May import the client; must not import `export` or `ops`."""
