@@ -29,7 +29,7 @@ def read_manifest(repository: Path) -> dict[str, Any] | None:
     try:
         manifest: dict[str, Any] = json.loads((repository / MANIFEST).read_text(encoding="utf-8"))
         intact = all(sha256((repository / name).read_bytes()) == digest for name, digest in manifest["files"].items())
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
     return manifest if intact else None
 

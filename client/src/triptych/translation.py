@@ -57,6 +57,7 @@ _DENIED = "The server at {target} refuses this client ({detail}). Ask its operat
 _FULL = "The server at {target} has more work than it takes ({detail}). Try again in a moment, or add replicas."
 _LOST = "The connection to {target} broke before the answer came ({detail}). Send the photo again."
 _OVER_MESSAGE = "The photo does not fit into one gRPC message ({detail}). Send a smaller copy of the photo."
+_FAULT = "The server at {target} failed ({status}: {detail}). Tell its operator, with request id {request_id}."
 
 # Read from the top, the first match wins. A pattern is a case-insensitive regular expression.
 # The client makes every tensor itself, so a complaint about tensors is the deployment's fault and never the caller's;
@@ -64,6 +65,8 @@ _OVER_MESSAGE = "The photo does not fit into one gRPC message ({detail}). Send a
 RULES = (
     Rule("INVALID_ARGUMENT", r"unreadable image:", UnreadableImage, "{detail}."),
     Rule("INVALID_ARGUMENT", r"image too large:", ImageTooLarge, "{detail}."),
+    # Between the steps of the ensemble; the client's agreement is with the ensemble alone.
+    Rule("INVALID_ARGUMENT", r"expected \d+ inputs.* for model '(?!recognizer')", ServerFault, _FAULT),
     Rule(
         "INVALID_ARGUMENT",
         r"unexpected (inference (in|out)put|shape|datatype)|data-type is|expected \d+ inputs|batch-size must be",
@@ -111,8 +114,6 @@ RULES = (
     Rule("RESOURCE_EXHAUSTED", r"message larger than max", ImageTooLarge, _OVER_MESSAGE),
     Rule("RESOURCE_EXHAUSTED", r"", Overloaded, _FULL),
 )
-
-_FAULT = "The server at {target} failed ({status}: {detail}). Tell its operator, with request id {request_id}."
 
 _ADDRESSED_TO_OPERATORS = re.compile(r"^(?:\[request id: [^\]]*\]\s*|in ensemble '[^']*',\s*)+")
 _WHY_UNREACHED = re.compile(

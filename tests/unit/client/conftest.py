@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+from triptych import Client
 from tritonclient.grpc import InferResult, service_pb2
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor
-from triptych import Client
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 CLASSES = (b"0.93:454:Grocery: Fresh Produce / Granny Smith", b"0.04:281:tabby cat", b"0.03:770:Shoes / running shoe")
-EMBEDDING = np.full(1280, 1 / np.sqrt(1280), dtype=np.float32)
+_DIRECTION = np.random.default_rng(0).random(1280, dtype=np.float32)
+EMBEDDING = _DIRECTION / np.linalg.norm(_DIRECTION)
 
 
-def metadata_of(
+def _metadata_of(
     inputs: dict[str, str], outputs: dict[str, str], *, model: str = "recognizer"
 ) -> service_pb2.ModelMetadataResponse:
     """What a server says about a model with these tensors (name -> datatype)."""
@@ -28,9 +32,7 @@ def metadata_of(
     )
 
 
-def answer_of(
-    *, classes: tuple[bytes, ...] = CLASSES, without: str | None = None, version: str = "1"
-) -> InferResult:
+def _answer_of(*, classes: tuple[bytes, ...] = CLASSES, without: str | None = None, version: str = "1") -> InferResult:
     """A server's answer for one photo, `without` one of its outputs."""
     labels = serialize_byte_tensor(np.array([classes], dtype=object)).item() if classes else b""
     tensors = {
@@ -51,17 +53,18 @@ class FakeTransport:
     """Answers every call with `answer`, or raises the next of `errors`; keeps what it was sent."""
 
     metadata: Any = field(
-        default_factory=lambda: metadata_of(
+        default_factory=lambda: _metadata_of(
             {"image": "BYTES"}, {"category_scores": "FP32", "retail_score": "FP32", "embedding": "FP32"}
         )
     )
-    answer: Any = field(default_factory=answer_of)
-    errors: list[InferenceServerException | BaseException | None] = field(default_factory=list)
+    answer: Any = field(default_factory=_answer_of)
+    errors: list[BaseException | None] = field(default_factory=list)
     metadata_error: InferenceServerException | None = None
     metadata_delay_s: float = 0.0
     metadata_timeouts_s: list[float] = field(default_factory=list)
     requests: list[dict[str, Any]] = field(default_factory=list)
     closed: int = 0
+    opened: tuple[str, float] | None = None
 
     def get_model_metadata(self, model_name: str, *, client_timeout: float) -> Any:
         self.metadata_timeouts_s.append(client_timeout)
@@ -85,6 +88,16 @@ class FakeTransport:
         content = self.requests[index]["inputs"][0]._get_content()
         assert int.from_bytes(content[:4], "little") == len(content) - 4
         return content[4:]
+
+
+@pytest.fixture
+def metadata_of() -> Callable[..., Any]:
+    return _metadata_of
+
+
+@pytest.fixture
+def answer_of() -> Callable[..., InferResult]:
+    return _answer_of
 
 
 @pytest.fixture

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 from PIL import Image, ImageOps
+from torchvision.transforms import v2
+
 from preprocessing import (
     ImageTooLarge,
     InvalidPhoto,
@@ -15,7 +18,6 @@ from preprocessing import (
     UnreadableImage,
     preprocess,
 )
-from torchvision.transforms import v2
 
 TRANSFORM = Transform(side_px=224, crop_ratio=0.875, interpolation="bicubic")
 LIMITS = Limits(max_image_bytes=20_000_000, max_image_pixels=50_000_000)
@@ -39,7 +41,7 @@ def encode(image: Image.Image, image_format: str, **options: object) -> bytes:
     return file.getvalue()
 
 
-def reference_pixels(photo: bytes) -> np.ndarray:
+def reference_pixels(photo: bytes) -> npt.NDArray[np.uint8]:
     with Image.open(io.BytesIO(photo)) as image:
         upright = ImageOps.exif_transpose(image)
         assert upright is not None
@@ -49,7 +51,7 @@ def reference_pixels(photo: bytes) -> np.ndarray:
         return np.asarray(REFERENCE(upright.convert("RGB")))
 
 
-def largest_difference(left: np.ndarray, right: np.ndarray) -> int:
+def largest_difference(left: npt.NDArray[np.uint8], right: npt.NDArray[np.uint8]) -> int:
     return int(np.abs(left.astype(int) - right.astype(int)).max())
 
 
@@ -83,9 +85,7 @@ def test_preprocess_ignores_orientation_when_exif_value_is_unknown() -> None:
     exif = Image.Exif()
     exif[0x0112] = 99
     plain = preprocess(encode(photo_of(300, 400), "JPEG"), TRANSFORM, LIMITS)
-    assert np.array_equal(
-        preprocess(encode(photo_of(300, 400), "JPEG", exif=exif.tobytes()), TRANSFORM, LIMITS), plain
-    )
+    assert np.array_equal(preprocess(encode(photo_of(300, 400), "JPEG", exif=exif.tobytes()), TRANSFORM, LIMITS), plain)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,170 @@
+"""What stands in more than one file of the model repository says the same everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
+
+import triptych.recognizer
+from export.labels import SEPARATOR, read_retail_categories
+from export.sizing import CpuSizing, read_config, render_profiles, size_for
+from export.verification import check_contract
+from preprocessing import ImageTooLarge, UnreadableImage
+from triptych import Label
+from triptych.translation import RULES
+
+ROOT = Path(__file__).resolve().parents[2]
+REPOSITORY = ROOT / "model_repository"
+MODELS = sorted(folder.parent.name for folder in REPOSITORY.glob("*/config.pbtxt"))
+STEPS = ("preprocess", "embedder", "classifier")
+
+
+def tensors(of: object) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {t.name: (DataType.Name(t.data_type), tuple(int(dim) for dim in t.dims)) for t in of}  # type: ignore[attr-defined]
+
+
+def test_repository_holds_the_models_of_the_design() -> None:
+    assert MODELS == ["classifier", "embedder", "preprocess", "recognizer"]
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_config_is_named_as_its_folder(model: str) -> None:
+    assert read_config(REPOSITORY, model).name == model
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_config_batches(model: str) -> None:
+    assert read_config(REPOSITORY, model).max_batch_size > 1
+
+
+@pytest.mark.parametrize("model", STEPS)
+def test_step_batches_dynamically_and_is_warmed_up(model: str) -> None:
+    config = read_config(REPOSITORY, model)
+    assert config.HasField("dynamic_batching")
+    assert config.model_warmup
+
+
+@pytest.mark.parametrize("model", ["embedder", "classifier"])
+def test_onnx_file_agrees_with_config(model: str) -> None:
+    check_contract((REPOSITORY / model / "1/model.onnx").read_bytes(), read_config(REPOSITORY, model))
+
+
+def test_ensemble_maps_every_tensor_to_its_own_name() -> None:
+    for step in read_config(REPOSITORY, "recognizer").ensemble_scheduling.step:
+        for mapping in (step.input_map, step.output_map):
+            assert all(key == value for key, value in mapping.items()), step.model_name
+
+
+def test_ensemble_maps_every_output_of_its_steps() -> None:
+    # Answers of the steps are cached whole: a step asked for fewer outputs would refuse.
+    for step in read_config(REPOSITORY, "recognizer").ensemble_scheduling.step:
+        assert set(step.output_map) == set(tensors(read_config(REPOSITORY, step.model_name).output))
+
+
+def test_ensemble_tensors_are_those_of_its_steps() -> None:
+    ensemble = read_config(REPOSITORY, "recognizer")
+    made: dict[str, object] = {}
+    for step in ensemble.ensemble_scheduling.step:
+        config = read_config(REPOSITORY, step.model_name)
+        assert config.max_batch_size >= ensemble.max_batch_size
+        known = tensors(ensemble.input) | made
+        for name, tensor in tensors(config.input).items():
+            assert known[name] == tensor, f"{step.model_name}.{name}"
+        made |= tensors(config.output)
+    for name, tensor in tensors(ensemble.output).items():
+        assert made[name] == tensor
+
+
+def test_ensemble_is_not_cached_itself() -> None:
+    # Triton's cache ignores which outputs were asked for; only steps that always answer whole may have it.
+    assert not read_config(REPOSITORY, "recognizer").response_cache.enable
+
+
+def test_classifier_and_embedder_run_the_same_code() -> None:
+    assert (REPOSITORY / "classifier/1/model.py").resolve() == (REPOSITORY / "embedder/1/model.py").resolve()
+
+
+def test_labels_are_one_line_a_class_and_unique() -> None:
+    lines = (REPOSITORY / "classifier/labels.txt").read_text().splitlines()
+    (category_scores,) = [o for o in read_config(REPOSITORY, "classifier").output if o.name == "category_scores"]
+    assert category_scores.label_filename == "labels.txt"
+    assert [len(lines)] == list(category_scores.dims)
+    assert len(set(lines)) == len(lines)
+
+
+def test_labels_carry_the_retail_category_of_every_class_a_shop_sells() -> None:
+    lines = (REPOSITORY / "classifier/labels.txt").read_text().splitlines()
+    categories = read_retail_categories()
+    assert len(categories) == 401
+    assert len(set(categories.values())) == 31
+    for index, line in enumerate(lines):
+        label = Label.from_line(line, score=1.0, index=index)
+        assert label.category == categories.get(index)
+        assert "," not in label.name
+        assert SEPARATOR not in label.name
+
+
+def test_label_names_the_running_shoe_as_a_shop_would() -> None:
+    assert (REPOSITORY / "classifier/labels.txt").read_text().splitlines()[770] == "Shoes / running shoe"
+
+
+def test_transform_is_of_the_size_the_configs_say() -> None:
+    side_px = json.loads((REPOSITORY / "preprocess/1/transform.json").read_text())["side_px"]
+    assert tensors(read_config(REPOSITORY, "preprocess").output)["pixels"] == ("TYPE_UINT8", (side_px, side_px, 3))
+
+
+def test_manifest_lists_every_placed_file_with_its_digest() -> None:
+    manifest = json.loads((REPOSITORY / "manifest.json").read_text())
+    assert {"embedder/1/model.onnx", "classifier/1/model.onnx", "classifier/labels.txt"} <= set(manifest["files"])
+    for name, digest in manifest["files"].items():
+        assert hashlib.sha256((REPOSITORY / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_client_asks_for_tensors_that_recognizer_has() -> None:
+    recognizer = read_config(REPOSITORY, triptych.recognizer.MODEL)
+    wire = {"TYPE_STRING": "BYTES", "TYPE_FP32": "FP32"}
+    served_inputs = {name: wire[dtype] for name, (dtype, _) in tensors(recognizer.input).items()}
+    served_outputs = {name: wire[dtype] for name, (dtype, _) in tensors(recognizer.output).items()}
+    assert served_inputs == triptych.recognizer.INPUTS
+    assert served_outputs.items() >= triptych.recognizer.OUTPUTS.items()
+
+
+@pytest.mark.parametrize(
+    ("refusal", "error"),
+    [
+        (UnreadableImage("got 0 bytes"), triptych.UnreadableImage),
+        (ImageTooLarge("60 megapixels", "50 megapixels"), triptych.ImageTooLarge),
+    ],
+)
+def test_client_knows_the_servers_refusals(refusal: Exception, error: type[triptych.TriptychError]) -> None:
+    matching = [rule for rule in RULES if rule.status == "INVALID_ARGUMENT" and rule.pattern in str(refusal)]
+    assert matching[0].error is error
+
+
+@pytest.mark.parametrize("cores", [1, 2, 4, 16, 64])
+def test_cpu_profile_differs_from_config_in_counts_and_threads_alone(cores: int) -> None:
+    for path, text in render_profiles(REPOSITORY, size_for(cores)).items():
+        model = path.split("/")[0]
+        profile = text_format.Parse(text, ModelConfig())
+        config = read_config(REPOSITORY, model)
+        assert profile.instance_group[0].count >= 1
+        profile.instance_group[0].count = config.instance_group[0].count
+        if "intra_op_threads" in config.parameters:
+            profile.parameters["intra_op_threads"].CopyFrom(config.parameters["intra_op_threads"])
+        assert profile == config
+
+
+def test_config_is_the_cpu_profile_of_two_cores() -> None:
+    sizing = size_for(2)
+    embedder = read_config(REPOSITORY, "embedder")
+    assert sizing == CpuSizing(
+        cores=2,
+        preprocess_instances=read_config(REPOSITORY, "preprocess").instance_group[0].count,
+        embedder_instances=embedder.instance_group[0].count,
+        embedder_threads=int(embedder.parameters["intra_op_threads"].string_value),
+    )

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from export.errors import RepositoryError
+from export.sizing import read_config, size_for
+
+
+@pytest.mark.parametrize("cores", range(1, 129))
+def test_sizing_keeps_embedder_threads_within_cores(cores: int) -> None:
+    sizing = size_for(cores)
+    assert sizing.embedder_instances * sizing.embedder_threads <= cores
+    assert 1 <= sizing.preprocess_instances <= cores
+
+
+def test_read_config_says_what_to_do_when_repository_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(RepositoryError, match=r"embedder/config\.pbtxt.*--repository"):
+        read_config(tmp_path, "embedder")
+
+
+def test_read_config_refuses_when_key_is_unknown_to_triton(tmp_path: Path) -> None:
+    (tmp_path / "embedder").mkdir()
+    (tmp_path / "embedder/config.pbtxt").write_text('name: "embedder"\nmax_bach_size: 8\n')
+    with pytest.raises(RepositoryError, match="max_bach_size"):
+        read_config(tmp_path, "embedder")
