@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 
+from ops.local_server import LocalServer
+from ops.settings import Settings
+
 TESTS = Path(__file__).parent
+PHOTOS = TESTS.parent / ".cache/photos"
 TIERS = ("unit", "contract", "e2e")
 
 
@@ -36,3 +40,19 @@ def pytest_runtest_makereport(
         report.outcome = "failed"
         report.longrepr = f"skipped where skips are failures: {report.longrepr}"
     return report
+
+
+@pytest.fixture(scope="session")
+def photos() -> list[Path]:
+    """Foolbox's 20 ImageNet photos; the true class index ends the file's name."""
+    found = sorted(PHOTOS.glob("imagenet_*.jpg"))
+    if not found:
+        pytest.skip(f"no sample photos in {PHOTOS}: run `make photos`")
+    return found
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[LocalServer]:
+    """The real server over the placed model repository, on free ports."""
+    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
+        yield server

@@ -1,6 +1,6 @@
 """Recognises every photo of a folder and compares with the true class, where the file's name ends in its index.
 
-python client/examples/recognize_folder.py FOLDER [TARGET]
+Run as `python client/examples/recognize_folder.py FOLDER [TARGET]`.
 """
 
 from __future__ import annotations

@@ -135,11 +135,8 @@ def translate(error: InferenceServerException, call: Call) -> TriptychError:
     # tritonclient gives "StatusCode.UNAVAILABLE", and None where its own checks refused.
     status = (error.status() or "StatusCode.UNKNOWN").removeprefix("StatusCode.")
     text = error.message() or "no details"
-    kind, sentence = next(
-        ((rule.error, rule.sentence) for rule in RULES if _matches(rule, status, text)),
-        (ServerFault, _FAULT),
-    )
-    message = sentence.format(
+    rule = find_rule(status, text)
+    message = rule.sentence.format(
         target=call.target,
         timeout_s=call.timeout_s,
         model=call.model,
@@ -147,17 +144,21 @@ def translate(error: InferenceServerException, call: Call) -> TriptychError:
         status=status,
         detail=_detail(text),
     )
-    return kind(message, model=call.model, request_id=call.request_id)
+    return rule.error(message, model=call.model, request_id=call.request_id)
+
+
+def find_rule(status: str, text: str) -> Rule:
+    """The first rule that fits, else that of a server's fault."""
+    for rule in RULES:
+        if rule.status == status and re.search(rule.pattern, text, re.IGNORECASE | re.DOTALL):
+            return rule
+    return Rule(status, "", ServerFault, _FAULT)
 
 
 def deadline_exceeded(call: Call) -> DeadlineExceeded:
     """The error for a deadline that passed here, between two calls to the server."""
     message = _LATE.format(target=call.target, timeout_s=call.timeout_s)
     return DeadlineExceeded(message, model=call.model, request_id=call.request_id)
-
-
-def _matches(rule: Rule, status: str, text: str) -> bool:
-    return rule.status == status and re.search(rule.pattern, text, re.IGNORECASE | re.DOTALL) is not None
 
 
 def _detail(text: str) -> str:

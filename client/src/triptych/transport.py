@@ -8,8 +8,9 @@ import tritonclient.grpc as triton
 
 from triptych.errors import InvalidInput
 
-# A peer that vanished without a word is noticed within 5 s of unanswered data, before the default deadline of 10 s.
-# Pings go out during calls only: Triton answers pings on an idle connection by closing it.
+# With keepalive on, gRPC sets TCP_USER_TIMEOUT to its timeout: a host that vanished is noticed after 5 s of data
+# without an acknowledgement, before the default deadline of 10 s. The pings themselves stay few: Triton closes a
+# connection after the third within 5 minutes without data. A frozen process is left to the deadline.
 _KEEPALIVE_TIME_MS = 20_000
 _KEEPALIVE_TIMEOUT_MS = 5_000
 

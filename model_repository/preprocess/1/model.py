@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import preprocessing
 import triton_python_backend_utils as pb_utils
+
+import preprocessing
 
 
 class TritonPythonModel:

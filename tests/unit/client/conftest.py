@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from triptych import Client
 from tritonclient.grpc import InferResult, service_pb2
 from tritonclient.utils import InferenceServerException, serialize_byte_tensor
+
+from triptych import Client
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tritonclient.utils import InferenceServerException
+
 from triptych import Client, ContractMismatch, DeadlineExceeded, InvalidInput, Label, NotReady, Recognition
 from triptych.recognizer import INPUTS, OUTPUTS
-from tritonclient.utils import InferenceServerException
 
 PHOTO = b"\xff\xd8 photo \x80\x00"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+
 from triptych import InvalidInput
 from triptych.photo import read_photo
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import grpc
 import pytest
+from tritonclient.utils import InferenceServerException
+
 from triptych import (
     ConnectionFailed,
     ContractMismatch,
@@ -17,8 +19,7 @@ from triptych import (
     TriptychError,
     UnreadableImage,
 )
-from triptych.translation import RULES, Call, translate, translated
-from tritonclient.utils import InferenceServerException
+from triptych.translation import RULES, Call, find_rule, translate, translated
 
 CALL = Call(target="shop:8001", timeout_s=2.5, model="recognizer", request_id="abc123")
 
@@ -106,17 +107,9 @@ def test_every_rule_names_a_real_status() -> None:
     assert {rule.status for rule in RULES} <= set(grpc.StatusCode.__members__)
 
 
-def test_every_rule_decides_when_its_own_example_arrives() -> None:
+def test_every_rule_is_reached_when_all_examples_arrive() -> None:
     examples = [*((status, "words") for status in MEANINGS), *((status, text) for status, text, _ in SPOKEN)]
-    hit = set()
-    for status, text in examples:
-        sentence = str(translate(_error(status, text), CALL))
-        hit |= {
-            rule
-            for rule in RULES
-            if rule.status == status and sentence.startswith(rule.sentence.split("{detail}")[0].format(**vars(CALL)))
-        }
-    assert hit == set(RULES)
+    assert {find_rule(status, text) for status, text in examples} >= set(RULES)
 
 
 def test_error_keeps_only_words_for_the_caller_when_the_server_adds_its_own() -> None:
