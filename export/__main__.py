@@ -11,7 +11,7 @@ from rich.console import Console
 
 from export.errors import ExportError
 from export.place import Settings, place
-from export.sizing import size_for
+from export.profiles import size_for
 
 ROOT = Path(__file__).resolve().parents[1]
 

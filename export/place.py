@@ -21,7 +21,7 @@ from export import placement
 from export.backbones import Backbone, default_weights_file, load_default
 from export.errors import PhotosMissing
 from export.labels import label_lines, read_retail_categories
-from export.sizing import CpuSizing, read_config, render_profiles
+from export.profiles import LABELS, CpuSizing, read_config, render_profiles
 
 _VERSIONED = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "pillow")
 
@@ -122,12 +122,18 @@ def _build_and_verify(
 
 def _side_files(backbone: Backbone, settings: Settings) -> dict[str, bytes]:
     labels = label_lines(backbone.class_names, read_retail_categories())
+    label_file = "\n".join(labels) + "\n"
     texts = {
-        "classifier/labels.txt": "\n".join(labels) + "\n",
+        # Triton looks for labels beside the config that names them.
+        f"classifier/{LABELS}": label_file,
+        f"recognizer/{LABELS}": label_file,
         "preprocess/1/transform.json": json.dumps(asdict(backbone.transform), indent=2) + "\n",
         **render_profiles(settings.repository, settings.sizing),
     }
-    return {name: text.encode() for name, text in texts.items()} | {"preprocess/warmup/photo": _warmup_photo()}
+    warmup_photo = _warmup_photo()
+    return {name: text.encode() for name, text in texts.items()} | {
+        f"{model}/warmup/photo": warmup_photo for model in ("preprocess", "recognizer")
+    }
 
 
 def _warmup_photo() -> bytes:

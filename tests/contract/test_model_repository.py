@@ -12,7 +12,7 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 import triptych.recognizer
 from export.labels import SEPARATOR, read_retail_categories
-from export.sizing import CpuSizing, read_config, render_profiles, size_for
+from export.profiles import CpuSizing, read_config, render_profiles, size_for
 from export.verification import check_contract
 from preprocessing import ImageTooLarge, UnreadableImage
 from triptych import Label
@@ -141,25 +141,37 @@ def test_client_knows_the_servers_refusals(refusal: Exception, error: type[tript
     assert matching[0].error is error
 
 
+def parse(text: str) -> ModelConfig:
+    return text_format.Parse(text, ModelConfig())
+
+
 @pytest.mark.parametrize("cores", [1, 2, 4, 16, 64])
-def test_cpu_profile_differs_from_config_in_counts_and_threads_alone(cores: int) -> None:
-    for path, text in render_profiles(REPOSITORY, size_for(cores)).items():
-        model = path.split("/")[0]
-        profile = text_format.Parse(text, ModelConfig())
-        config = read_config(REPOSITORY, model)
-        assert profile.instance_group[0].count >= 1
-        profile.instance_group[0].count = config.instance_group[0].count
-        if "intra_op_threads" in config.parameters:
-            profile.parameters["intra_op_threads"].CopyFrom(config.parameters["intra_op_threads"])
-        assert profile == config
+def test_cpu_profile_of_embedder_differs_from_config_in_counts_and_threads_alone(cores: int) -> None:
+    profile = parse(render_profiles(REPOSITORY, size_for(cores))["embedder/configs/cpu.pbtxt"])
+    config = read_config(REPOSITORY, "embedder")
+    assert profile.parameters["intra_op_threads"].string_value == str(min(cores, 8))
+    profile.instance_group[0].count = config.instance_group[0].count
+    profile.parameters["intra_op_threads"].CopyFrom(config.parameters["intra_op_threads"])
+    assert profile == config
 
 
-def test_config_is_the_cpu_profile_of_two_cores() -> None:
-    sizing = size_for(2)
-    embedder = read_config(REPOSITORY, "embedder")
-    assert sizing == CpuSizing(
-        cores=2,
-        preprocess_instances=read_config(REPOSITORY, "preprocess").instance_group[0].count,
-        embedder_instances=embedder.instance_group[0].count,
-        embedder_threads=int(embedder.parameters["intra_op_threads"].string_value),
-    )
+@pytest.mark.parametrize("cores", [1, 2, 64])
+def test_cpu_profile_of_recognizer_has_the_tensors_limits_and_labels_of_the_ensemble(cores: int) -> None:
+    profile = parse(render_profiles(REPOSITORY, size_for(cores))["recognizer/configs/cpu.pbtxt"])
+    ensemble, preprocess = read_config(REPOSITORY, "recognizer"), read_config(REPOSITORY, "preprocess")
+    assert profile.name == "recognizer"
+    assert tensors(profile.input) == tensors(ensemble.input)
+    assert tensors(profile.output) == tensors(ensemble.output)
+    assert profile.max_batch_size == ensemble.max_batch_size
+    assert profile.instance_group[0].count == cores
+    for limit in ("max_image_bytes", "max_image_pixels"):
+        assert profile.parameters[limit] == preprocess.parameters[limit]
+    labelled = {output.name: output.label_filename for output in profile.output if output.label_filename}
+    assert labelled == {"category_scores": "labels.txt"}
+    assert (REPOSITORY / "recognizer/labels.txt").read_bytes() == (REPOSITORY / "classifier/labels.txt").read_bytes()
+
+
+def test_placed_profiles_are_those_rendered_for_the_placed_cores() -> None:
+    sizing = CpuSizing(**json.loads((REPOSITORY / "manifest.json").read_text())["inputs"]["sizing"])
+    for path, text in render_profiles(REPOSITORY, sizing).items():
+        assert (REPOSITORY / path).read_text() == text

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import triton_python_backend_utils as pb_utils
 
 import preprocessing
@@ -37,14 +36,10 @@ class TritonPythonModel:
         return [self._respond(request) for request in requests]
 
     def _respond(self, request: Any) -> Any:
-        photos = pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1)
-        side_px = self.transform.side_px
-        pixels = np.empty((len(photos), side_px, side_px, 3), dtype=np.uint8)
-        for index, photo in enumerate(photos):
-            try:
-                pixels[index] = preprocessing.preprocess(photo, self.transform, self.limits)
-            except preprocessing.InvalidPhoto as refusal:
-                place = f" (photo {index + 1} of {len(photos)} in this request)" if len(photos) > 1 else ""
-                error = pb_utils.TritonError(f"{refusal}{place}", pb_utils.TritonError.INVALID_ARG)
-                return pb_utils.InferenceResponse(error=error)
+        photos = pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1).tolist()
+        try:
+            pixels = preprocessing.preprocess_all(photos, self.transform, self.limits)
+        except preprocessing.InvalidPhoto as refusal:
+            error = pb_utils.TritonError(str(refusal), pb_utils.TritonError.INVALID_ARG)
+            return pb_utils.InferenceResponse(error=error)
         return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor("pixels", pixels)])

@@ -8,6 +8,7 @@ without the rounding that Resize and CenterCrop do costs the embedding up to 0.0
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -95,6 +96,23 @@ class Limits:
 
     max_image_bytes: int
     max_image_pixels: int
+
+
+def preprocess_all(photos: Sequence[bytes], transform: Transform, limits: Limits) -> npt.NDArray[np.uint8]:
+    """The photos of one request as `uint8[N,S,S,3]`, RGB, 0-255, upright.
+
+    Raises:
+        InvalidPhoto: as `preprocess`, saying which photo when there are several.
+    """
+    pixels = np.empty((len(photos), transform.side_px, transform.side_px, 3), dtype=np.uint8)
+    for index, photo in enumerate(photos):
+        try:
+            pixels[index] = preprocess(photo, transform, limits)
+        except InvalidPhoto as refusal:
+            if len(photos) == 1:
+                raise
+            raise InvalidPhoto(f"{refusal} (photo {index + 1} of {len(photos)} in this request)") from refusal
+    return pixels
 
 
 def preprocess(photo: bytes, transform: Transform, limits: Limits) -> npt.NDArray[np.uint8]:

@@ -5,14 +5,14 @@ from pathlib import Path
 import pytest
 
 from export.errors import RepositoryError
-from export.sizing import read_config, size_for
+from export.profiles import read_config, size_for
 
 
 @pytest.mark.parametrize("cores", range(1, 129))
-def test_sizing_keeps_embedder_threads_within_cores(cores: int) -> None:
+def test_sizing_keeps_threads_within_cores(cores: int) -> None:
     sizing = size_for(cores)
-    assert sizing.embedder_instances * sizing.embedder_threads <= cores
-    assert 1 <= sizing.preprocess_instances <= cores
+    assert sizing.recognizer_instances == cores
+    assert 1 <= sizing.lone_threads <= cores
 
 
 def test_read_config_says_what_to_do_when_repository_is_missing(tmp_path: Path) -> None:

@@ -1,0 +1,79 @@
+"""Answers to photos seen before, shared by all instances of a server. Owns one LMDB file in the temporary folder.
+
+Triton's own response cache cannot serve here: it forgets which outputs were asked for and keeps refusals as empty
+answers. This one keeps whole answers only, under the SHA-256 of the weights and the photo's bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+import lmdb
+
+# LMDB stores a value of more than half a page in pages of its own.
+_PAGE_BYTES = 4096
+# LMDB writes to fresh pages before it frees old ones; a quarter of the file is left for that.
+_USED_SHARE = 0.75
+
+
+class AnswerCache:
+    """Two halves: the younger is written until it is full, then the older is emptied and becomes the younger.
+
+    What is asked for again moves to the younger half, so it outlives what is not.
+
+    Args:
+        server: what all instances of one server, and only they, have in common.
+        size_mb: of the whole file, in 2**20 bytes.
+        answer_bytes: of one answer; all have the same size.
+        weights: what tells these weights from others: answers of others are not found.
+    """
+
+    def __init__(self, server: str, size_mb: int, answer_bytes: int, weights: bytes) -> None:
+        self._folder = Path(tempfile.gettempdir()) / f"triptych-cache-{server}"
+        size_bytes = size_mb * 1024 * 1024
+        # The file dies with the server, so nothing is synced to disk.
+        self._environment = lmdb.open(
+            str(self._folder), map_size=size_bytes, max_dbs=2, max_readers=1024, sync=False, writemap=True
+        )
+        self._halves = [self._environment.open_db(name) for name in (b"half 0", b"half 1")]
+        pages = answer_bytes // _PAGE_BYTES + 2
+        self._capacity = max(1, int(size_bytes * _USED_SHARE / 2 / (pages * _PAGE_BYTES)))
+        self._weights = weights
+
+    def key(self, photo: bytes) -> bytes:
+        """The name of a photo's answer."""
+        return hashlib.sha256(self._weights + photo).digest()
+
+    def get(self, key: bytes) -> bytes | None:
+        """The answer, or None."""
+        with self._environment.begin() as transaction:
+            young = _young(transaction)
+            answer: bytes | None = transaction.get(key, db=self._halves[young])
+            if answer is not None:
+                return answer
+            answer = transaction.get(key, db=self._halves[1 - young])
+        if answer is not None:
+            self.put(key, answer)
+        return answer
+
+    def put(self, key: bytes, answer: bytes) -> None:
+        """Keeps an answer, at the cost of the oldest ones when there is no room."""
+        with self._environment.begin(write=True) as transaction:
+            young = _young(transaction)
+            if transaction.stat(self._halves[young])["entries"] >= self._capacity:
+                young = 1 - young
+                transaction.drop(self._halves[young], delete=False)
+                transaction.put(b"young", bytes([young]))
+            transaction.put(key, answer, db=self._halves[young])
+
+    def close(self) -> None:
+        """Leaves the file to nobody; instances that still run keep their view of it."""
+        self._environment.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def _young(transaction: lmdb.Transaction) -> int:
+    return int.from_bytes(transaction.get(b"young", b"\0"), "big")

@@ -1,0 +1,126 @@
+"""`python -m ops serve | status | stop`: builds the settings, turns errors into a sentence and an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from ops.errors import OpsError
+from ops.settings import LOG_LEVELS, REPOSITORY, STATE_DIR, Settings
+
+EXAMPLES = """examples:
+  python -m ops serve                        serve ./model_repository until Ctrl-C
+  python -m ops serve --detach               the same in the background
+  python -m ops status --json                endpoints, models, memory; exit 0 when ready
+  python -m ops stop                         stop it, losing no request in flight
+  python -m ops serve --http-port 0 --grpc-port 0 --metrics-port 0 --state-dir /tmp/second
+                                             a second server beside it, on free ports
+
+exit codes: 0 done, 1 a check or the server failed, 2 wrong usage
+"""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m ops",
+        description="Run the model repository on this machine with the real Triton server.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_serve(commands.add_parser("serve", help="start the server and follow its log", allow_abbrev=False))
+    status = commands.add_parser("status", help="say what the server is doing", allow_abbrev=False)
+    status.add_argument("--json", action="store_true", help="print it as JSON")
+    stop = commands.add_parser("stop", help="stop the server", allow_abbrev=False)
+    for command in (status, stop):
+        command.add_argument("--state-dir", type=Path, default=STATE_DIR, help="that of the server (%(default)s)")
+    return parser
+
+
+def _add_serve(parser: argparse.ArgumentParser) -> None:
+    default = Settings()
+    parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
+    listening = parser.add_argument_group("where it listens, on 127.0.0.1; 0 is a free port")
+    listening.add_argument("--http-port", type=int, default=default.http_port, help="KServe v2 over HTTP")
+    listening.add_argument("--grpc-port", type=int, default=default.grpc_port, help="KServe v2 over gRPC")
+    listening.add_argument("--metrics-port", type=int, default=default.metrics_port, help="Prometheus metrics")
+    serving = parser.add_argument_group("what it serves")
+    serving.add_argument("--repository", type=Path, default=REPOSITORY, help="the model repository")
+    serving.add_argument("--profile", help="use each model's configs/PROFILE.pbtxt, where it has one")
+    serving.add_argument("--cache-mb", type=_whole_number, default=default.cache_mb, help="response cache; 0 is none")
+    running = parser.add_argument_group("how it runs")
+    running.add_argument("--log-level", choices=LOG_LEVELS, default=default.log_level, help="least severe line shown")
+    running.add_argument("--quiet", action="store_true", help="show only log lines and errors")
+    running.add_argument("--detach", action="store_true", help="run in the background; return when ready")
+    running.add_argument("--state-dir", type=Path, default=STATE_DIR, help="where state and log are kept")
+    limits = parser.add_argument_group("time limits")
+    limits.add_argument("--startup-timeout-s", type=_seconds, default=default.startup_timeout_s, help="until ready")
+    limits.add_argument(
+        "--drain-timeout-s", type=_seconds, default=default.drain_timeout_s, help="for requests in flight, at a stop"
+    )
+    limits.add_argument(
+        "--exit-timeout-s", type=_whole_number, default=default.exit_timeout_s, help="for models to unload, at a stop"
+    )
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if value < 0 or value != value:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds; expected 0 or more")
+    return value
+
+
+def _whole_number(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is below 0; expected 0 or more")
+    return value
+
+
+def build_settings(arguments: argparse.Namespace) -> Settings:
+    return Settings(
+        repository=arguments.repository,
+        http_port=arguments.http_port,
+        grpc_port=arguments.grpc_port,
+        metrics_port=arguments.metrics_port,
+        profile=arguments.profile,
+        cache_mb=arguments.cache_mb,
+        log_level=arguments.log_level,
+        state_dir=arguments.state_dir,
+        startup_timeout_s=arguments.startup_timeout_s,
+        drain_timeout_s=arguments.drain_timeout_s,
+        exit_timeout_s=arguments.exit_timeout_s,
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    # Imported late: `--help` and `stop` should not wait for gRPC.
+    if arguments.command == "status":
+        from ops.status import show_status
+
+        return show_status(arguments.state_dir, as_json=arguments.json)
+    if arguments.command == "stop":
+        from ops.status import stop
+
+        stop(arguments.state_dir)
+        return 0
+    from ops.serve import serve, serve_detached
+
+    start = serve_detached if arguments.detach else serve
+    start(build_settings(arguments), quiet=arguments.quiet)
+    return 0
+
+
+def main(words: list[str] | None = None) -> int:
+    arguments = build_parser().parse_args(words)
+    try:
+        return run(arguments)
+    except OpsError as error:
+        print(f"{error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,251 @@
+"""One Triton server on this machine, from start to leaving nothing behind. Prints nothing: `ops.serve` does.
+
+    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
+        call(server.grpc_target)
+
+The server gets SIGTERM when the thread that started it dies; enter from one that lives as long as the server is wanted.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+from types import TracebackType
+
+from ops import launch, probe
+from ops.drain import wait_until_idle
+from ops.errors import ServerFailed
+from ops.failures import describe_death, describe_slow_start
+from ops.logs import LogLine, LogReader, LogSummary
+from ops.ports import choose_ports
+from ops.processes import ProcessIdentity, kill_remains
+from ops.python_backend import prepare
+from ops.repository import check_repository, has_finalizers
+from ops.server_binary import WheelServer, find_server
+from ops.settings import Ports, Settings
+from ops.shared_memory import new_prefix, remove_abandoned, remove_segments
+from ops.shutdown import shut_down
+from ops.startup import StartWatch
+from ops.state import Phase, ServerState, StateFolder
+
+POLL_S = 0.05
+NOT_RUNNING = "The server is not running; start it first."
+
+
+def _never() -> bool:
+    return False
+
+
+def _ignore(lines: list[LogLine], summary: LogSummary) -> None:
+    """What happens to the log when nobody asked for it: it stays in the file."""
+
+
+class LocalServer:
+    """Starts on entry, waits until every model is ready, drains and stops on exit.
+
+    Attributes:
+        ports: where it listens; known once started.
+        models: what it serves; known once ready.
+        log_file: Triton's own log.
+        ready_after_s: from start to every model ready.
+    """
+
+    ports: Ports
+
+    def __init__(self, settings: Settings, on_log: Callable[[list[LogLine], LogSummary], None] = _ignore) -> None:
+        self.settings = dataclasses.replace(settings, repository=settings.repository.absolute())
+        self.models: list[probe.ModelState] = []
+        self.ready_after_s = 0.0
+        self._on_log = on_log
+        self._is_private = settings.state_dir is None
+        folder = Path(tempfile.mkdtemp(prefix="triptych_")) if settings.state_dir is None else settings.state_dir
+        self._state_folder = StateFolder(folder.absolute())
+        self._segment_prefix = new_prefix()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._identity: ProcessIdentity | None = None
+        self._log: LogReader | None = None
+        self._started_s = 0.0
+        self._started_at = ""
+
+    @property
+    def pid(self) -> int:
+        """Of the server itself.
+
+        Raises:
+            ServerFailed: it is not running.
+        """
+        if self._process is None:
+            raise ServerFailed(NOT_RUNNING)
+        return self._process.pid
+
+    @property
+    def grpc_target(self) -> str:
+        return self.ports.grpc_target
+
+    @property
+    def http_url(self) -> str:
+        return self.ports.http_url
+
+    @property
+    def metrics_url(self) -> str:
+        return self.ports.metrics_url
+
+    @property
+    def log_file(self) -> Path:
+        return self._state_folder.log_file
+
+    def __enter__(self) -> LocalServer:
+        try:
+            self.start()
+            self.wait_ready()
+        except BaseException:
+            self.stop(drain=False)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Starts the server; `stop` must follow, also when this raises.
+
+        Raises:
+            OpsError: it cannot be started here: no server, no models, a port taken, another one running.
+        """
+        settings = self.settings
+        check_repository(settings.repository, settings.profile)
+        binary = find_server(settings.repository)
+        self._state_folder.claim()
+        self._clear_previous_run()
+        self.ports = choose_ports(settings.http_port, settings.grpc_port, settings.metrics_port)
+        backend = prepare(binary, self._state_folder.folder) if isinstance(binary, WheelServer) else None
+        command = launch.command_line(
+            binary, backend, launch.server_options(settings, self.ports, self._segment_prefix)
+        )
+        self._started_s = time.monotonic()
+        self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._process = launch.start(command, launch.environment(backend, dict(os.environ)), self.log_file)
+        self._identity = ProcessIdentity.of(self._process.pid)
+        self._log = LogReader(self.log_file, has_gpu=Path("/dev/nvidiactl").exists())
+        self._write_state("starting")
+
+    def wait_ready(self, is_cancelled: Callable[[], bool] = _never) -> bool:
+        """True once every model is ready; False when cancelled.
+
+        Raises:
+            ServerFailed: a model did not load, the server died, or the time was up.
+        """
+        if self._process is None:
+            raise ServerFailed(NOT_RUNNING)
+        watch = StartWatch(self._process, self.log_file)
+        deadline_s = self._started_s + self.settings.startup_timeout_s
+        while not is_cancelled():
+            has_ended = self._process.poll() is not None  # looked at before the log: its last lines count
+            self.follow_log()
+            watch.raise_if_failed(self.summary, has_ended=has_ended)
+            if probe.is_ready(self.ports):
+                self.models = probe.read_models(self.ports)
+                self.ready_after_s = time.monotonic() - self._started_s
+                self._write_state("ready")
+                return True
+            if time.monotonic() > deadline_s:
+                raise ServerFailed(describe_slow_start(self.summary, self.settings.startup_timeout_s, self.log_file))
+            time.sleep(POLL_S)
+        return False
+
+    @property
+    def summary(self) -> LogSummary:
+        """What the log says so far."""
+        return self._log.summary if self._log is not None else LogSummary()
+
+    def follow_log(self) -> None:
+        """Passes on what the server has written since the last call."""
+        if self._log is not None:
+            self._on_log(self._log.read_new(), self._log.summary)
+
+    def raise_if_dead(self) -> None:
+        """Raises:
+        ServerFailed: the server ended by itself.
+        """
+        exit_code = self._process.poll() if self._process is not None else None
+        if exit_code is not None:
+            self.follow_log()
+            raise ServerFailed(describe_death(exit_code, self.summary, self.log_file))
+
+    def stop(self, *, drain: bool = True, is_hurried: Callable[[], bool] = _never) -> bool:
+        """Leaves nothing behind: no process, no shared memory, no state. May be called again.
+
+        Args:
+            drain: wait first until no request is in flight, for `drain_timeout_s` at most.
+            is_hurried: asked again and again; once true the server is killed at once.
+
+        Returns:
+            Whether everything in flight was answered first, as far as that was asked for.
+        """
+        is_drained = True
+        try:
+            if self._process is not None and self._process.poll() is None and self._log is not None:
+                is_ready = bool(self.models)
+                if is_ready:
+                    self._write_state("stopping")
+                if drain and is_ready:
+                    is_drained = wait_until_idle(
+                        self.ports.metrics, self._segment_prefix, self.settings.drain_timeout_s, is_hurried
+                    )
+                if is_ready and not is_hurried():
+                    must_unload = not is_drained or has_finalizers(self.settings.repository, self.settings.profile)
+                    shut_down(self._process, self._log, self.settings.exit_timeout_s, must_unload, is_hurried)
+        finally:
+            self._leave_nothing()
+        return is_drained
+
+    def _leave_nothing(self) -> None:
+        kill_remains(self._identity, self._segment_prefix)
+        if self._process is not None:
+            self._process.wait()
+            self.follow_log()
+            self._process = self._identity = self._log = None
+            self._state_folder.clear()
+        remove_segments(self._segment_prefix)
+        self._state_folder.release()
+        has_told = not self.models and self.log_file.exists()
+        if self._is_private and not has_told:  # the message of a failed start names the log in this folder
+            shutil.rmtree(self._state_folder.folder, ignore_errors=True)
+
+    def _clear_previous_run(self) -> None:
+        """What a supervisor that was killed left: its server is given the time to unload by itself."""
+        previous = self._state_folder.read()
+        if previous is not None:
+            if previous.server is not None:
+                previous.server.wait(self.settings.exit_timeout_s)
+            kill_remains(previous.server, previous.segment_prefix)
+            self._state_folder.clear()
+        remove_abandoned()
+        if self.log_file.exists():
+            self.log_file.replace(self.log_file.with_suffix(".previous.log"))
+
+    def _write_state(self, phase: Phase) -> None:
+        self._state_folder.write(
+            ServerState(
+                phase=phase,
+                supervisor=ProcessIdentity.of(os.getpid()),
+                server=self._identity,
+                ports=self.ports,
+                repository=str(self.settings.repository),
+                profile=self.settings.profile,
+                cache_mb=self.settings.cache_mb,
+                segment_prefix=self._segment_prefix,
+                started_at=self._started_at,
+                log_file=str(self.log_file),
+                stop_timeout_s=self.settings.drain_timeout_s + self.settings.exit_timeout_s,
+            )
+        )

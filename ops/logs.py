@@ -1,0 +1,160 @@
+"""Reads Triton's log: one line for a person, what is loaded, and why something failed. Pure but for `LogReader`."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ops.settings import LOG_LEVELS, LogLevel
+
+_RECORD = re.compile(r"^([IWEF])\d{4} (\d\d:\d\d:\d\d)\.\d+ \d+ [\w.-]+:\d+\] ?(.*)$")
+_LEVELS: dict[str, LogLevel] = {"I": "info", "W": "warning", "E": "error", "F": "error"}
+_TABLE = re.compile(r"^\s*[|+]")
+# What a server built for GPUs says on a machine without one; there it is not news.
+_NO_GPU = re.compile(
+    r"CUDA driver version is insufficient|no pinned memory pool|CudaDriverHelper has not been|DCGM unable to start"
+    r"|CUDA memory pool disabled|^Error: Failed to initialize NVML"
+)
+_LOADING = re.compile(r"^loading: (.+):\d+$")
+_LOADED = re.compile(r"^successfully loaded '(.+)'$")
+_UNLOADED = re.compile(r"^successfully unloaded '(.+)' version \d+$")
+_NOTHING_IN_FLIGHT = "All models are stopped"
+_CONNECTIONS = re.compile(r"^Timeout \d+: Found \d+ HTTP service connections")
+_FAILED = re.compile(r"^failed to load '(.+)' version \d+: (.*)$", re.DOTALL)
+_UNREADABLE_CONFIG = re.compile(r"^Poll failed for model directory '(.+)': (.*)$", re.DOTALL)
+_STUB_GAVE_UP = re.compile(r"^Failed to preinitialize Python stub: (.*)$", re.DOTALL)
+_PROTOBUF = re.compile(r"^\[libprotobuf ERROR .*?\] Error parsing text-format [\w.]+: (.*)$")
+_STATUS = re.compile(r"^(Internal|Invalid argument|Unavailable|Not found|Unsupported|Unknown|Already exists): ")
+_CONSEQUENCE = re.compile(r"contains models that are not available|depends on|dependent")
+
+
+@dataclass(frozen=True)
+class LogLine:
+    """One line of the server, or (time_of_day empty) of a program that writes beside it."""
+
+    level: LogLevel
+    message: str
+    time_of_day: str = ""
+
+    def is_shown(self, level: LogLevel) -> bool:
+        return LOG_LEVELS.index(self.level) <= LOG_LEVELS.index(level)
+
+    def __str__(self) -> str:
+        return f"{self.time_of_day or ' ' * 8} {self.level:<7}  {self.message}"
+
+
+@dataclass(frozen=True)
+class LoadFailure:
+    """Why one model did not load; `model` is empty when the log does not name it."""
+
+    model: str
+    reason: str
+
+
+def parse_line(text: str, *, has_gpu: bool = False) -> LogLine | None:
+    """One line of Triton's log; None for tables, blanks and the absence of a GPU."""
+    text = text.rstrip("\r\n")
+    if not text.strip() or _TABLE.match(text):
+        return None
+    if not has_gpu and _NO_GPU.search(text):
+        return None
+    record = _RECORD.match(text)
+    if record:
+        severity, time_of_day, message = record.groups()
+        return LogLine(_LEVELS[severity], _unquote(message.strip()), time_of_day) if message.strip() else None
+    is_error = text.startswith(("error:", "[libprotobuf ERROR"))
+    return LogLine("error" if is_error else "info", text)
+
+
+def _unquote(message: str) -> str:
+    if not (message.startswith('"') and message.endswith('"') and len(message) > 1):
+        return message
+    try:
+        return str(json.loads(message.replace("\\'", "'")))
+    except ValueError:
+        return message[1:-1]
+
+
+@dataclass
+class LogSummary:
+    """What the lines so far say: models by what became of them, failures in order, errors, how far a stop is.
+
+    Attributes:
+        is_unloading: Triton has found nothing in flight after SIGTERM.
+        waits_for_connections: its last line counts HTTP connections that are still open.
+    """
+
+    loading: list[str] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    unloaded: list[str] = field(default_factory=list)
+    failures: list[LoadFailure] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
+    config_complaint: str = ""
+    is_unloading: bool = False
+    waits_for_connections: bool = False
+
+    def add(self, line: LogLine) -> None:
+        for pattern, names in ((_LOADING, self.loading), (_LOADED, self.loaded), (_UNLOADED, self.unloaded)):
+            found = pattern.match(line.message)
+            if found and found[1] not in names:
+                names.append(found[1])
+        self._add_failure(line.message)
+        self.is_unloading = self.is_unloading or line.message.startswith(_NOTHING_IN_FLIGHT)
+        self.waits_for_connections = bool(_CONNECTIONS.search(line.message)) and not self.is_unloading
+        if line.level == "error":
+            self.errors.append(line.message)
+
+    def _add_failure(self, message: str) -> None:
+        complaint = _PROTOBUF.match(message)
+        failed, unreadable, gave_up = (
+            pattern.match(message) for pattern in (_FAILED, _UNREADABLE_CONFIG, _STUB_GAVE_UP)
+        )
+        if complaint:
+            self.config_complaint = f" ({complaint[1]})"
+        elif failed:
+            self.failures.append(LoadFailure(failed[1], _first_words(failed[2])))
+        elif unreadable:
+            self.failures.append(LoadFailure(unreadable[1], unreadable[2] + self.config_complaint))
+            self.config_complaint = ""
+        elif gave_up:
+            self.failures.append(LoadFailure("", gave_up[1]))
+
+    def causes(self) -> list[LoadFailure]:
+        """The failures without those that only follow from another."""
+        first = [failure for failure in self.failures if not _CONSEQUENCE.search(failure.reason)]
+        return first or self.failures
+
+
+def _first_words(reason: str) -> str:
+    """What the model said, without status code and trace; with the place when it is not the model's own sentence."""
+    sentence, _, trace = _STATUS.sub("", reason).partition("\n\nAt:")
+    if sentence.startswith("TritonModelException: "):
+        return sentence.removeprefix("TritonModelException: ").strip()
+    place = re.search(r"^\s+(\S+\.py)\((\d+)\)", trace, re.MULTILINE)
+    return f"{sentence.strip()} ({place[1]} line {place[2]})" if place else sentence.strip()
+
+
+class LogReader:
+    """Follows a log file that another process writes."""
+
+    def __init__(self, log_file: Path, *, has_gpu: bool) -> None:
+        self.log_file = log_file
+        self.summary = LogSummary()
+        self._has_gpu = has_gpu
+        self._offset = 0
+        self._rest = b""
+
+    def read_new(self) -> list[LogLine]:
+        """The whole lines written since the last call."""
+        with self.log_file.open("rb") as log:
+            log.seek(self._offset)
+            chunk = log.read()
+        self._offset += len(chunk)
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        lines = [parse_line(raw.decode("utf-8", "replace"), has_gpu=self._has_gpu) for raw in whole]
+        known = [line for line in lines if line is not None]
+        for line in known:
+            self.summary.add(line)
+        return known

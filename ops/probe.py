@@ -1,0 +1,86 @@
+"""Asks a running server over HTTP: is it ready, which models, what has it done. A connection a question, because
+Triton's shutdown waits for idle ones.
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ops.settings import ADDRESS, Ports
+
+TIMEOUT_S = 5.0
+_SAMPLE = re.compile(r'^(\w+)\{model="([^"]+)"[^}]*\} ([0-9.e+-]+)$', re.MULTILINE)
+_FINISHED = ("nv_inference_request_success", "nv_inference_request_failure")
+
+
+@dataclass(frozen=True)
+class ModelState:
+    """One line of the repository index."""
+
+    name: str
+    version: str
+    state: str
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What the server has done: requests waiting, requests finished, and the mean time of its slowest model."""
+
+    pending: int
+    finished: int
+    slowest_compute_s: float
+
+
+def is_ready(ports: Ports) -> bool:
+    return _answers(ports.http, "/v2/health/ready") and _answers(ports.metrics, "/metrics")
+
+
+def read_models(ports: Ports) -> list[ModelState]:
+    """The repository index; empty when the server does not answer."""
+    status, body = _ask("POST", ports.http, "/v2/repository/index")
+    rows: list[dict[str, Any]] = json.loads(body) if status == http.client.OK else []
+    return [ModelState(row["name"], str(row.get("version", "")), row.get("state", "UNAVAILABLE")) for row in rows]
+
+
+def read_activity(metrics_port: int) -> Activity | None:
+    """None when the server does not answer."""
+    status, body = _ask("GET", metrics_port, "/metrics")
+    return parse_activity(body.decode()) if status == http.client.OK else None
+
+
+def parse_activity(metrics: str) -> Activity:
+    pending = finished = 0.0
+    compute_us: dict[str, float] = {}
+    computed: dict[str, float] = {}
+    for name, model, text in _SAMPLE.findall(metrics):
+        value = float(text)
+        if name == "nv_inference_pending_request_count":
+            pending += value
+        elif name in _FINISHED:
+            finished += value
+        elif name == "nv_inference_compute_infer_summary_us_sum":
+            compute_us[model] = value
+        elif name == "nv_inference_compute_infer_summary_us_count":
+            computed[model] = value
+    means_us = [compute_us[model] / max(1.0, computed.get(model, 0.0)) for model in compute_us]
+    return Activity(int(pending), int(finished), max(means_us, default=0.0) / 1e6)
+
+
+def _answers(port: int, path: str) -> bool:
+    return _ask("GET", port, path)[0] == http.client.OK
+
+
+def _ask(method: str, port: int, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(ADDRESS, port, timeout=TIMEOUT_S)
+    try:
+        connection.request(method, path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()

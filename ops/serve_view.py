@@ -1,0 +1,104 @@
+"""What `serve` shows: progress and log lines on stderr, endpoints and requests to paste on stdout."""
+
+from __future__ import annotations
+
+import time
+
+from rich.console import Console
+from rich.status import Status
+
+from ops.cores import available_cores
+from ops.logs import LogLine, LogSummary
+from ops.settings import LogLevel, Ports
+
+_COLOURS = {"error": "red", "warning": "yellow", "info": "default", "verbose": "dim"}
+
+
+class ServeView:
+    """Prints as the server starts and runs; the same lines, without colour and spinner, when not at a terminal."""
+
+    def __init__(self, log_level: LogLevel, *, quiet: bool) -> None:
+        self._log_level = log_level
+        self._quiet = quiet
+        self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
+        self._spinner: Status | None = None
+        self._started_s = time.monotonic()
+        self._told: set[str] = set()
+        self._held: list[LogLine] = []
+        self._is_starting = True
+
+    def __enter__(self) -> ServeView:
+        if not self._quiet and self._errors.is_terminal:
+            self._spinner = self._errors.status("Starting the server")
+            self._spinner.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.end_spinner()
+
+    def end_spinner(self) -> None:
+        if self._spinner is not None:
+            self._spinner.stop()
+            self._spinner = None
+
+    def show_log(self, lines: list[LogLine], summary: LogSummary) -> None:
+        shown = [line for line in lines if line.is_shown(self._log_level)]
+        if self._is_starting and self._log_level in ("error", "warning"):
+            self._held += shown  # a start that fails is told in one sentence, not in the page Triton writes about it
+        else:
+            self._print_lines(shown)
+        if self._is_starting and not self._quiet:
+            self._show_progress(summary)
+
+    def end_start(self) -> None:
+        """The server is ready: warnings of the start are shown, the spinner goes."""
+        self._is_starting = False
+        self.end_spinner()
+        self._print_lines(self._held)
+        self._held = []
+
+    def _print_lines(self, lines: list[LogLine]) -> None:
+        for line in lines:
+            self._errors.print(str(line), style=_COLOURS[line.level], markup=False)
+
+    def say(self, sentence: str) -> None:
+        if not self._quiet:
+            self._errors.print(sentence, markup=False)
+
+    def _show_progress(self, summary: LogSummary) -> None:
+        elapsed_s = time.monotonic() - self._started_s
+        for model in summary.loaded:
+            if model not in self._told:
+                self._told.add(model)
+                self._errors.print(f"{elapsed_s:5.1f} s  {model} loaded", markup=False)
+        waiting = [model for model in summary.loading if model not in summary.loaded]
+        if self._spinner is not None:
+            self._spinner.update(f"{elapsed_s:.0f} s  loading {', '.join(waiting) or '...'}")
+
+
+def describe_endpoints(ports: Ports) -> list[str]:
+    return [f"gRPC     {ports.grpc_target}", f"HTTP     {ports.http_url}", f"metrics  {ports.metrics_url}"]
+
+
+def announce(ports: Ports, models: list[str], ready_after_s: float, log_file: str) -> None:
+    cores = available_cores()
+    lines = [
+        f"Ready after {ready_after_s:.1f} s, on {cores:g} {'core' if cores == 1 else 'cores'}.",
+        *(f"  {line}" for line in describe_endpoints(ports)),
+        f"  models   {', '.join(models)}",
+        f"  log      {log_file}",
+        *_describe_requests(ports, models),
+    ]
+    print("\n".join(lines), flush=True)
+
+
+def _describe_requests(ports: Ports, models: list[str]) -> list[str]:
+    if "recognizer" not in models:
+        return []
+    return [
+        "Recognize a photo:",
+        f"  triptych recognize PHOTO --target {ports.grpc_target}",
+        "The same over plain HTTP, every output as a JSON header and then raw numbers:",
+        f"  curl --data-binary @PHOTO -H 'Inference-Header-Content-Length: 0' "
+        f"{ports.http_url}/v2/models/recognizer/infer -o answer.bin",
+    ]

@@ -1,0 +1,63 @@
+"""What one local server is started with: built once at the edge and passed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+LogLevel = Literal["error", "warning", "info", "verbose"]
+LOG_LEVELS: tuple[LogLevel, ...] = get_args(LogLevel)
+
+ADDRESS = "127.0.0.1"
+ROOT = Path(__file__).resolve().parent.parent
+REPOSITORY = ROOT / "model_repository"
+STATE_DIR = ROOT / ".run"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A port of 0 means a free one.
+
+    Attributes:
+        repository: the model repository to serve.
+        profile: Triton's `--model-config-name`; None is `config.pbtxt`.
+        cache_mb: size of the response cache; 0 turns it off.
+        log_level: the least severe log line shown; the log file always has `info`.
+        state_dir: where state and log are kept, one server a folder; None is a temporary folder of this run's own.
+        drain_timeout_s: how long a stop waits for requests in flight before the server is told.
+        exit_timeout_s: how long the server may take to unload; whole seconds, because Triton counts those.
+    """
+
+    repository: Path = REPOSITORY
+    http_port: int = 8000
+    grpc_port: int = 8001
+    metrics_port: int = 8002
+    profile: str | None = None
+    cache_mb: int = 64
+    log_level: LogLevel = "warning"
+    state_dir: Path | None = None
+    startup_timeout_s: float = 120.0
+    drain_timeout_s: float = 5.0
+    exit_timeout_s: int = 10
+
+
+@dataclass(frozen=True)
+class Ports:
+    """The ports a server listens on, all different, none 0."""
+
+    http: int
+    grpc: int
+    metrics: int
+
+    @property
+    def http_url(self) -> str:
+        return f"http://{ADDRESS}:{self.http}"
+
+    @property
+    def grpc_target(self) -> str:
+        return f"{ADDRESS}:{self.grpc}"
+
+    @property
+    def metrics_url(self) -> str:
+        return f"http://{ADDRESS}:{self.metrics}/metrics"

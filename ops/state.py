@@ -1,0 +1,115 @@
+"""What is known about the server of one state folder, and who may have it: a lock held for life, a JSON file."""
+
+from __future__ import annotations
+
+import dataclasses
+import fcntl
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from ops.errors import OpsError
+from ops.processes import ProcessIdentity
+from ops.settings import Ports
+
+Phase = Literal["starting", "ready", "stopping"]
+
+
+@dataclass(frozen=True)
+class ServerState:
+    """One run of the server.
+
+    Attributes:
+        supervisor: the process that started the server, follows its log and stops it.
+        server: the server itself; None until it is started.
+        segment_prefix: how its shared memory in /dev/shm begins.
+        started_at: ISO 8601, UTC.
+        stop_timeout_s: how long draining and unloading may take together.
+    """
+
+    phase: Phase
+    supervisor: ProcessIdentity
+    server: ProcessIdentity | None
+    ports: Ports
+    repository: str
+    profile: str | None
+    cache_mb: int
+    segment_prefix: str
+    started_at: str
+    log_file: str
+    stop_timeout_s: float
+
+    @classmethod
+    def from_json(cls, text: str) -> ServerState:
+        fields: dict[str, Any] = json.loads(text)
+        fields["supervisor"] = ProcessIdentity(**fields["supervisor"])
+        fields["server"] = ProcessIdentity(**fields["server"]) if fields["server"] else None
+        fields["ports"] = Ports(**fields["ports"])
+        return cls(**fields)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+
+    def is_supervised(self) -> bool:
+        return self.supervisor.is_running()
+
+    def is_alive(self) -> bool:
+        return self.is_supervised() or (self.server is not None and self.server.is_running())
+
+
+class StateFolder:
+    """The folder of one server: `server.json`, `server.log`, `lock`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.file = folder / "server.json"
+        self.log_file = folder / "server.log"
+        self.supervisor_log_file = folder / "supervisor.log"
+        self._lock: int | None = None
+
+    def read(self) -> ServerState | None:
+        """None when nothing runs or ran here, or the file is of another make."""
+        try:
+            return ServerState.from_json(self.file.read_text())
+        except (OSError, ValueError, TypeError, KeyError):
+            return None
+
+    def claim(self) -> None:
+        """Takes the folder until `release` or the death of this process.
+
+        Raises:
+            OpsError: another process has it.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            os.close(lock)
+            raise OpsError(self._describe_holder()) from error
+        self._lock = lock
+
+    def release(self) -> None:
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def write(self, state: ServerState) -> None:
+        """Replaces the file in one step: a reader sees the old or the new."""
+        staged = self.file.with_suffix(".tmp")
+        staged.write_text(state.to_json())
+        staged.replace(self.file)
+
+    def clear(self) -> None:
+        self.file.unlink(missing_ok=True)
+
+    def _describe_holder(self) -> str:
+        state = self.read()
+        if state is None or not state.is_supervised():
+            return f"A server is being started from {self.folder}. Look again with `python -m ops status`."
+        return (
+            f"A server already runs (pid {state.supervisor.pid}): gRPC {state.ports.grpc_target}, "
+            f"HTTP {state.ports.http_url}. Stop it with `python -m ops stop`, or use another --state-dir."
+        )

@@ -1,0 +1,113 @@
+import argparse
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.__main__ import build_parser, build_settings, main
+from ops.errors import OpsError
+from ops.launch import command_line, environment, server_options
+from ops.python_backend import PythonBackend, find_libpython, find_stub
+from ops.serve import as_arguments
+from ops.server_binary import SystemServer, WheelServer, find_server
+from ops.settings import Ports, Settings
+
+PORTS = Ports(http=1, grpc=2, metrics=3)
+WHEEL = WheelServer(Path("/w/tritonserver/bin/tritonserver"), libraries=Path("/w.libs"))
+BACKEND = PythonBackend(Path("/run/backends"), (Path("/w.libs"), Path("/py/lib")), Path("/env/bin"))
+
+
+def test_options_listen_on_this_machine_only() -> None:
+    options = server_options(Settings(repository=Path("/models")), PORTS, "p_")
+    for service, port in (("http", 1), ("grpc", 2), ("metrics", 3)):
+        assert f"--{service}-address=127.0.0.1" in options
+        assert f"--{service}-port={port}" in options
+    assert "--model-repository=/models" in options
+    assert "--backend-config=python,shm-region-prefix-name=p_" in options
+
+
+def test_options_leave_out_what_is_off() -> None:
+    plain = " ".join(server_options(Settings(cache_mb=0), PORTS, "p_"))
+    assert not any(word in plain for word in ("--cache-config", "--model-config-name", "--log-verbose"))
+    full = server_options(Settings(cache_mb=1, profile="gpu", log_level="verbose"), PORTS, "p_")
+    assert {"--cache-config=local,size=1048576", "--model-config-name=gpu", "--log-verbose=1"} <= set(full)
+
+
+def test_wheel_gets_its_folders_and_a_system_server_keeps_its_own() -> None:
+    wheel = command_line(WHEEL, BACKEND, ["--x"])
+    assert wheel[1:] == ["--x", "--cache-directory=/w/tritonserver/caches", "--backend-directory=/run/backends"]
+    assert command_line(SystemServer(Path("/opt/t")), None, ["--x"]) == ["/opt/t", "--x"]
+
+
+def test_environment_puts_the_wheels_libraries_and_this_python_first() -> None:
+    variables = environment(BACKEND, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
+    assert variables["PATH"] == "/env/bin:/usr/bin"
+    assert variables["LD_LIBRARY_PATH"] == "/w.libs:/py/lib"
+    assert environment(None, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
+
+
+def test_detached_arguments_build_the_same_settings() -> None:
+    settings = Settings(repository=Path("/m"), profile="gpu", http_port=0, cache_mb=0, state_dir=Path("/s"))
+    words = ["serve", *as_arguments(settings, Path("/s"))]
+    assert build_settings(build_parser().parse_args(words)) == settings
+
+
+def test_named_server_is_taken_before_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "tritonserver"
+    program.write_text("")
+    program.chmod(0o755)
+    monkeypatch.setenv("TRITONSERVER", str(program))
+    assert find_server(tmp_path) == SystemServer(program)
+    monkeypatch.setenv("TRITONSERVER", str(tmp_path))
+    with pytest.raises(OpsError, match="not a program"):
+        find_server(tmp_path)
+
+
+def test_server_on_path_is_taken_before_the_wheel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITONSERVER", raising=False)
+    program = tmp_path / "tritonserver"
+    program.write_text("")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert find_server(tmp_path) == SystemServer(program)
+
+
+def test_other_platform_is_shown_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TRITONSERVER", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(sys, "platform", "darwin")
+    with pytest.raises(OpsError, match=r"(?s)Linux on x86-64.*docker run .*/models:ro"):
+        find_server(tmp_path)
+
+
+def test_python_without_a_stub_is_told_which_have_one(tmp_path: Path) -> None:
+    for version in ("3.9", "3.10"):
+        (tmp_path / version).mkdir()
+        (tmp_path / version / "triton_python_backend_stub").write_text("")
+    assert find_stub(tmp_path, "3.10").parent.name == "3.10"
+    with pytest.raises(OpsError, match=r"This is Python 3\.14.*exists for 3\.9, 3\.10"):
+        find_stub(tmp_path, "3.14")
+
+
+def test_python_without_shared_library_is_told_how_to_get_it(tmp_path: Path) -> None:
+    with pytest.raises(OpsError, match=r"no shared library libpython3\.11\.so\.1\.0.*apt install.*--enable-shared"):
+        find_libpython([tmp_path], "3.11")
+    (tmp_path / "libpython3.11.so.1.0").write_text("")
+    assert find_libpython([tmp_path / "absent", tmp_path], "3.11").parent == tmp_path
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["serve", "--bogus"], ["serve", "--cache-mb=-1"], ["serve", "--http=1"], ["serve", "--drain-timeout-s=nan"]],
+)
+def test_unknown_or_impossible_option_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    assert "usage:" in capsys.readouterr().err
+
+
+def test_parser_defaults_equal_the_settings() -> None:
+    arguments: argparse.Namespace = build_parser().parse_args(["serve"])
+    built = build_settings(arguments)
+    assert built == Settings(state_dir=built.state_dir)
