@@ -1,4 +1,4 @@
-"""`python -m ops serve | status | stop`: builds the settings, turns errors into a sentence and an exit code."""
+"""`python -m ops serve | run | status | stop`: builds the settings, turns errors into a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ EXAMPLES = """examples:
   python -m ops serve --detach               the same in the background
   python -m ops status --json                endpoints, models, memory; exit 0 when ready
   python -m ops stop                         stop it, losing no request in flight
+  python -m ops run -- pytest -m e2e         a server of its own for as long as the command runs
   python -m ops serve --http-port 0 --grpc-port 0 --metrics-port 0 --state-dir /tmp/second
                                              a second server beside it, on free ports
 
@@ -31,6 +32,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_serve(commands.add_parser("serve", help="start the server and follow its log", allow_abbrev=False))
+    run = commands.add_parser(
+        "run",
+        help="start a server on free ports, run a command beside it, stop the server",
+        description="The command finds the server in TRIPTYCH_TARGET, TRIPTYCH_HTTP_URL, TRIPTYCH_METRICS_URL and "
+        "TRIPTYCH_SERVER_PID. The exit code is the command's.",
+        allow_abbrev=False,
+    )
+    _add_serving(run)
+    run.add_argument("words", nargs="+", metavar="COMMAND", help="the command and its arguments, after --")
     status = commands.add_parser("status", help="say what the server is doing", allow_abbrev=False)
     status.add_argument("--json", action="store_true", help="print it as JSON")
     stop = commands.add_parser("stop", help="stop the server", allow_abbrev=False)
@@ -46,10 +56,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     listening.add_argument("--http-port", type=int, default=default.http_port, help="KServe v2 over HTTP")
     listening.add_argument("--grpc-port", type=int, default=default.grpc_port, help="KServe v2 over gRPC")
     listening.add_argument("--metrics-port", type=int, default=default.metrics_port, help="Prometheus metrics")
-    serving = parser.add_argument_group("what it serves")
-    serving.add_argument("--repository", type=Path, default=REPOSITORY, help="the model repository")
-    serving.add_argument("--profile", help="use each model's configs/PROFILE.pbtxt, where it has one")
-    serving.add_argument("--cache-mb", type=_whole_number, default=default.cache_mb, help="response cache; 0 is none")
+    _add_serving(parser)
     running = parser.add_argument_group("how it runs")
     running.add_argument("--log-level", choices=LOG_LEVELS, default=default.log_level, help="least severe line shown")
     running.add_argument("--quiet", action="store_true", help="show only log lines and errors")
@@ -62,6 +69,21 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     )
     limits.add_argument(
         "--exit-timeout-s", type=_whole_number, default=default.exit_timeout_s, help="for models to unload, at a stop"
+    )
+
+
+def _add_serving(parser: argparse.ArgumentParser) -> None:
+    default = Settings()
+    serving = parser.add_argument_group("what it serves")
+    serving.add_argument("--repository", type=Path, default=REPOSITORY, help="the model repository")
+    serving.add_argument(
+        "--profile",
+        type=lambda name: name or None,
+        default=default.profile,
+        help="use each model's configs/PROFILE.pbtxt where it has one; '' is config.pbtxt for all",
+    )
+    serving.add_argument(
+        "--cache-mb", type=_whole_number, default=default.cache_mb, help="answers to repeated photos; 0 is none"
     )
 
 
@@ -101,6 +123,18 @@ def run(arguments: argparse.Namespace) -> int:
         from ops.status import show_status
 
         return show_status(arguments.state_dir, as_json=arguments.json)
+    if arguments.command == "run":
+        from ops.run import run_beside
+
+        settings = Settings(
+            repository=arguments.repository,
+            profile=arguments.profile,
+            cache_mb=arguments.cache_mb,
+            http_port=0,
+            grpc_port=0,
+            metrics_port=0,
+        )
+        return run_beside(settings, arguments.words)
     if arguments.command == "stop":
         from ops.status import stop
 

@@ -33,8 +33,6 @@ def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> lis
     ]
     if settings.profile is not None:
         options.append(f"--model-config-name={settings.profile}")
-    if settings.cache_mb:
-        options.append(f"--cache-config=local,size={settings.cache_mb * 1024 * 1024}")
     if settings.log_level == "verbose":
         options.append("--log-verbose=1")
     return options
@@ -42,16 +40,17 @@ def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> lis
 
 def command_line(server: SystemServer | WheelServer, backend: PythonBackend | None, options: list[str]) -> list[str]:
     command = [str(server.executable), *options]
-    if isinstance(server, WheelServer):
-        command.append(f"--cache-directory={server.caches}")
     if backend is not None:
         command.append(f"--backend-directory={backend.backends}")
     return command
 
 
-def environment(backend: PythonBackend | None, inherited: dict[str, str]) -> dict[str, str]:
+def environment(
+    backend: PythonBackend | None, temporary: Path, cache_mb: int, inherited: dict[str, str]
+) -> dict[str, str]:
     """What the server inherits; an installed server (`backend` None) knows its own libraries and Python."""
-    variables = dict(inherited)
+    # The recognizer reads the size of its cache from here and keeps it in the temporary folder.
+    variables = {**inherited, "TMPDIR": str(temporary), "TRIPTYCH_CACHE_MB": str(cache_mb)}
     # The repository may be a read-only release: the stubs must not write bytecode beside the models.
     variables["PYTHONDONTWRITEBYTECODE"] = "1"
     if backend is not None:

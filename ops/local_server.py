@@ -133,7 +133,10 @@ class LocalServer:
         )
         self._started_s = time.monotonic()
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
-        self._process = launch.start(command, launch.environment(backend, dict(os.environ)), self.log_file)
+        variables = launch.environment(
+            backend, self._state_folder.make_temporary(), settings.cache_mb, dict(os.environ)
+        )
+        self._process = launch.start(command, variables, self.log_file)
         self._identity = ProcessIdentity.of(self._process.pid)
         self._log = LogReader(self.log_file, has_gpu=Path("/dev/nvidiactl").exists())
         self._write_state("starting")
@@ -216,6 +219,7 @@ class LocalServer:
             self._process = self._identity = self._log = None
             self._state_folder.clear()
         remove_segments(self._segment_prefix)
+        self._state_folder.remove_temporary()
         self._state_folder.release()
         has_told = not self.models and self.log_file.exists()
         if self._is_private and not has_told:  # the message of a failed start names the log in this folder

@@ -9,6 +9,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from ops.errors import OpsError, WrongUsage
+from ops.settings import DEFAULT_PROFILE
 
 
 def check_repository(repository: Path, profile: str | None) -> None:
@@ -26,12 +27,12 @@ def check_repository(repository: Path, profile: str | None) -> None:
     models = list_models(repository)
     if not models:
         raise OpsError(f"{repository} holds no model: expected folders with a config.pbtxt. Check --repository.")
-    if profile is not None:
-        _check_profile(repository, profile)
     missing = [path for model in models for path in missing_files(repository / model, profile)]
     if missing:
         shown = ", ".join(str(path.relative_to(repository)) for path in missing)
         raise OpsError(f"The models in {repository} are not placed: missing {shown}. Place them with `make export`.")
+    if profile is not None and profile != DEFAULT_PROFILE:
+        _check_profile(repository, profile)
 
 
 def list_models(repository: Path) -> list[str]:
@@ -57,7 +58,7 @@ def _check_profile(repository: Path, profile: str) -> None:
     if profile not in profiles:
         having = f"It has: {', '.join(profiles)}" if profiles else "It has none"
         raise WrongUsage(
-            f"No model in {repository} has the profile {profile!r}. {having}; leave --profile out for config.pbtxt."
+            f"No model in {repository} has the profile {profile!r}. {having}; --profile '' serves config.pbtxt."
         )
 
 

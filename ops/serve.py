@@ -114,4 +114,4 @@ def as_arguments(settings: Settings, state_dir: Path) -> list[str]:
     """The options that make `python -m ops serve` build these very settings."""
     values = dataclasses.asdict(settings)
     values.update(repository=settings.repository.absolute(), state_dir=state_dir)
-    return [f"--{name.replace('_', '-')}={value}" for name, value in sorted(values.items()) if value is not None]
+    return [f"--{name.replace('_', '-')}={'' if value is None else value}" for name, value in sorted(values.items())]

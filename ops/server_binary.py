@@ -39,10 +39,6 @@ class WheelServer:
         return self.root / "backends" / "python"
 
     @property
-    def caches(self) -> Path:
-        return self.root / "caches"
-
-    @property
     def stubs(self) -> Path:
         return self.root / "python_backend_stubs"
 

@@ -13,6 +13,8 @@ ADDRESS = "127.0.0.1"
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = ROOT / "model_repository"
 STATE_DIR = ROOT / ".run"
+# `python -m export place` writes it for the cores of the machine.
+DEFAULT_PROFILE = "cpu"
 
 
 @dataclass(frozen=True)
@@ -21,8 +23,9 @@ class Settings:
 
     Attributes:
         repository: the model repository to serve.
-        profile: Triton's `--model-config-name`; None is `config.pbtxt`.
-        cache_mb: size of the response cache; 0 turns it off.
+        profile: Triton's `--model-config-name`: a model's `configs/<profile>.pbtxt`, or its `config.pbtxt` where it has
+            none; None is `config.pbtxt` for all.
+        cache_mb: size of the recognizer's answer cache; 0 turns it off.
         log_level: the least severe log line shown; the log file always has `info`.
         state_dir: where state and log are kept, one server a folder; None is a temporary folder of this run's own.
         drain_timeout_s: how long a stop waits for requests in flight before the server is told.
@@ -33,7 +36,7 @@ class Settings:
     http_port: int = 8000
     grpc_port: int = 8001
     metrics_port: int = 8002
-    profile: str | None = None
+    profile: str | None = DEFAULT_PROFILE
     cache_mb: int = 64
     log_level: LogLevel = "warning"
     state_dir: Path | None = None

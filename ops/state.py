@@ -6,6 +6,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -67,6 +68,7 @@ class StateFolder:
         self.file = folder / "server.json"
         self.log_file = folder / "server.log"
         self.supervisor_log_file = folder / "supervisor.log"
+        self._temporary = folder / "tmp"
         self._lock: int | None = None
 
     def read(self) -> ServerState | None:
@@ -101,6 +103,15 @@ class StateFolder:
         staged = self.file.with_suffix(".tmp")
         staged.write_text(state.to_json())
         staged.replace(self.file)
+
+    def make_temporary(self) -> Path:
+        """An empty folder for the server's temporary files, theirs until `remove_temporary`."""
+        self.remove_temporary()
+        self._temporary.mkdir()
+        return self._temporary
+
+    def remove_temporary(self) -> None:
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
     def clear(self) -> None:
         self.file.unlink(missing_ok=True)

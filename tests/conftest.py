@@ -53,6 +53,19 @@ def photos() -> list[Path]:
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[LocalServer]:
-    """The real server over the placed model repository, on free ports."""
+    """The real server as `make serve` starts it: the cpu profile, where `recognizer` is one model."""
     with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def ensemble_server() -> Iterator[LocalServer]:
+    """The real server over `config.pbtxt`, where `recognizer` is an ensemble of three steps."""
+    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, profile=None)) as server:
+        yield server
+
+
+@pytest.fixture(params=["server", "ensemble_server"])
+def either_server(request: pytest.FixtureRequest) -> LocalServer:
+    """One after the other: both serve the same tensors."""
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]

@@ -74,10 +74,10 @@ def reference_pixels(photo: bytes) -> npt.NDArray[np.uint8]:
         return np.asarray(REFERENCE(upright.convert("RGB")))
 
 
-def test_served_embedding_equals_the_reference(server: LocalServer, photos: list[Path]) -> None:
+def test_served_embedding_equals_the_reference(either_server: LocalServer, photos: list[Path]) -> None:
     embedder = Embedder(load_default()).eval()
     cosines: dict[str, float] = {}
-    with Client(server.grpc_target) as client, torch.inference_mode():
+    with Client(either_server.grpc_target) as client, torch.inference_mode():
         for source in photos[:4]:
             with Image.open(source) as image:
                 varied = list(variants(image.convert("RGB")))

@@ -45,8 +45,8 @@ class Caller:
 
 
 @pytest.fixture(params=["grpc", "http"])
-def caller(request: pytest.FixtureRequest, server: LocalServer) -> Iterator[Caller]:
-    caller = Caller(request.param, server)
+def caller(request: pytest.FixtureRequest, either_server: LocalServer) -> Iterator[Caller]:
+    caller = Caller(request.param, either_server)
     yield caller
     caller.channel.close()
 
@@ -158,10 +158,10 @@ def test_recognizer_refuses_a_wrong_tensor(
     assert refusal.value.status() == INVALID[caller.protocol]
 
 
-def test_one_corrupt_photo_among_64_fails_alone(server: LocalServer, photos: list[Path]) -> None:
+def test_one_corrupt_photo_among_64_fails_alone(either_server: LocalServer, photos: list[Path]) -> None:
     contents = [photos[n % 20].read_bytes() + n.to_bytes(2, "big") for n in range(64)]  # trailing bytes: no two alike
     contents[37] = contents[37][:1000]
-    with Client(server.grpc_target) as client, concurrent.futures.ThreadPoolExecutor(64) as pool:
+    with Client(either_server.grpc_target) as client, concurrent.futures.ThreadPoolExecutor(64) as pool:
         alone = [client.recognize(photo).top.index for photo in photos]
         futures = [pool.submit(client.recognize, content) for content in contents]
         for n, future in enumerate(futures):

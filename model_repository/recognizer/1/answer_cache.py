@@ -1,4 +1,4 @@
-"""Answers to photos seen before, shared by all instances of a server. Owns one LMDB file in the temporary folder.
+"""Answers to photos seen before, shared by all instances of a server. Owns one LMDB file.
 
 Triton's own response cache cannot serve here: it forgets which outputs were asked for and keeps refusals as empty
 answers. This one keeps whole answers only, under the SHA-256 of the weights and the photo's bytes.
@@ -7,14 +7,14 @@ answers. This one keeps whole answers only, under the SHA-256 of the weights and
 from __future__ import annotations
 
 import hashlib
-import shutil
-import tempfile
+import math
 from pathlib import Path
 
 import lmdb
 
-# LMDB stores a value of more than half a page in pages of its own.
+# LMDB stores a value of more than half a page in pages of its own, the first with a header.
 _PAGE_BYTES = 4096
+_HEADER_BYTES = 16
 # LMDB writes to fresh pages before it frees old ones; a quarter of the file is left for that.
 _USED_SHARE = 0.75
 
@@ -25,27 +25,28 @@ class AnswerCache:
     What is asked for again moves to the younger half, so it outlives what is not.
 
     Args:
-        server: what all instances of one server, and only they, have in common.
+        server_folder: where all instances of one server, and only they, look.
         size_mb: of the whole file, in 2**20 bytes.
         answer_bytes: of one answer; all have the same size.
         weights: what tells these weights from others: answers of others are not found.
     """
 
-    def __init__(self, server: str, size_mb: int, answer_bytes: int, weights: bytes) -> None:
-        self._folder = Path(tempfile.gettempdir()) / f"triptych-cache-{server}"
+    def __init__(self, server_folder: Path, size_mb: int, answer_bytes: int, weights: bytes) -> None:
         size_bytes = size_mb * 1024 * 1024
         # The file dies with the server, so nothing is synced to disk.
         self._environment = lmdb.open(
-            str(self._folder), map_size=size_bytes, max_dbs=2, max_readers=1024, sync=False, writemap=True
+            str(server_folder / "answers"), map_size=size_bytes, max_dbs=2, max_readers=1024, sync=False, writemap=True
         )
         self._halves = [self._environment.open_db(name) for name in (b"half 0", b"half 1")]
-        pages = answer_bytes // _PAGE_BYTES + 2
+        pages = math.ceil((answer_bytes + _HEADER_BYTES) / _PAGE_BYTES)
         self._capacity = max(1, int(size_bytes * _USED_SHARE / 2 / (pages * _PAGE_BYTES)))
-        self._weights = weights
+        self._weights = hashlib.sha256(weights)
 
     def key(self, photo: bytes) -> bytes:
         """The name of a photo's answer."""
-        return hashlib.sha256(self._weights + photo).digest()
+        digest = self._weights.copy()
+        digest.update(photo)
+        return digest.digest()
 
     def get(self, key: bytes) -> bytes | None:
         """The answer, or None."""
@@ -68,11 +69,6 @@ class AnswerCache:
                 transaction.drop(self._halves[young], delete=False)
                 transaction.put(b"young", bytes([young]))
             transaction.put(key, answer, db=self._halves[young])
-
-    def close(self) -> None:
-        """Leaves the file to nobody; instances that still run keep their view of it."""
-        self._environment.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _young(transaction: lmdb.Transaction) -> int:

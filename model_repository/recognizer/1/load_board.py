@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mmap
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,13 +14,12 @@ class LoadBoard:
     """One byte an instance, 1 while it works, in memory that all instances of a server share.
 
     Args:
-        server: what all instances of one server, and only they, have in common.
+        server_folder: where all instances of one server, and only they, look.
         instance: this one's number.
     """
 
-    def __init__(self, server: str, instance: int) -> None:
-        self._file = Path(tempfile.gettempdir()) / f"triptych-load-{server}"
-        with self._file.open("a+b") as file:
+    def __init__(self, server_folder: Path, instance: int) -> None:
+        with (server_folder / "load").open("a+b") as file:
             file.truncate(MAX_INSTANCES)
             self._bytes = mmap.mmap(file.fileno(), MAX_INSTANCES)
         self._instance = instance
@@ -35,8 +33,3 @@ class LoadBoard:
             yield self._bytes.find(b"\1") == self._bytes.rfind(b"\1")
         finally:
             self._bytes[self._instance] = 0
-
-    def close(self) -> None:
-        """Leaves the file to nobody; instances that still run keep their view of it."""
-        self._bytes.close()
-        self._file.unlink(missing_ok=True)

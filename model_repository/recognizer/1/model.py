@@ -20,6 +20,7 @@ import triton_python_backend_utils as pb_utils
 from answer_cache import AnswerCache
 from load_board import LoadBoard
 from network import Network
+from server_folder import open_server_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "preprocess/1"))
@@ -45,19 +46,14 @@ class TritonPythonModel:
         self.network = Network(EMBEDDER, CLASSIFIER, lone_threads=parameters["lone_threads"])
         self.outputs = [output["name"] for output in config["output"]]
         self.edges = np.cumsum([0, *(int(output["dims"][0]) for output in config["output"])])
-        server = _server_identity()
-        self.load = LoadBoard(server, int(args["model_instance_name"].rpartition("_")[2]))
+        folder = open_server_folder()
+        self.load = LoadBoard(folder, int(args["model_instance_name"].rpartition("_")[2]))
         cache_mb = int(os.environ.get("TRIPTYCH_CACHE_MB", parameters["cache_mb"]))
-        self.cache = AnswerCache(server, cache_mb, 4 * int(self.edges[-1]), _fingerprint()) if cache_mb else None
+        self.cache = AnswerCache(folder, cache_mb, 4 * int(self.edges[-1]), _fingerprint()) if cache_mb else None
 
     def execute(self, requests: list[Any]) -> list[Any]:
         with self.load.busy() as is_alone:
             return [self._respond(request, is_alone) for request in requests]
-
-    def finalize(self) -> None:
-        self.load.close()
-        if self.cache is not None:
-            self.cache.close()
 
     def _respond(self, request: Any, is_alone: bool) -> Any:
         photos = pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1).tolist()
@@ -89,14 +85,6 @@ class TritonPythonModel:
         pixels = preprocessing.preprocess_all(photos, self.transform, self.limits)
         arrays = self.network.run(pixels, is_alone)
         return np.concatenate([arrays[name] for name in self.outputs], axis=1)
-
-
-def _server_identity() -> str:
-    """What all instances of one server, and only they, have in common: the parent process and when it started."""
-    parent = os.getppid()
-    # proc(5): the 22nd field is the start time; the second, the program's name, may hold spaces.
-    start_ticks = Path(f"/proc/{parent}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[19]
-    return f"{parent}-{start_ticks}"
 
 
 def _fingerprint() -> bytes:

@@ -86,7 +86,7 @@ class FakeTransport:
 
     def sent_photo(self, index: int = -1) -> bytes:
         """The photo as it left for the wire, without its four-byte length."""
-        content = self.requests[index]["inputs"][0]._get_content()
+        content: bytes = self.requests[index]["inputs"][0]._get_content()
         assert int.from_bytes(content[:4], "little") == len(content) - 4
         return content[4:]
 

@@ -33,7 +33,8 @@ def test_recognition_holds_every_output_when_the_server_answers(client: Client, 
 
 def test_embedding_is_a_read_only_row_when_the_server_answers(client: Client) -> None:
     embedding = client.recognize(PHOTO).embedding
-    assert (embedding.shape, embedding.dtype) == ((1280,), np.float32)
+    assert embedding.shape == (1280,)
+    assert embedding.dtype == np.float32
     assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)  # 1280 float32 roundings
     with pytest.raises(ValueError, match="read-only"):
         embedding[0] = 0

@@ -27,27 +27,33 @@ def test_options_listen_on_this_machine_only() -> None:
 
 
 def test_options_leave_out_what_is_off() -> None:
-    plain = " ".join(server_options(Settings(cache_mb=0), PORTS, "p_"))
-    assert not any(word in plain for word in ("--cache-config", "--model-config-name", "--log-verbose"))
-    full = server_options(Settings(cache_mb=1, profile="gpu", log_level="verbose"), PORTS, "p_")
-    assert {"--cache-config=local,size=1048576", "--model-config-name=gpu", "--log-verbose=1"} <= set(full)
+    plain = " ".join(server_options(Settings(profile=None), PORTS, "p_"))
+    assert not any(word in plain for word in ("--model-config-name", "--log-verbose"))
+    full = server_options(Settings(profile="gpu", log_level="verbose"), PORTS, "p_")
+    assert {"--model-config-name=gpu", "--log-verbose=1"} <= set(full)
 
 
 def test_wheel_gets_its_folders_and_a_system_server_keeps_its_own() -> None:
     wheel = command_line(WHEEL, BACKEND, ["--x"])
-    assert wheel[1:] == ["--x", "--cache-directory=/w/tritonserver/caches", "--backend-directory=/run/backends"]
+    assert wheel[1:] == ["--x", "--backend-directory=/run/backends"]
     assert command_line(SystemServer(Path("/opt/t")), None, ["--x"]) == ["/opt/t", "--x"]
 
 
 def test_environment_puts_the_wheels_libraries_and_this_python_first() -> None:
-    variables = environment(BACKEND, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
+    variables = environment(BACKEND, Path("/run/tmp"), 64, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
     assert variables["PATH"] == "/env/bin:/usr/bin"
     assert variables["LD_LIBRARY_PATH"] == "/w.libs:/py/lib"
-    assert environment(None, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
+    assert environment(None, Path("/run/tmp"), 64, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
 
 
-def test_detached_arguments_build_the_same_settings() -> None:
-    settings = Settings(repository=Path("/m"), profile="gpu", http_port=0, cache_mb=0, state_dir=Path("/s"))
+def test_environment_gives_the_models_their_cache_size_and_temporary_folder() -> None:
+    variables = environment(None, Path("/run/tmp"), 7, {"TMPDIR": "/tmp", "HOME": "/h"})
+    assert variables.items() >= {"TMPDIR": "/run/tmp", "TRIPTYCH_CACHE_MB": "7", "HOME": "/h"}.items()
+
+
+@pytest.mark.parametrize("profile", ["gpu", None])
+def test_detached_arguments_build_the_same_settings(profile: str | None) -> None:
+    settings = Settings(repository=Path("/m"), profile=profile, http_port=0, cache_mb=0, state_dir=Path("/s"))
     words = ["serve", *as_arguments(settings, Path("/s"))]
     assert build_settings(build_parser().parse_args(words)) == settings
 

@@ -44,8 +44,9 @@ def test_profile_is_checked_with_its_own_config(model: Path) -> None:
 def test_unknown_profile_is_wrong_usage_naming_those_that_exist(model: Path) -> None:
     (model / "configs").mkdir()
     (model / "configs/gpu.pbtxt").write_text("")
-    with pytest.raises(WrongUsage, match=r"profile 'cpu'\. It has: gpu;"):
-        check_repository(model.parent, "cpu")
+    with pytest.raises(WrongUsage, match=r"profile 'tpu'\. It has: gpu;"):
+        check_repository(model.parent, "tpu")
+    check_repository(model.parent, "cpu")  # the default: config.pbtxt where nothing was placed
 
 
 def test_absent_and_empty_repository_are_refused(tmp_path: Path) -> None:
