@@ -26,7 +26,7 @@ from ops.failures import describe_death, describe_slow_start
 from ops.logs import LogLine, LogReader, LogSummary
 from ops.ports import choose_ports
 from ops.processes import ProcessIdentity, kill_remains
-from ops.python_backend import prepare
+from ops.python_backend import prepare, remove_environment_folder
 from ops.repository import check_repository, has_finalizers
 from ops.server_binary import WheelServer, find_server
 from ops.settings import Ports, Settings
@@ -36,6 +36,8 @@ from ops.startup import StartWatch
 from ops.state import Phase, ServerState, StateFolder
 
 POLL_S = 0.05
+# Triton loads the Python backend first of all.
+BACKEND_LOADED_S = 5.0
 NOT_RUNNING = "The server is not running; start it first."
 
 
@@ -71,7 +73,7 @@ class LocalServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._identity: ProcessIdentity | None = None
         self._log: LogReader | None = None
-        self._started_s = 0.0
+        self._started_s = self._launched_s = 0.0
         self._started_at = ""
 
     @property
@@ -131,7 +133,7 @@ class LocalServer:
         command = launch.command_line(
             binary, backend, launch.server_options(settings, self.ports, self._segment_prefix)
         )
-        self._started_s = time.monotonic()
+        self._started_s, self._launched_s = time.monotonic(), time.time()
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         variables = launch.environment(
             backend, self._state_folder.make_temporary(), settings.cache_mb, dict(os.environ)
@@ -220,6 +222,7 @@ class LocalServer:
             self._state_folder.clear()
         remove_segments(self._segment_prefix)
         self._state_folder.remove_temporary()
+        remove_environment_folder(self._launched_s, self._launched_s + BACKEND_LOADED_S)
         self._state_folder.release()
         has_told = not self.models and self.log_file.exists()
         if self._is_private and not has_told:  # the message of a failed start names the log in this folder

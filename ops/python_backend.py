@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import shutil
 import sys
@@ -75,6 +76,22 @@ def find_libpython(folders: list[Path], version: str) -> Path:
         f"`PYTHON_CONFIGURE_OPTS=--enable-shared pyenv install --force {platform.python_version()}`. "
         "Then run `make setup`."
     )
+
+
+def remove_environment_folder(made_after_s: float, made_before_s: float) -> None:
+    """Removes what Triton 2.51 makes in /tmp at its start, whatever TMPDIR says, and leaves when it is killed.
+
+    Another server's, should it have started in the same moment, is as empty and as unused: no model here brings an
+    environment of its own (`EXECUTION_ENV_PATH`), and a folder in use is not empty.
+
+    Args:
+        made_after_s: seconds since the epoch, when this server was started.
+        made_before_s: seconds since the epoch, when it had surely made its folder.
+    """
+    for folder in Path("/tmp").glob("python_env_??????"):
+        with contextlib.suppress(OSError):
+            if made_after_s <= folder.stat().st_mtime <= made_before_s:
+                folder.rmdir()
 
 
 def _programs(run_dir: Path) -> Path:
