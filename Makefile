@@ -50,7 +50,7 @@ types: setup ## mypy, strict
 	@for file in model_repository/*/1/model.py; do $(BIN)/mypy $$file || exit 1; done
 
 bench: export ## what serving costs over the same work in one process
-	@$(BIN)/python -m ops run --cache-mb 0 -- $(BIN)/python -m loadtest bench --photos $(PHOTOS)
+	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png
 
 generate: setup ## write what is derived: constraints.txt
 	@$(BIN)/uv pip compile -q client/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt

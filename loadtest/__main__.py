@@ -3,64 +3,70 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
-import platform
-import subprocess
 import sys
 from pathlib import Path
 
-import tritonclient.grpc as triton
 from rich.console import Console
+from rich.progress import Progress
 
-from loadtest import bench
-from loadtest.ceiling import InProcess
-from triptych import Client, TriptychError
+from loadtest.photos import NoPhotos
+from loadtest.scenarios import SCENARIOS, Field, scenarios
+from triptych import TriptychError
 
 ROOT = Path(__file__).resolve().parents[1]
+
+_EPILOG = """\
+examples:
+  make bench                                              a server of its own and all scenarios, 8 minutes
+  python -m ops run -- python -m loadtest bench c1 c16    two scenarios
+  python -m ops run --profile '' -- python -m loadtest bench c16
+                                                          the ensemble instead of the fused model
+"""
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 a check failed, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    console = Console(highlight=False, soft_wrap=True)
+    # A table that is read in a file is as wide as it needs to be.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
-        return _bench(options, console)
-    except TriptychError as error:
+        _bench(options, console)
+    except (NoPhotos, TriptychError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def _bench(options: argparse.Namespace, console: Console) -> int:
-    photos = [photo.read_bytes() for photo in sorted(options.photos.glob("*.jpg"))]
-    if not photos:
-        print(f"error: no *.jpg in {options.photos}. Fetch the samples with `make photos`.", file=sys.stderr)
-        return 1
-    with Client(options.target) as client, triton.InferenceServerClient(options.target) as channel:
-        client.recognize(photos[0])
-        threads = bench.served_threads(channel)
-        contestants = [
-            bench.Contestant(f"in one process, {threads} thread(s)", InProcess(options.repository, threads).recognize),
-            bench.Contestant("gRPC, raw tritonclient", bench.raw_grpc(channel)),
-            bench.Contestant("gRPC, triptych client", bench.through_client(client)),
-        ]
-        if bench.is_cached(contestants[1].recognize, photos[-1]):
-            print(
-                "error: the server answers repeated photos from its cache. Start it with --cache-mb 0.", file=sys.stderr
-            )
-            return 1
-        bench.measure(contestants, photos, options.rounds, console)
-    console.print(f"{_where()}; {len(photos)} photos x {options.rounds} rounds")
-    bench.report(contestants, console)
     return 0
 
 
-def _where() -> str:
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
-    ).stdout.strip()
-    return f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, commit {commit or '-'}"
+def _bench(options: argparse.Namespace, console: Console) -> None:
+    # matplotlib is slow to import: only once the arguments are right.
+    from loadtest.chart import draw
+    from loadtest.report import describe_run, describe_scenario, stage_means, stage_totals
+
+    place = Field(options.target, options.http.removeprefix("http://"), options.pid, options.repository, options.photos)
+    report = describe_run(ROOT)
+    before = stage_totals(place.http_address)
+    report["rounds"], report["turn_s"], report["scenarios"] = options.rounds, options.turn_s, {}
+    names = options.scenarios or list(SCENARIOS)
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(Progress(console=console, transient=True))
+        for name, scenario in zip(names, scenarios(place, names, stack), strict=True):
+            scenario.run(options.rounds, options.turn_s, progress)
+            scenario.show(console)
+            report["scenarios"][name] = describe_scenario(scenario)
+    report["stages_ms"] = stage_means(before, stage_totals(place.http_address))
+    for model, stages in report["stages_ms"].items():
+        console.print(f"{model}: " + ", ".join(f"{stage} {value:.2f} ms" for stage, value in stages.items()))
+    machine = report["machine"]
+    console.print(f"{machine['cpu']}, {machine['cores']} cores, {report['date']}, commit {report['commit']}")
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.chart:
+        draw(report, options.chart)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -68,21 +74,41 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     command = commands.add_parser(
         "bench",
-        help="latency of serving over the same work in one process",
-        description="Recognises photos one at a time in this process, through raw tritonclient and through the client, "
-        "in interleaved turns, and prints the ratios. The server must run without cache: `make bench` does all.",
+        help="what serving costs over the same work without a server",
+        description="Recognises photos through the server in several ways, in processes without a server (the "
+        "ceiling), and through FastAPI + ONNX Runtime, in interleaved turns. Needs the server on this machine.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument(
+        "scenarios", nargs="*", type=_scenario, metavar="SCENARIO", help=f"{', '.join(SCENARIOS)} (default: all)"
+    )
+    for option, variable, default, text in (
+        ("--target", "TRIPTYCH_TARGET", "127.0.0.1:8001", "gRPC address"),
+        ("--http", "TRIPTYCH_HTTP_URL", "http://127.0.0.1:8000", "HTTP address"),
+    ):
+        command.add_argument(
+            option, default=os.environ.get(variable, default), help=f"{text} (%(default)s, ${variable})"
+        )
+    pid = os.environ.get("TRIPTYCH_SERVER_PID")
+    command.add_argument(
+        "--pid", type=int, default=pid, required=pid is None, help="of tritonserver ($TRIPTYCH_SERVER_PID)"
     )
     command.add_argument("--photos", type=Path, default=ROOT / ".cache/photos", help="folder of *.jpg (%(default)s)")
     command.add_argument(
         "--repository", type=Path, default=ROOT / "model_repository", help="the one being served (%(default)s)"
     )
-    command.add_argument(
-        "--target",
-        default=os.environ.get("TRIPTYCH_TARGET", "127.0.0.1:8001"),
-        help="gRPC address of the server (%(default)s, or $TRIPTYCH_TARGET)",
-    )
-    command.add_argument("--rounds", type=int, default=10, help="turns of each contestant (%(default)s)")
+    command.add_argument("--rounds", type=int, default=5, help="turns of each contestant (%(default)s)")
+    command.add_argument("--turn-s", type=float, default=2.0, help="seconds a turn (%(default)s)")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
     return parser
+
+
+def _scenario(name: str) -> str:
+    if name not in SCENARIOS:
+        raise argparse.ArgumentTypeError(f"no scenario {name!r}; there are {', '.join(SCENARIOS)}")
+    return name
 
 
 if __name__ == "__main__":

@@ -1,115 +1,143 @@
-"""What serving costs: the same photos through one process, raw tritonclient and the client, in interleaved turns.
+"""What serving costs: the same photos through servers and without one, in interleaved turns of one run.
 
-Turns are short and take each other's place every round, because these machines drift by a third within minutes: only
-ratios inside one run mean anything.
+Turns are short and take each other's place every round, because machines drift by a third within minutes: only ratios
+inside one run, round by round, mean anything.
 """
 
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import tritonclient.grpc as triton
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 from rich.table import Table
 
-from triptych import Client
+from loadtest.driver import Turn
 
-Recognize = Callable[[bytes], object]
+# Of a turn's time, before it: connections are made, caches and branch predictors are warm.
+WARM_UP_SHARE = 0.15
+
+TakeTurn = Callable[[float], Turn]
 
 
 @dataclass
 class Contestant:
-    """One way to recognise a photo, and how long each call took (seconds), a list a round."""
+    """One way to recognise photos, and its turns, one a round."""
 
     name: str
-    recognize: Recognize
-    rounds: list[list[float]] = field(default_factory=list)
+    take_turn: TakeTurn
+    is_ceiling: bool = False
+    turns: list[Turn] = field(default_factory=list)
 
     @property
-    def p50_ms(self) -> float:
-        """Median over all calls, milliseconds."""
-        return statistics.median(self._latencies_s) * 1e3
+    def rate(self) -> float:
+        """Photos a second, median over rounds."""
+        return statistics.median(turn.rate for turn in self.turns)
+
+    def latency_ms(self, percentile: float) -> float:
+        """Over all calls of all rounds."""
+        latencies_s = [latency for turn in self.turns for latency in turn.latencies_s]
+        return float(np.percentile(latencies_s, percentile)) * 1e3
+
+    def median_of(self, figure: str) -> float | None:
+        """Median over rounds of a `Turn`'s figure, None where it has none."""
+        values = [getattr(turn, figure) for turn in self.turns]
+        return None if None in values else statistics.median(values)
+
+
+@dataclass
+class Scenario:
+    """Contestants that take turns.
+
+    Attributes:
+        by_latency: compares median latencies (one caller) instead of rates (many).
+    """
+
+    title: str
+    contestants: Sequence[Contestant]
+    by_latency: bool = False
+
+    def run(self, rounds: int, turn_s: float, progress: Progress) -> None:
+        """Every contestant in turn, `rounds` times."""
+        task = progress.add_task(self.title, total=rounds * len(self.contestants))
+        for _ in range(rounds):
+            for contestant in self.contestants:
+                contestant.take_turn(turn_s * WARM_UP_SHARE)
+                contestant.turns.append(contestant.take_turn(turn_s))
+                progress.advance(task)
+        progress.remove_task(task)
 
     @property
-    def p99_ms(self) -> float:
-        """99th percentile over all calls, milliseconds."""
-        return float(np.percentile(self._latencies_s, 99)) * 1e3
-
-    @property
-    def _latencies_s(self) -> list[float]:
-        return [latency for latencies in self.rounds for latency in latencies]
-
-    def ratios_to(self, other: Contestant) -> list[float]:
-        """Median over median, one figure a round."""
-        return [
-            statistics.median(mine) / statistics.median(theirs)
-            for mine, theirs in zip(self.rounds, other.rounds, strict=True)
-        ]
-
-
-def raw_grpc(channel: triton.InferenceServerClient) -> Recognize:
-    """The least a Python caller can do over gRPC: one tritonclient request, outputs as arrays."""
-
-    def recognize(photo: bytes) -> object:
-        image = triton.InferInput("image", [1, 1], "BYTES")
-        image.set_data_from_numpy(np.array([[photo]], dtype=object))
-        answer = channel.infer("recognizer", [image])
-        return answer.as_numpy("category_scores"), answer.as_numpy("embedding")
-
-    return recognize
-
-
-def measure(contestants: Sequence[Contestant], photos: Sequence[bytes], rounds: int, console: Console) -> None:
-    """One photo at a time, every contestant in turn, `rounds` times; two unmeasured photos before each turn."""
-    for _ in track(range(rounds), description="Measuring", console=console, transient=True):
-        for contestant in contestants:
-            for photo in photos[:2]:
-                contestant.recognize(photo)
-            latencies = []
-            for photo in photos:
-                started = time.perf_counter()
-                contestant.recognize(photo)
-                latencies.append(time.perf_counter() - started)
-            contestant.rounds.append(latencies)
-
-
-def report(contestants: Sequence[Contestant], console: Console) -> None:
-    """A table: medians, and the ratio to the first contestant with its range over the rounds."""
-    base = contestants[0]
-    table = Table("one photo at a time", "p50 ms", "p99 ms", "ratio", "range over rounds", box=None)
-    for contestant in contestants:
-        ratios = contestant.ratios_to(base)
-        table.add_row(
-            contestant.name,
-            f"{contestant.p50_ms:.2f}",
-            f"{contestant.p99_ms:.2f}",
-            f"{statistics.median(ratios):.2f}",
-            f"{min(ratios):.2f}-{max(ratios):.2f}",
+    def ceiling(self) -> Contestant:
+        """The best configuration without a server."""
+        ceilings = [contestant for contestant in self.contestants if contestant.is_ceiling]
+        return (
+            min(ceilings, key=lambda it: it.latency_ms(50))
+            if self.by_latency
+            else max(ceilings, key=lambda it: it.rate)
         )
-    console.print(table)
+
+    def ratios(self, contestant: Contestant, base: Contestant) -> list[float]:
+        """Round by round: rate over rate, or median latency over median latency."""
+
+        def figure(turn: Turn) -> float:
+            return statistics.median(turn.latencies_s) if self.by_latency else turn.rate
+
+        return [figure(mine) / figure(theirs) for mine, theirs in zip(contestant.turns, base.turns, strict=True)]
+
+    def rows(self) -> list[dict[str, object]]:
+        """A row of plain figures a contestant."""
+        ceiling = self.ceiling
+        rows: list[dict[str, object]] = []
+        for contestant in self.contestants:
+            ratios = self.ratios(contestant, ceiling)
+            rows.append(
+                {
+                    "name": contestant.name,
+                    "is_ceiling": contestant.is_ceiling,
+                    "photos_per_s": round(contestant.rate, 1),
+                    "ratio_to_ceiling": round(statistics.median(ratios), 3),
+                    "ratio_min": round(min(ratios), 3),
+                    "ratio_max": round(max(ratios), 3),
+                    "p50_ms": round(contestant.latency_ms(50), 2),
+                    "p99_ms": round(contestant.latency_ms(99), 2),
+                    "client_cpu_ms": _rounded(contestant.median_of("client_cpu_ms")),
+                    "server_cpu_ms": _rounded(contestant.median_of("server_cpu_ms")),
+                }
+            )
+        return rows
+
+    def show(self, console: Console) -> None:
+        """The rows as a table."""
+        base = "latency" if self.by_latency else "rate"
+        table = Table(title=self.title, title_justify="left", box=None, pad_edge=False)
+        for column in (
+            "",
+            "photos/s",
+            f"{base} / best in process",
+            "over rounds",
+            "p50 ms",
+            "p99 ms",
+            "CPU ms client",
+            "server",
+        ):
+            table.add_column(column, justify="right" if column else "left", no_wrap=not column)
+        for row in self.rows():
+            table.add_row(
+                str(row["name"]),
+                f"{row['photos_per_s']}",
+                f"{row['ratio_to_ceiling']:.2f}",
+                f"{row['ratio_min']:.2f}-{row['ratio_max']:.2f}",
+                f"{row['p50_ms']:.1f}",
+                f"{row['p99_ms']:.1f}",
+                *("" if row[key] is None else f"{row[key]:.2f}" for key in ("client_cpu_ms", "server_cpu_ms")),
+            )
+        console.print(table)
+        console.print()
 
 
-def served_threads(channel: triton.InferenceServerClient) -> int:
-    """ONNX Runtime threads of one embedder instance, as the running server has it."""
-    config = channel.get_model_config("embedder").config
-    return int(config.parameters["intra_op_threads"].string_value)
-
-
-def is_cached(recognize: Recognize, photo: bytes) -> bool:
-    """Whether a repeated photo is answered without computing it: such a server's latencies would mean nothing."""
-    took = []
-    for _ in range(5):
-        started = time.perf_counter()
-        recognize(photo)
-        took.append(time.perf_counter() - started)
-    return min(took[1:]) < took[0] / 4
-
-
-def through_client(client: Client) -> Recognize:
-    """The client's `recognize`."""
-    return lambda photo: client.recognize(photo)
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

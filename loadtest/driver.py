@@ -1,0 +1,89 @@
+"""The closed loop: so many callers, each sending its next photo when it has its answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import psutil
+
+from loadtest.callers import Call
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What one contestant did in one turn.
+
+    Attributes:
+        rate: photos a second.
+        latencies_s: of each call.
+        client_cpu_ms: of this process, a photo.
+        server_cpu_ms: of the server and its children, a photo; None where there is no server.
+    """
+
+    rate: float
+    latencies_s: list[float]
+    client_cpu_ms: float | None = None
+    server_cpu_ms: float | None = None
+
+
+class ServerProcess:
+    """A server and its children, for their CPU time and memory."""
+
+    def __init__(self, pid: int) -> None:
+        process = psutil.Process(pid)
+        self._processes = [process, *process.children(recursive=True)]
+
+    def cpu_s(self) -> float:
+        """Seconds of user and system time so far."""
+        return sum(times.user + times.system for times in (process.cpu_times() for process in self._processes))
+
+    def memory_mb(self) -> tuple[float, float]:
+        """Resident megabytes: with shared pages counted in each process (RSS), and once (PSS)."""
+        infos = [process.memory_full_info() for process in self._processes]
+        return sum(info.rss for info in infos) / 1e6, sum(info.pss for info in infos) / 1e6
+
+
+def closed_loop(
+    call: Call, photos: Iterator[bytes], *, concurrency: int, batch_size: int, duration_s: float, server: ServerProcess
+) -> Turn:
+    """Runs `concurrency` callers for `duration_s`.
+
+    Raises:
+        Exception: the first that a call raised, once all callers have stopped.
+    """
+    latencies_s: list[float] = []
+    failures: list[Exception] = []
+    taking = threading.Lock()
+    server_cpu_s, client_cpu_s = server.cpu_s(), time.process_time()
+    started = time.perf_counter()
+
+    def caller() -> None:
+        while time.perf_counter() - started < duration_s and not failures:
+            with taking:
+                batch = [next(photos) for _ in range(batch_size)]
+            before = time.perf_counter()
+            try:
+                call(batch)
+            except Exception as error:  # reported by the main thread
+                failures.append(error)
+                return
+            latencies_s.append(time.perf_counter() - before)
+
+    callers = [threading.Thread(target=caller) for _ in range(concurrency)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    elapsed_s = time.perf_counter() - started
+    if failures:
+        raise failures[0]
+    photos_done = len(latencies_s) * batch_size
+    return Turn(
+        rate=photos_done / elapsed_s,
+        latencies_s=latencies_s,
+        client_cpu_ms=(time.process_time() - client_cpu_s) * 1e3 / photos_done,
+        server_cpu_ms=(server.cpu_s() - server_cpu_s) * 1e3 / photos_done,
+    )
