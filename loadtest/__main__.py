@@ -12,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
+from loadtest.driver import ServerProcess
 from loadtest.photos import NoPhotos
 from loadtest.scenarios import SCENARIOS, Field, scenarios
 from triptych import TriptychError
@@ -59,8 +60,11 @@ def _bench(options: argparse.Namespace, console: Console) -> None:
             scenario.show(console)
             report["scenarios"][name] = describe_scenario(scenario)
     report["stages_ms"] = stage_means(before, stage_totals(place.http_address))
+    report["server_memory_mb"] = dict(zip(("rss", "pss"), ServerProcess(place.pid).memory_mb(), strict=True))
     for model, stages in report["stages_ms"].items():
         console.print(f"{model}: " + ", ".join(f"{stage} {value:.2f} ms" for stage, value in stages.items()))
+    memory = report["server_memory_mb"]
+    console.print(f"server memory: {memory['pss']:.0f} MB (shared pages counted once), RSS {memory['rss']:.0f} MB")
     machine = report["machine"]
     console.print(f"{machine['cpu']}, {machine['cores']} cores, {report['date']}, commit {report['commit']}")
     if options.json:

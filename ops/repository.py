@@ -46,7 +46,7 @@ def list_profiles(repository: Path) -> list[str]:
 def has_finalizers(repository: Path, profile: str | None) -> bool:
     """Whether a Python model that is served has something to do when it is unloaded."""
     for model in list_models(repository):
-        config = _read_config(repository / model, profile)
+        config = read_config(repository / model, profile)
         sources = (repository / model).glob("[0-9]*/*.py")
         if (config is None or config.backend == "python") and any("def finalize" in one.read_text() for one in sources):
             return True
@@ -64,7 +64,7 @@ def _check_profile(repository: Path, profile: str) -> None:
 
 def missing_files(model: Path, profile: str | None) -> list[Path]:
     """Label files and warm-up data that the model's config names and its folder lacks."""
-    config = _read_config(model, profile)
+    config = read_config(model, profile)
     if config is None:
         return []
     named = [model / output.label_filename for output in config.output if output.label_filename]
@@ -73,7 +73,7 @@ def missing_files(model: Path, profile: str | None) -> list[Path]:
     return [path for path in dict.fromkeys(named) if not path.is_file()]
 
 
-def _read_config(model: Path, profile: str | None) -> Any | None:
+def read_config(model: Path, profile: str | None) -> Any | None:
     """None when it cannot be read: the server says so, with line and column."""
     chosen = model / "configs" / f"{profile}.pbtxt"
     config: Any = model_config_pb2.ModelConfig()

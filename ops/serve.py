@@ -38,6 +38,7 @@ def serve(settings: Settings, *, quiet: bool) -> None:
                 view.end_start()
                 if not quiet:
                     announce(
+                        server.settings,
                         server.ports,
                         [model.name for model in server.models],
                         server.ready_after_s,
@@ -84,7 +85,7 @@ def serve_detached(settings: Settings, *, quiet: bool) -> None:
         raise ServerFailed(f"The server stopped again at once. Its log: {folder.log_file}")
     if not quiet:
         models = [model.name for model in probe.read_models(state.ports)]
-        announce(state.ports, models, time.monotonic() - started_s, str(folder.log_file))
+        announce(settings, state.ports, models, time.monotonic() - started_s, str(folder.log_file))
         print("Look at it with `python -m ops status`, stop it with `python -m ops stop`.")
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 
+from loky import cpu_count
 from rich.console import Console
 from rich.status import Status
 
-from ops.cores import available_cores
 from ops.logs import LogLine, LogSummary
-from ops.settings import LogLevel, Ports
+from ops.settings import LogLevel, Ports, Settings
+from ops.sizing import describe_misfit, describe_sizing
 
 _COLOURS = {"error": "red", "warning": "yellow", "info": "default", "verbose": "dim"}
 
@@ -80,15 +81,20 @@ def describe_endpoints(ports: Ports) -> list[str]:
     return [f"gRPC     {ports.grpc_target}", f"HTTP     {ports.http_url}", f"metrics  {ports.metrics_url}"]
 
 
-def announce(ports: Ports, models: list[str], ready_after_s: float, log_file: str) -> None:
-    cores = available_cores()
+def announce(settings: Settings, ports: Ports, models: list[str], ready_after_s: float, log_file: str) -> None:
+    cores = cpu_count()
     lines = [
-        f"Ready after {ready_after_s:.1f} s, on {cores:g} {'core' if cores == 1 else 'cores'}.",
+        f"Ready after {ready_after_s:.1f} s, on {cores} {'core' if cores == 1 else 'cores'}.",
         *(f"  {line}" for line in describe_endpoints(ports)),
         f"  models   {', '.join(models)}",
+        f"  sizing   {describe_sizing(settings.repository, settings.profile)}",
+        f"  cache    {f'{settings.cache_mb} MB of answers to repeated photos' if settings.cache_mb else 'off'}",
         f"  log      {log_file}",
         *_describe_requests(ports, models),
     ]
+    misfit = describe_misfit(settings.repository, settings.profile)
+    if misfit is not None:
+        lines.append(f"warning: {misfit}")
     print("\n".join(lines), flush=True)
 
 

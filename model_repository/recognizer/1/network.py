@@ -23,6 +23,7 @@ class Network:
     def __init__(self, embedder: Path, classifier: Path, lone_threads: int) -> None:
         self._one_thread = _open(embedder, 1), _open(classifier, 1)
         self._many_threads = _open(embedder, lone_threads), _open(classifier, lone_threads)
+        self._warm_up()
 
     def run(self, pixels: Pixels, is_alone: bool) -> Arrays:
         """uint8[N,S,S,3] -> `category_scores` float32[N,C], `retail_score` float32[N,1], `embedding` float32[N,D]."""
@@ -30,6 +31,13 @@ class Network:
         features, embedding = embedder.run(["features", "embedding"], {"pixels": pixels})
         category_scores, retail_score = classifier.run(["category_scores", "retail_score"], {"features": features})
         return {"category_scores": category_scores, "retail_score": retail_score, "embedding": embedding}
+
+    def _warm_up(self) -> None:
+        """Triton's own warm-up meets one instance and one of the two sessions; the rest is an answer from the cache."""
+        side_px = self._one_thread[0].get_inputs()[0].shape[1]
+        pixels = np.zeros((1, side_px, side_px, 3), np.uint8)
+        for is_alone in (True, False):
+            self.run(pixels, is_alone)
 
 
 def _open(onnx_file: Path, threads: int) -> ort.InferenceSession:
