@@ -1,4 +1,4 @@
-"""Command line of the load tests: `python -m loadtest bench`."""
+"""Command line of the load tests: `python -m loadtest bench | scale`."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from loadtest.driver import ServerProcess
 from loadtest.photos import NoPhotos
@@ -34,7 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     # A table that is read in a file is as wide as it needs to be.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
-        _bench(options, console)
+        options.run(options, console)
     except (NoPhotos, TriptychError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -106,7 +107,51 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--turn-s", type=float, default=2.0, help="seconds a turn (%(default)s)")
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
+    command.set_defaults(run=_bench)
+    scale = commands.add_parser(
+        "scale",
+        help="what more cores would give, on paper",
+        description="Puts the costs of one photo, as `bench c16 --json` measured them, into a queueing model.",
+    )
+    scale.add_argument("report", type=Path, help="JSON of a bench that ran c16")
+    scale.add_argument("--cores", type=int, nargs="+", default=[2, 4, 16, 64], help="sizes of machine (2 4 16 64)")
+    scale.set_defaults(run=_scale)
     return parser
+
+
+def _scale(options: argparse.Namespace, console: Console) -> None:
+    from loadtest.scale import OBJECTIVE_MS, Costs, closed_loop_rate, forecast
+
+    report = json.loads(options.report.read_text(encoding="utf-8"))
+    costs = Costs.from_report(report)
+    table = Table(
+        "cores",
+        "photos/s, all busy",
+        f"photos/s, p99 <= {OBJECTIVE_MS:g} ms",
+        "p50 ms at 70 %",
+        "p99 ms at 70 %",
+        "gRPC threads busy",
+        "memory GB",
+        box=None,
+    )
+    for cores in options.cores:
+        it = forecast(costs, cores)
+        table.add_row(
+            str(cores),
+            f"{it.capacity:.0f}",
+            f"{it.rate_in_objective:.0f}",
+            f"{it.p50_ms:.1f}",
+            f"{it.p99_ms:.1f}",
+            f"{it.front_busy:.0%}",
+            f"{it.memory_gb:.1f}",
+        )
+    console.print(table)
+    measured = next(row for row in report["scenarios"]["c16"]["rows"] if row["name"] == "gRPC, bare")["photos_per_s"]
+    predicted = closed_loop_rate(costs, report["machine"]["cores"])
+    console.print(
+        f"Check: with the callers on the same {report['machine']['cores']} cores the model says {predicted:.0f} "
+        f"photos/s, the bench measured {measured:.0f} ({predicted / measured - 1:+.1%})."
+    )
 
 
 def _scenario(name: str) -> str:

@@ -106,6 +106,7 @@ class Scenario:
                     "p99_ms": round(contestant.latency_ms(99), 2),
                     "client_cpu_ms": _rounded(contestant.median_of("client_cpu_ms")),
                     "server_cpu_ms": _rounded(contestant.median_of("server_cpu_ms")),
+                    "front_cpu_ms": _rounded(contestant.median_of("front_cpu_ms")),
                 }
             )
         return rows
