@@ -1,16 +1,16 @@
 """Answers to photos seen before, shared by all instances of a server. Owns one LMDB file.
 
 Triton's own response cache cannot serve here: it forgets which outputs were asked for and keeps refusals as empty
-answers. This one keeps whole answers only, under the SHA-256 of the weights and the photo's bytes.
+answers. This one keeps whole answers only, under BLAKE3 of the photo's bytes, keyed by the weights.
 """
 
 from __future__ import annotations
 
-import hashlib
 import math
 from pathlib import Path
 
 import lmdb
+from blake3 import blake3
 
 # LMDB stores a value of more than half a page in pages of its own, the first with a header.
 _PAGE_BYTES = 4096
@@ -28,7 +28,7 @@ class AnswerCache:
         server_folder: where all instances of one server, and only they, look.
         size_mb: of the whole file, in 2**20 bytes.
         answer_bytes: of one answer; all have the same size.
-        weights: what tells these weights from others: answers of others are not found.
+        weights: 32 bytes that tell these weights from others: answers of others are not found.
     """
 
     def __init__(self, server_folder: Path, size_mb: int, answer_bytes: int, weights: bytes) -> None:
@@ -40,13 +40,11 @@ class AnswerCache:
         self._halves = [self._environment.open_db(name) for name in (b"half 0", b"half 1")]
         pages = math.ceil((answer_bytes + _HEADER_BYTES) / _PAGE_BYTES)
         self._capacity = max(1, int(size_bytes * _USED_SHARE / 2 / (pages * _PAGE_BYTES)))
-        self._weights = hashlib.sha256(weights)
+        self._weights = weights
 
     def key(self, photo: bytes) -> bytes:
         """The name of a photo's answer."""
-        digest = self._weights.copy()
-        digest.update(photo)
-        return digest.digest()
+        return blake3(photo, key=self._weights).digest()
 
     def get(self, key: bytes) -> bytes | None:
         """The answer, or None."""
