@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 import time
+from pathlib import Path
 
 from loky import cpu_count
 from rich.console import Console
 from rich.status import Status
 
 from ops.logs import LogLine, LogSummary
-from ops.settings import LogLevel, Ports, Settings
+from ops.settings import ROOT, LogLevel, Ports, Settings
 from ops.sizing import describe_misfit, describe_sizing
+
+SAMPLE_PHOTOS = ROOT / ".cache/photos"
 
 _COLOURS = {"error": "red", "warning": "yellow", "info": "default", "verbose": "dim"}
 
@@ -90,7 +95,7 @@ def announce(settings: Settings, ports: Ports, models: list[str], ready_after_s:
         f"  sizing   {describe_sizing(settings.repository, settings.profile)}",
         f"  cache    {f'{settings.cache_mb} MB of answers to repeated photos' if settings.cache_mb else 'off'}",
         f"  log      {log_file}",
-        *_describe_requests(ports, models),
+        *describe_requests(ports, models),
     ]
     misfit = describe_misfit(settings.repository, settings.profile)
     if misfit is not None:
@@ -98,13 +103,24 @@ def announce(settings: Settings, ports: Ports, models: list[str], ready_after_s:
     print("\n".join(lines), flush=True)
 
 
-def _describe_requests(ports: Ports, models: list[str]) -> list[str]:
+def describe_requests(ports: Ports, models: list[str]) -> list[str]:
+    """Lines to paste as they are: with the program's path where it is not on PATH, and a photo that is there."""
     if "recognizer" not in models:
         return []
+    program, python = (_as_typed(Path(sys.executable).with_name(name)) for name in ("triptych", "python"))
+    photo = _as_typed(next(iter(sorted(SAMPLE_PHOTOS.glob("*.jpg"))), Path("PHOTO")))
     return [
         "Recognize a photo:",
-        f"  triptych recognize PHOTO --target {ports.grpc_target}",
+        f"  {program} recognize {photo} --target {ports.grpc_target}",
+        f'  {python} -c \'from triptych import Client; print(Client("{ports.grpc_target}").recognize("{photo}").top)\'',
         "The same over plain HTTP, every output as a JSON header and then raw numbers:",
-        f"  curl --data-binary @PHOTO -H 'Inference-Header-Content-Length: 0' "
+        f"  curl --data-binary @{photo} -H 'Inference-Header-Content-Length: 0' "
         f"{ports.http_url}/v2/models/recognizer/infer -o answer.bin",
     ]
+
+
+def _as_typed(path: Path) -> str:
+    """The shortest form that works from here: the name alone on PATH, else relative, else absolute."""
+    if shutil.which(path.name) == str(path):
+        return path.name
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)

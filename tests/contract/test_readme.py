@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ops.local_server import LocalServer
+from ops.serve_view import describe_requests
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = [
@@ -66,3 +67,23 @@ def test_readme_shows_the_answer_the_command_gives(server: LocalServer, photos: 
     assert [label for _, label in got] == [label for _, label in written]
     # Other processors sum float32 in another order; the table shows three digits.
     assert [score for score, _ in got] == pytest.approx([score for score, _ in written], abs=0.002)
+
+
+def test_requests_that_serve_prints_work_as_pasted(
+    server: LocalServer, photos: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # elsewhere than the root: paths must still lead somewhere
+    lines = describe_requests(server.ports, ["recognizer"])
+    commands = [line.strip() for line in lines if line.startswith("  ")]
+    assert len(commands) == 3
+    outputs = [
+        subprocess.run(["bash", "-euc", command], capture_output=True, text=True, check=True, timeout=60).stdout
+        for command in commands
+    ]
+    assert "bull mastiff" in outputs[0]
+    assert outputs[1].strip() == "bull mastiff"
+    assert b"retail_score" in (tmp_path / "answer.bin").read_bytes()
+
+
+def test_nothing_is_suggested_when_there_is_no_recognizer(server: LocalServer) -> None:
+    assert describe_requests(server.ports, ["one"]) == []

@@ -125,6 +125,13 @@ def test_preprocess_takes_first_frame_when_animated() -> None:
     assert largest_difference(preprocess(photo, TRANSFORM, LIMITS), reference_pixels(photo)) <= SAME_PIXELS_ATOL
 
 
+def test_preprocess_reads_the_first_picture_of_a_phones_mpo() -> None:
+    first, second = photo_of(900, 1200), Image.new("RGB", (900, 1200), "red")
+    photo = encode(first, "MPO", save_all=True, append_images=[second])
+    assert photo.startswith(b"\xff\xd8")
+    assert largest_difference(preprocess(photo, TRANSFORM, LIMITS), reference_pixels(photo)) <= 4
+
+
 def test_preprocess_reads_progressive_jpeg_as_baseline() -> None:
     baseline = preprocess(encode(photo_of(1200, 900), "JPEG"), TRANSFORM, LIMITS)
     progressive = preprocess(encode(photo_of(1200, 900), "JPEG", progressive=True), TRANSFORM, LIMITS)
