@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
@@ -15,7 +16,7 @@ from rich.table import Table
 
 from loadtest.driver import ServerProcess
 from loadtest.photos import NoPhotos
-from loadtest.scenarios import SCENARIOS, Field, scenarios
+from loadtest.scenarios import SCENARIOS, Field, Scenarios
 from triptych import TriptychError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -36,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
         options.run(options, console)
-    except (NoPhotos, TriptychError) as error:
+    except (NoPhotos, TriptychError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -56,7 +57,9 @@ def _bench(options: argparse.Namespace, console: Console) -> None:
     names = options.scenarios or list(SCENARIOS)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(console=console, transient=True))
-        for name, scenario in zip(names, scenarios(place, names, stack), strict=True):
+        scenarios = Scenarios(place, stack)
+        for name in names:
+            scenario = scenarios.make(name)
             scenario.run(options.rounds, options.turn_s, progress)
             scenario.show(console)
             report["scenarios"][name] = describe_scenario(scenario)
@@ -77,6 +80,12 @@ def _bench(options: argparse.Namespace, console: Console) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest", description="Load tests of a running Triptych server.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _add_bench(commands)
+    _add_scale(commands)
+    return parser
+
+
+def _add_bench(commands: Any) -> None:
     command = commands.add_parser(
         "bench",
         help="what serving costs over the same work without a server",
@@ -108,6 +117,9 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
     command.set_defaults(run=_bench)
+
+
+def _add_scale(commands: Any) -> None:
     scale = commands.add_parser(
         "scale",
         help="what more cores would give, on paper",
@@ -116,7 +128,6 @@ def _parser() -> argparse.ArgumentParser:
     scale.add_argument("report", type=Path, help="JSON of a bench that ran c16")
     scale.add_argument("--cores", type=int, nargs="+", default=[2, 4, 16, 64], help="sizes of machine (2 4 16 64)")
     scale.set_defaults(run=_scale)
-    return parser
 
 
 def _scale(options: argparse.Namespace, console: Console) -> None:

@@ -24,13 +24,29 @@ def draw(report: dict[str, Any], file: Path) -> None:
     Args:
         report: as `python -m loadtest bench --json` writes it.
         file: where to; its folder exists.
+
+    Raises:
+        ValueError: the run had no such scenario.
     """
     by_concurrency = {
         int(name[1:]): scenario
         for name, scenario in report["scenarios"].items()
         if name[0] == "c" and name[1:].isdigit()
     }
+    if not by_concurrency:
+        raise ValueError(f"No scenario of c1, c4, c16, c32 in {list(report['scenarios'])}: run one of them to draw.")
     figure, (curve, bars) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
+    _draw_curves(curve, by_concurrency)
+    _draw_bars(bars, by_concurrency.get(16, next(iter(by_concurrency.values()))))
+    machine = report["machine"]
+    figure.suptitle(
+        f"{machine['cpu']}, {machine['cores']} cores, {report['date']}, commit {report['commit']}", fontsize=9
+    )
+    figure.savefig(file, dpi=110)
+    plt.close(figure)
+
+
+def _draw_curves(curve: Any, by_concurrency: dict[int, Any]) -> None:
     for name, colour in _COLOURS.items():
         rows = [
             (c, row)
@@ -56,13 +72,6 @@ def draw(report: dict[str, Any], file: Path) -> None:
     )
     curve.legend(fontsize=8)
     curve.grid(alpha=0.3)
-    _draw_bars(bars, by_concurrency.get(16, next(iter(by_concurrency.values()))))
-    machine = report["machine"]
-    figure.suptitle(
-        f"{machine['cpu']}, {machine['cores']} cores, {report['date']}, commit {report['commit']}", fontsize=9
-    )
-    figure.savefig(file, dpi=110)
-    plt.close(figure)
 
 
 def _draw_bars(axes: Any, scenario: dict[str, Any]) -> None:

@@ -57,38 +57,52 @@ def closed_loop(
     Raises:
         Exception: the first that a call raised, once all callers have stopped.
     """
-    latencies_s: list[float] = []
-    failures: list[Exception] = []
-    taking = threading.Lock()
+    loop = _Loop(call, photos, batch_size, time.perf_counter() + duration_s)
     (server_cpu_s, front_cpu_s), client_cpu_s = server.cpu_s(), time.process_time()
     started = time.perf_counter()
-
-    def caller() -> None:
-        while time.perf_counter() - started < duration_s and not failures:
-            with taking:
-                batch = [next(photos) for _ in range(batch_size)]
-            before = time.perf_counter()
-            try:
-                call(batch)
-            except Exception as error:  # reported by the main thread
-                failures.append(error)
-                return
-            latencies_s.append(time.perf_counter() - before)
-
-    callers = [threading.Thread(target=caller) for _ in range(concurrency)]
+    callers = [threading.Thread(target=loop.run) for _ in range(concurrency)]
     for thread in callers:
         thread.start()
     for thread in callers:
         thread.join()
     elapsed_s = time.perf_counter() - started
-    if failures:
-        raise failures[0]
-    photos_done = len(latencies_s) * batch_size
+    if loop.failures:
+        raise loop.failures[0]
+    photos_done = len(loop.latencies_s) * batch_size
     server_cpu_after_s, front_cpu_after_s = server.cpu_s()
     return Turn(
         rate=photos_done / elapsed_s,
-        latencies_s=latencies_s,
+        latencies_s=loop.latencies_s,
         client_cpu_ms=(time.process_time() - client_cpu_s) * 1e3 / photos_done,
         server_cpu_ms=(server_cpu_after_s - server_cpu_s) * 1e3 / photos_done,
         front_cpu_ms=(front_cpu_after_s - front_cpu_s) * 1e3 / photos_done,
     )
+
+
+class _Loop:
+    """What the callers of one turn share."""
+
+    def __init__(self, call: Call, photos: Iterator[bytes], batch_size: int, end_s: float) -> None:
+        self.latencies_s: list[float] = []
+        self.failures: list[Exception] = []
+        self._call = call
+        self._photos = photos
+        self._batch_size = batch_size
+        self._end_s = end_s
+        self._taking = threading.Lock()
+
+    def run(self) -> None:
+        """One caller, until the time is up or any caller has failed; each makes one call at least."""
+        while not self.failures:
+            with self._taking:
+                batch = [next(self._photos) for _ in range(self._batch_size)]
+            before = time.perf_counter()
+            try:
+                self._call(batch)
+            except Exception as error:  # reported by the main thread
+                self.failures.append(error)
+                return
+            after = time.perf_counter()
+            self.latencies_s.append(after - before)
+            if after >= self._end_s:
+                return

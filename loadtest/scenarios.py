@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from triptych import Client
 USUAL_PX = (640, 480)
 CONCURRENCIES = (1, 4, 16, 32)
 BATCH_SIZE = 8
+SIZES_PX = {"400px": (400, 300), "12mp": (4000, 3000)}
+SCENARIOS = (*(f"c{concurrency}" for concurrency in CONCURRENCIES), "batch", *SIZES_PX, "hot")
 
 
 @dataclass(frozen=True)
@@ -40,103 +42,97 @@ class Field:
     photos: Path
 
 
-def scenarios(place: Field, only: Sequence[str], stack: contextlib.ExitStack) -> Iterator[Scenario]:
-    """Each scenario named in `only` (all when empty), made when its turn comes; processes live as long as `stack`."""
-    usual = read_photos(place.photos, *USUAL_PX)
-    cores = len(os.sched_getaffinity(0))
-    ways = _Ways(place, stack)
-    yardstick = stack.enter_context(Yardstick(place.repository, processes=cores))
-    fastapi = callers.raw_http(yardstick.address, "/recognize"), ServerProcess(yardstick.pid)
-    shapes = [CeilingShape(cores, 1), CeilingShape(cores, 1, batch_size=4), CeilingShape(1, 1), CeilingShape(1, cores)]
+class Scenarios:
+    """The scenarios by name, each made when asked for; servers and workers live as long as `stack`."""
 
-    def ceilings(chosen: Sequence[CeilingShape], photos: list[bytes]) -> list[Contestant]:
-        return [
-            Contestant(str(shape), _ceiling_turn(stack.enter_context(Ceiling(place.repository, shape, photos))), True)
-            for shape in dict.fromkeys(chosen)
+    def __init__(self, place: Field, stack: contextlib.ExitStack) -> None:
+        self._place = place
+        self._stack = stack
+        self._cores = len(os.sched_getaffinity(0))
+        self._usual = read_photos(place.photos, *USUAL_PX)
+        self._server = ServerProcess(place.pid)
+        self._grpc = callers.bare_grpc(place.target)
+        self._raw_http = callers.raw_http(place.http_address)
+        self._tritonclient_grpc = callers.tritonclient_grpc(place.target)
+        yardstick = stack.enter_context(Yardstick(place.repository, processes=self._cores))
+        self._yardstick = callers.raw_http(yardstick.address, "/recognize"), ServerProcess(yardstick.pid)
+        self._ways = [
+            ("gRPC, bare", self._grpc),
+            ("gRPC, tritonclient", self._tritonclient_grpc),
+            ("gRPC, triptych", callers.through_client(stack.enter_context(Client(place.target, timeout_s=60)))),
+            ("HTTP, raw", self._raw_http),
+            ("HTTP, tritonclient", callers.tritonclient_http(place.http_address)),
         ]
+        self._usual_ceilings: dict[CeilingShape, Ceiling] = {}
 
-    made: dict[str, Callable[[], Scenario]] = {}
-    lone, crowd = ceilings(shapes[2:], usual), shapes[:2]
-    for concurrency in CONCURRENCIES:
-        made[f"c{concurrency}"] = lambda concurrency=concurrency: Scenario(  # type: ignore[misc]
+    def make(self, name: str) -> Scenario:
+        """One of `SCENARIOS`."""
+        if name in SIZES_PX:
+            return self._sized(*SIZES_PX[name])
+        return {"batch": self._batch, "hot": self._hot}[name]() if name[0] != "c" else self._callers(int(name[1:]))
+
+    def _callers(self, concurrency: int) -> Scenario:
+        yardstick, its_process = self._yardstick
+        return Scenario(
             f"640 x 480, {concurrency} caller{'s' * (concurrency > 1)}, one photo a call, none seen before",
             [
-                *(_fresh(lone) if concurrency == 1 else ceilings(crowd, usual)),
-                *(
-                    Contestant(name, _turn(call, server, never_alike(usual), concurrency))
-                    for name, call, server in [*ways.all(), ("FastAPI + ONNX Runtime, raw HTTP", *fastapi)]
+                *self._ceilings(is_lone=concurrency == 1),
+                *(self._contestant(name, call, concurrency) for name, call in self._ways),
+                Contestant(
+                    "FastAPI + ONNX Runtime, raw HTTP",
+                    _turn(yardstick, its_process, never_alike(self._usual), concurrency),
                 ),
             ],
             by_latency=concurrency == 1,
         )
-    made["batch"] = lambda: Scenario(
-        f"640 x 480, 4 callers, {BATCH_SIZE} photos a call",
-        [
-            *ceilings(crowd, usual),
-            *(
-                Contestant(name, _turn(call, ways.server, never_alike(usual), 4, BATCH_SIZE))
-                for name, call in (("gRPC, bare", ways.grpc), ("gRPC, tritonclient", ways.tritonclient_grpc))
-            ),
-        ],
-    )
-    for name, (width_px, height_px) in (("400px", (400, 300)), ("12mp", (4000, 3000))):
-        made[name] = lambda width_px=width_px, height_px=height_px: _sized(  # type: ignore[misc]
-            width_px, height_px, place, ways, ceilings, crowd
+
+    def _batch(self) -> Scenario:
+        ways = (("gRPC, bare", self._grpc), ("gRPC, tritonclient", self._tritonclient_grpc))
+        return Scenario(
+            f"640 x 480, 4 callers, {BATCH_SIZE} photos a call",
+            [*self._ceilings(), *(self._contestant(name, call, 4, BATCH_SIZE) for name, call in ways)],
         )
-    made["hot"] = lambda: Scenario(
-        "640 x 480, 1 caller, photos seen before (cache)",
-        [
-            *_fresh(lone),
-            *(Contestant(name, _turn(call, server, itertools.cycle(usual), 1)) for name, call, server in ways.all()),
-        ],
-        by_latency=True,
-    )
-    for name in only or made:
-        yield made[name]()
 
+    def _hot(self) -> Scenario:
+        seen = itertools.cycle(self._usual)
+        return Scenario(
+            "640 x 480, 1 caller, photos seen before (cache)",
+            [
+                *self._ceilings(is_lone=True),
+                *(Contestant(name, _turn(call, self._server, seen, 1)) for name, call in self._ways),
+            ],
+            by_latency=True,
+        )
 
-SCENARIOS = (*(f"c{concurrency}" for concurrency in CONCURRENCIES), "batch", "400px", "12mp", "hot")
+    def _sized(self, width_px: int, height_px: int) -> Scenario:
+        photos = read_photos(self._place.photos, width_px, height_px)
+        ceilings = [self._open(shape, photos) for shape in self._crowd_shapes]
+        ways = (("gRPC, bare", self._grpc), ("HTTP, raw", self._raw_http))
+        return Scenario(
+            f"{width_px} x {height_px}, 16 callers, one photo a call, none seen before",
+            [
+                *(_ceiling_contestant(ceiling) for ceiling in ceilings),
+                *(Contestant(name, _turn(call, self._server, never_alike(photos), 16)) for name, call in ways),
+            ],
+        )
 
+    def _contestant(self, name: str, call: Call, concurrency: int, batch_size: int = 1) -> Contestant:
+        return Contestant(name, _turn(call, self._server, never_alike(self._usual), concurrency, batch_size))
 
-class _Ways:
-    """The ways to call Triptych, made once: each keeps its connections."""
+    @property
+    def _crowd_shapes(self) -> tuple[CeilingShape, ...]:
+        return CeilingShape(self._cores, 1), CeilingShape(self._cores, 1, batch_size=4)
 
-    def __init__(self, place: Field, stack: contextlib.ExitStack) -> None:
-        self.server = ServerProcess(place.pid)
-        self.grpc = callers.bare_grpc(place.target)
-        self.raw_http = callers.raw_http(place.http_address)
-        self.tritonclient_grpc = callers.tritonclient_grpc(place.target)
-        self.tritonclient_http = callers.tritonclient_http(place.http_address)
-        self.triptych = callers.through_client(stack.enter_context(Client(place.target, timeout_s=60)))
+    def _ceilings(self, is_lone: bool = False) -> list[Contestant]:
+        """The usual photos without a server: for one caller by threads, for many by processes and batch."""
+        shapes = (CeilingShape(1, 1), CeilingShape(1, self._cores)) if is_lone else self._crowd_shapes
+        for shape in shapes:
+            if shape not in self._usual_ceilings:
+                self._usual_ceilings[shape] = self._open(shape, self._usual)
+        return [_ceiling_contestant(self._usual_ceilings[shape]) for shape in dict.fromkeys(shapes)]
 
-    def all(self) -> list[tuple[str, Call, ServerProcess]]:
-        """Name, call, server."""
-        return [
-            ("gRPC, bare", self.grpc, self.server),
-            ("gRPC, tritonclient", self.tritonclient_grpc, self.server),
-            ("gRPC, triptych", self.triptych, self.server),
-            ("HTTP, raw", self.raw_http, self.server),
-            ("HTTP, tritonclient", self.tritonclient_http, self.server),
-        ]
-
-
-def _sized(
-    width_px: int,
-    height_px: int,
-    place: Field,
-    ways: _Ways,
-    ceilings: Callable[[Sequence[CeilingShape], list[bytes]], list[Contestant]],
-    shapes: Sequence[CeilingShape],
-) -> Scenario:
-    photos = read_photos(place.photos, width_px, height_px)
-    return Scenario(
-        f"{width_px} x {height_px}, 16 callers, one photo a call, none seen before",
-        [
-            *ceilings(shapes, photos),
-            Contestant("gRPC, bare", _turn(ways.grpc, ways.server, never_alike(photos), 16)),
-            Contestant("HTTP, raw", _turn(ways.raw_http, ways.server, never_alike(photos), 16)),
-        ],
-    )
+    def _open(self, shape: CeilingShape, photos: list[bytes]) -> Ceiling:
+        return self._stack.enter_context(Ceiling(self._place.repository, shape, photos))
 
 
 def _turn(
@@ -150,10 +146,5 @@ def _turn(
     return take
 
 
-def _ceiling_turn(ceiling: Ceiling) -> Callable[[float], Turn]:
-    return lambda duration_s: Turn(*ceiling.run(duration_s))
-
-
-def _fresh(contestants: Sequence[Contestant]) -> list[Contestant]:
-    """The same workers without the turns of an earlier scenario."""
-    return [Contestant(it.name, it.take_turn, it.is_ceiling) for it in contestants]
+def _ceiling_contestant(ceiling: Ceiling) -> Contestant:
+    return Contestant(str(ceiling.shape), lambda duration_s: Turn(*ceiling.run(duration_s)), is_ceiling=True)

@@ -1,0 +1,51 @@
+"""The bench runs against the real server; its figures are not judged here, these machines are too noisy for that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ops.local_server import LocalServer
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_bench(server: LocalServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    addresses = ["--target", server.grpc_target, "--http", server.http_url, "--pid", str(server.pid)]
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest", "bench", *addresses, "--rounds", "1", "--turn-s", "0.3", *arguments],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_bench_measures_every_way_of_calling_and_draws(server: LocalServer, photos: list[Path], tmp_path: Path) -> None:
+    result = run_bench(server, "c4", "--json", str(tmp_path / "b.json"), "--chart", str(tmp_path / "b.png"))
+    assert result.returncode == 0, result.stderr
+    report = json.loads((tmp_path / "b.json").read_text())
+    rows = {row["name"]: row for row in report["scenarios"]["c4"]["rows"]}
+    assert {"gRPC, bare", "gRPC, triptych", "HTTP, raw", "FastAPI + ONNX Runtime, raw HTTP"} < set(rows)
+    assert sum(row["is_ceiling"] for row in rows.values()) == 2
+    assert all(row["photos_per_s"] > 0 and row["p50_ms"] <= row["p99_ms"] for row in rows.values())
+    assert report["stages_ms"]["recognizer"]["compute_infer"] > 0
+    assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "sentence"),
+    [
+        (["c5"], 2, "no scenario 'c5'; there are c1, c4"),
+        (["c1", "--photos", "/nowhere"], 1, "No *.jpg in /nowhere. Fetch the samples with `make photos`."),
+    ],
+)
+def test_bench_says_what_is_wrong(server: LocalServer, arguments: list[str], exit_code: int, sentence: str) -> None:
+    result = run_bench(server, *arguments)
+    assert result.returncode == exit_code
+    assert sentence in result.stderr
