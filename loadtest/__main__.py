@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 _EPILOG = """\
 examples:
-  make bench                                              a server of its own and all scenarios, 8 minutes
+  make bench                                              a server of its own and all scenarios, 7 minutes
   python -m ops run -- python -m loadtest bench c1 c16    two scenarios
   python -m ops run --profile '' -- python -m loadtest bench c16
                                                           the ensemble instead of the fused model
@@ -112,8 +112,8 @@ def _add_bench(commands: Any) -> None:
     command.add_argument(
         "--repository", type=Path, default=ROOT / "model_repository", help="the one being served (%(default)s)"
     )
-    command.add_argument("--rounds", type=int, default=5, help="turns of each contestant (%(default)s)")
-    command.add_argument("--turn-s", type=float, default=2.0, help="seconds a turn (%(default)s)")
+    command.add_argument("--rounds", type=int, default=4, help="turns of each contestant (%(default)s)")
+    command.add_argument("--turn-s", type=float, default=1.5, help="seconds a turn (%(default)s)")
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
     command.set_defaults(run=_bench)
