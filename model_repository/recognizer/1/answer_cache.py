@@ -6,6 +6,7 @@ answers. This one keeps whole answers only, under BLAKE3 of the photo's bytes, k
 
 from __future__ import annotations
 
+import contextlib
 import math
 from pathlib import Path
 
@@ -33,9 +34,9 @@ class AnswerCache:
 
     def __init__(self, server_folder: Path, size_mb: int, answer_bytes: int, weights: bytes) -> None:
         size_bytes = size_mb * 1024 * 1024
-        # The file dies with the server, so nothing is synced to disk.
+        # The file dies with the server, so nothing is synced to disk. Not `writemap`: on a full disk it ends in SIGBUS.
         self._environment = lmdb.open(
-            str(server_folder / "answers"), map_size=size_bytes, max_dbs=2, max_readers=1024, sync=False, writemap=True
+            str(server_folder / "answers"), map_size=size_bytes, max_dbs=2, max_readers=1024, sync=False
         )
         self._halves = [self._environment.open_db(name) for name in (b"half 0", b"half 1")]
         pages = math.ceil((answer_bytes + _HEADER_BYTES) / _PAGE_BYTES)
@@ -59,8 +60,8 @@ class AnswerCache:
         return answer
 
     def put(self, key: bytes, answer: bytes) -> None:
-        """Keeps an answer, at the cost of the oldest ones when there is no room."""
-        with self._environment.begin(write=True) as transaction:
+        """Keeps an answer, at the cost of the oldest ones when there is no room; on a full disk keeps nothing."""
+        with contextlib.suppress(lmdb.Error), self._environment.begin(write=True) as transaction:
             young = _young(transaction)
             if transaction.stat(self._halves[young])["entries"] >= self._capacity:
                 young = 1 - young

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
 import multiprocessing
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +80,32 @@ def test_instances_share_answers_when_they_write_at_once(tmp_path: Path) -> None
     cache = open_cache(tmp_path)
     last = [cache.get(cache.key(b"%d 199" % number)) for number in range(2)]
     assert last == [answer(199), answer(1199)]
+
+
+ON_A_FULL_DISK = """
+import resource, sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from answer_cache import AnswerCache
+
+cache = AnswerCache(Path(sys.argv[1]), 16, 9124, bytes(32))
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))  # writes beyond fail as on a full disk
+keys = [cache.key(bytes([number])) for number in range(100)]
+for key in keys:
+    cache.put(key, bytes(9124))
+kept = [cache.get(key) is not None for key in keys]
+assert kept[0] and not kept[-1], kept
+print(sum(kept))
+"""
+
+
+def test_put_keeps_nothing_and_harms_nothing_when_disk_is_full(tmp_path: Path) -> None:
+    code = Path(inspect.getfile(AnswerCache)).parent
+    result = subprocess.run(
+        [sys.executable, "-c", ON_A_FULL_DISK, str(tmp_path), str(code)], capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    assert 0 < int(result.stdout) < 100
 
 
 @pytest.mark.parametrize("size_mb", [1, 64])
