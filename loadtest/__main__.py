@@ -15,7 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from loadtest.driver import ServerProcess
-from loadtest.photos import NoPhotos
+from loadtest.errors import LoadTestError
 from loadtest.scenarios import SCENARIOS, Field, Scenarios
 from triptych import TriptychError
 
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
         options.run(options, console)
-    except (NoPhotos, TriptychError, ValueError) as error:
+    except (LoadTestError, TriptychError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -133,7 +133,10 @@ def _add_scale(commands: Any) -> None:
 def _scale(options: argparse.Namespace, console: Console) -> None:
     from loadtest.scale import OBJECTIVE_MS, Costs, closed_loop_rate, forecast
 
-    report = json.loads(options.report.read_text(encoding="utf-8"))
+    try:
+        report = json.loads(options.report.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise LoadTestError(f"Cannot read {options.report} as a report ({error}). `make bench` writes one.") from error
     costs = Costs.from_report(report)
     table = Table(
         "cores",

@@ -10,6 +10,8 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
+from loadtest.errors import LoadTestError
+
 _COLOURS = {
     "gRPC, bare": "#1f77b4",
     "gRPC, triptych": "#17becf",
@@ -26,7 +28,7 @@ def draw(report: dict[str, Any], file: Path) -> None:
         file: where to; its folder exists.
 
     Raises:
-        ValueError: the run had no such scenario.
+        LoadTestError: the run had no such scenario.
     """
     by_concurrency = {
         int(name[1:]): scenario
@@ -34,7 +36,9 @@ def draw(report: dict[str, Any], file: Path) -> None:
         if name[0] == "c" and name[1:].isdigit()
     }
     if not by_concurrency:
-        raise ValueError(f"No scenario of c1, c4, c16, c32 in {list(report['scenarios'])}: run one of them to draw.")
+        raise LoadTestError(
+            f"The chart shows c1, c4, c16, c32; there is only {', '.join(report['scenarios'])}. Run one."
+        )
     figure, (curve, bars) = plt.subplots(1, 2, figsize=(12, 4.5), layout="constrained")
     _draw_curves(curve, by_concurrency)
     _draw_bars(bars, by_concurrency.get(16, next(iter(by_concurrency.values()))))

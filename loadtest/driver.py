@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import psutil
 
 from loadtest.callers import Call
+from loadtest.errors import LoadTestError
 
 
 @dataclass(frozen=True)
@@ -32,10 +33,19 @@ class Turn:
 
 
 class ServerProcess:
-    """A server and its children, for their CPU time and memory."""
+    """A server and its children, for their CPU time and memory.
+
+    Raises:
+        LoadTestError: there is no such process.
+    """
 
     def __init__(self, pid: int) -> None:
-        process = psutil.Process(pid)
+        try:
+            process = psutil.Process(pid)
+        except psutil.NoSuchProcess as error:
+            raise LoadTestError(
+                f"No process has pid {pid}. Pass tritonserver's with --pid; `python -m ops status` shows it."
+            ) from error
         self._processes = [process, *process.children(recursive=True)]
 
     def cpu_s(self) -> tuple[float, float]:

@@ -10,16 +10,14 @@ from pathlib import Path
 
 from PIL import Image
 
-
-class NoPhotos(RuntimeError):
-    """There is nothing to send."""
+from loadtest.errors import LoadTestError
 
 
 def read_photos(folder: Path, width_px: int, height_px: int) -> list[bytes]:
     """The folder's JPEG files, each resized and encoded again at quality 90.
 
     Raises:
-        NoPhotos: the folder has none.
+        LoadTestError: the folder has none.
     """
     photos = []
     for file in sorted(folder.glob("*.jpg")):
@@ -29,7 +27,7 @@ def read_photos(folder: Path, width_px: int, height_px: int) -> list[bytes]:
         resized.save(encoded, "JPEG", quality=90)
         photos.append(encoded.getvalue())
     if not photos:
-        raise NoPhotos(f"No *.jpg in {folder}. Fetch the samples with `make photos`.")
+        raise LoadTestError(f"No *.jpg in {folder}. Fetch the samples with `make photos`.")
     return photos
 
 

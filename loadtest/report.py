@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import importlib.metadata
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.bench import Scenario
+from loadtest.errors import LoadTestError
 
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 Totals = dict[str, dict[str, int]]
@@ -39,9 +41,19 @@ def describe_scenario(scenario: Scenario) -> dict[str, Any]:
 
 
 def stage_totals(http_address: str) -> Totals:
-    """What Triton has counted since its start: model -> requests, and nanoseconds of each stage."""
-    with urllib.request.urlopen(f"http://{http_address}/v2/models/stats", timeout=10) as answer:
-        models = json.loads(answer.read())["model_stats"]
+    """What Triton has counted since its start: model -> requests, and nanoseconds of each stage.
+
+    Raises:
+        LoadTestError: no Triton answers there.
+    """
+    try:
+        with urllib.request.urlopen(f"http://{http_address}/v2/models/stats", timeout=10) as answer:
+            models = json.loads(answer.read())["model_stats"]
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise LoadTestError(
+            f"No Triton server answers over HTTP at {http_address} ({error}). Start one with `make serve` and pass its "
+            "addresses, or let `make bench` do all."
+        ) from error
     return {
         model["name"]: {
             "requests": model["inference_stats"]["success"]["count"],

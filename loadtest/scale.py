@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from loadtest.errors import LoadTestError
+
 PHOTOS = 20_000
 SEED = 7
 # Triton 2.51.0 reads gRPC inference calls in this many threads (grpc_server.cc, REGISTER_GRPC_INFER_THREAD_COUNT).
@@ -42,7 +44,15 @@ class Costs:
 
     @classmethod
     def from_report(cls, report: dict[str, Any], name: str = "gRPC, bare") -> Costs:
-        """Reads `python -m loadtest bench c16 --json`."""
+        """Reads `python -m loadtest bench c16 --json`.
+
+        Raises:
+            LoadTestError: the report has no c16.
+        """
+        if "c16" not in report.get("scenarios", {}):
+            raise LoadTestError(
+                "The report has no scenario c16. Make one with `python -m loadtest bench c16 --json FILE`."
+            )
         rows = {row["name"]: row for row in report["scenarios"]["c16"]["rows"]}
         row = rows[name]
         lone = next(row for row in rows.values() if row["is_ceiling"])

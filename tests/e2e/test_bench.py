@@ -42,6 +42,8 @@ def test_bench_measures_every_way_of_calling_and_draws(server: LocalServer, phot
     ("arguments", "exit_code", "sentence"),
     [
         (["c5"], 2, "no scenario 'c5'; there are c1, c4"),
+        (["c1", "--http", "http://127.0.0.1:1"], 1, "No Triton server answers over HTTP at 127.0.0.1:1"),
+        (["c1", "--pid", "4194305"], 1, "No process has pid 4194305."),
         (["c1", "--photos", "/nowhere"], 1, "No *.jpg in /nowhere. Fetch the samples with `make photos`."),
     ],
 )

@@ -22,7 +22,9 @@ class Network:
 
     def __init__(self, embedder: Path, classifier: Path, lone_threads: int) -> None:
         self._one_thread = _open(embedder, 1), _open(classifier, 1)
-        self._many_threads = _open(embedder, lone_threads), _open(classifier, lone_threads)
+        self._many_threads = self._one_thread
+        if lone_threads > 1:
+            self._many_threads = _open(embedder, lone_threads), _open(classifier, lone_threads)
         self._warm_up()
 
     def run(self, pixels: Pixels, is_alone: bool) -> Arrays:

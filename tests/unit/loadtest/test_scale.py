@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from loadtest.__main__ import main
 from loadtest.scale import Costs, closed_loop_rate, forecast, latencies_ms
 
 COSTS = Costs(instance_ms=9.5, front_ms=0.5, client_ms=1.0, spread=0.1, instance_mb=150)
@@ -35,3 +38,16 @@ def test_capacity_grows_with_cores_and_the_objective_is_held_below_it() -> None:
 
 def test_generator_on_the_same_machine_takes_its_share() -> None:
     assert closed_loop_rate(COSTS, 2) == pytest.approx(2e3 / 11)
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [(None, "as a report"), ("no json", "as a report"), ('{"scenarios": {"c1": {}}}', "has no scenario c16")],
+)
+def test_scale_says_what_is_wrong_with_a_report(
+    content: str | None, sentence: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        (tmp_path / "report.json").write_text(content)
+    assert main(["scale", str(tmp_path / "report.json")]) == 1
+    assert sentence in capsys.readouterr().err
