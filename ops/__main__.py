@@ -59,6 +59,14 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     _add_serving(parser)
     running = parser.add_argument_group("how it runs")
     running.add_argument("--log-level", choices=LOG_LEVELS, default=default.log_level, help="least severe line shown")
+    running.add_argument(
+        "--server-option",
+        dest="server_options",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="a further option of tritonserver, as in --server-option=--grpc-use-ssl=true; may be repeated",
+    )
     running.add_argument("--quiet", action="store_true", help="show only log lines and errors")
     running.add_argument("--detach", action="store_true", help="run in the background; return when ready")
     running.add_argument("--state-dir", type=Path, default=STATE_DIR, help="where state and log are kept")
@@ -114,6 +122,7 @@ def build_settings(arguments: argparse.Namespace) -> Settings:
         startup_timeout_s=arguments.startup_timeout_s,
         drain_timeout_s=arguments.drain_timeout_s,
         exit_timeout_s=arguments.exit_timeout_s,
+        server_options=tuple(arguments.server_options),
     )
 
 

@@ -35,7 +35,7 @@ def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> lis
         options.append(f"--model-config-name={settings.profile}")
     if settings.log_level == "verbose":
         options.append("--log-verbose=1")
-    return options
+    return [*options, *settings.server_options]
 
 
 def command_line(server: SystemServer | WheelServer, backend: PythonBackend | None, options: list[str]) -> list[str]:

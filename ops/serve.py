@@ -115,4 +115,8 @@ def as_arguments(settings: Settings, state_dir: Path) -> list[str]:
     """The options that make `python -m ops serve` build these very settings."""
     values = dataclasses.asdict(settings)
     values.update(repository=settings.repository.absolute(), state_dir=state_dir)
-    return [f"--{name.replace('_', '-')}={'' if value is None else value}" for name, value in sorted(values.items())]
+    further = [f"--server-option={option}" for option in values.pop("server_options")]
+    return [
+        *further,
+        *(f"--{name.replace('_', '-')}={'' if value is None else value}" for name, value in sorted(values.items())),
+    ]
