@@ -46,13 +46,14 @@ lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
 
 types: setup ## mypy, strict
-	@$(BIN)/mypy export ops loadtest client/src tests
+	@$(BIN)/mypy export ops loadtest client/src client/docs client/examples tests
 	@for file in model_repository/*/1/model.py; do $(BIN)/mypy $$file || exit 1; done
 
 bench: export ## what serving costs over the same work in one process
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png
 
-generate: setup ## write what is derived: constraints.txt
+generate: setup ## write what is derived: constraints.txt, the client's API reference
+	@$(BIN)/python client/docs/reference.py
 	@$(BIN)/uv pip compile -q client/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
 
 check: lint types test ## what CI runs
