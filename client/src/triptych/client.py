@@ -73,7 +73,8 @@ class Client:
 
         Args:
             target: host and port of the server; a name that stands for several, "dns:///triptych:8001"; or several
-                addresses, "10.0.0.7:8001,10.0.0.8:8001".
+                addresses, "10.0.0.7:8001,10.0.0.8:8001". For HTTP also "https://shop.example", and the port is 8000
+                unless set otherwise.
             timeout_s: seconds one call may take over all its tries, counted from when the photo has been read.
             retry: when and how often a failed call is sent again.
             max_in_flight: photos that the `_many` calls keep on their way at once.

@@ -2,8 +2,8 @@
 
 It saves copying, which pays for large photos. Measured with one caller on 2 cores shared with other work, in turn with
 messages, where the server had kept the answers so that little but the transport was timed (p50, shared / message):
-10 kB 0.99, 90 kB 0.91-0.94, 1 MB 0.50-0.67, 4 MB 0.47 (5.1 ms instead of 10.7 ms). Of a new photo, whose recognising
-takes 30 to 170 ms, that leaves 0.90-0.94 for 4 MB and no difference that could be told from chance for 90 kB.
+10 kB 0.99, 90 kB 0.91-0.94, 1 MB 0.50-0.67, 4 MB 0.47 (5.1 ms instead of 10.7 ms). Of a new photo,
+whose recognising takes many times that, it leaves a few percent for 4 MB and nothing that could be seen for 90 kB.
 
 The memory loses its name as soon as the server has it open, so that a killed client leaves nothing in /dev/shm. What
 the server itself holds open, 32 MB, it gives back when the client is closed, or when the server stops.
