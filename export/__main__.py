@@ -1,4 +1,4 @@
-"""Command line of the export room: `python -m export place`."""
+"""Command line of the export room: `python -m export COMMAND`; each command's module brings its own parser."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from loky import cpu_count
 from rich.console import Console
 
+from export import difference, inspection, publish, release, verify
 from export.errors import ExportError
 from export.place import Settings, place
 from export.profiles import size_for
@@ -26,15 +27,19 @@ examples:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 a check failed, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    settings = Settings(options.repository, options.photos, size_for(options.cores), options.force)
-    console = Console(highlight=False, soft_wrap=True)
     try:
-        place(settings, console)
+        exit_code: int = options.run(options)
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
     except KeyboardInterrupt:
         return 130
+    return exit_code
+
+
+def _place(options: argparse.Namespace) -> int:
+    settings = Settings(options.repository, options.photos, size_for(options.cores), options.force)
+    place(settings, Console(highlight=False, soft_wrap=True))
     return 0
 
 
@@ -70,6 +75,12 @@ def _parser() -> argparse.ArgumentParser:
         help="cores of the serving machine (default: those seen, %(default)s)",
     )
     command.add_argument("--force", action="store_true", help="export again even where nothing has changed")
+    command.set_defaults(run=_place)
+    release.add_parser(commands)
+    verify.add_parser(commands)
+    publish.add_parser(commands)
+    inspection.add_parser(commands)
+    difference.add_parser(commands)
     return parser
 
 
