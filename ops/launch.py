@@ -17,7 +17,6 @@ DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> list[str]:
     options = [
         f"--model-repository={settings.repository}",
-        "--model-control-mode=none",
         "--exit-on-error=true",
         # config.pbtxt is whole, so no model need be started twice to ask it for more: ready in 0.6 s instead of 2.0 s.
         "--disable-auto-complete-config",
