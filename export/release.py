@@ -108,7 +108,8 @@ def staging_folder(parent: Path) -> Iterator[Path]:
     try:
         yield staging
     finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        if staging.exists():
+            remove_tree(staging)
 
 
 def _write_facts(repository: Path, placed: dict[str, Any], names: list[str], staging: Path) -> None:
@@ -166,3 +167,11 @@ def seal(folder: Path) -> None:
             path.chmod(0o555)
     sync_folder(folder)
     folder.chmod(0o555)
+
+
+def remove_tree(folder: Path) -> None:
+    """Removes also what is read-only."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_dir() and not path.is_symlink():
+            path.chmod(0o755)
+    shutil.rmtree(folder)

@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from export.errors import ReleaseError, WrongUsage
 from export.placement import MANIFEST, sha256, sync_folder
-from export.release import STAGING_PREFIX, seal, staging_folder
+from export.release import STAGING_PREFIX, remove_tree, seal, staging_folder
 from export.release_folder import (
     SIGNATURE,
     Release,
@@ -179,11 +179,11 @@ class FolderTarget:
     def remove(self, name: str) -> None:
         removed = self._releases / f"{_REMOVED_PREFIX}{name}"
         (self._releases / name).rename(removed)  # at once: a half-removed release must not keep its name
-        _remove_tree(removed)
+        remove_tree(removed)
 
     def _clear_abandoned(self) -> None:
         for path in [*self._releases.glob(f"{STAGING_PREFIX}*"), *self._releases.glob(f"{_REMOVED_PREFIX}*")]:
-            _remove_tree(path)
+            remove_tree(path)
         for path in self.folder.glob(f".{CURRENT}-*"):
             path.unlink()
 
@@ -199,14 +199,6 @@ def _require_same(staging: Path, release: Release) -> None:
 
 def _lacks_signature(folder: Path, release: Release) -> bool:
     return (release.folder / SIGNATURE).is_file() and not (folder / SIGNATURE).is_file()
-
-
-def _remove_tree(folder: Path) -> None:
-    """Removes also what is read-only."""
-    for path in (folder, *folder.rglob("*")):
-        if path.is_dir() and not path.is_symlink():
-            path.chmod(0o755)
-    shutil.rmtree(folder)
 
 
 class ObjectTarget:

@@ -13,8 +13,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from export.placement import place_files
-from export.release import make_release
-from export.targets import _remove_tree
+from export.release import make_release, remove_tree
 from ops.settings import REPOSITORY
 
 FEATURES = 1280
@@ -72,4 +71,4 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, P
     second = make_release(other, folder)
     yield first.folder, second.folder
     for release in (first, second):
-        _remove_tree(release.folder)
+        remove_tree(release.folder)
