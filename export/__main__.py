@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from loky import cpu_count
 from rich.console import Console
@@ -27,20 +29,23 @@ examples:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 a check failed, 2 wrong usage."""
     options = _parser().parse_args(arguments)
+    # With --json the one object is all there is on stdout.
+    console = Console(highlight=False, soft_wrap=True, stderr=options.json)
     try:
-        exit_code: int = options.run(options)
+        report: dict[str, Any] = options.run(options, console)
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
         return 130
-    return exit_code
+    if options.json:
+        print(json.dumps(report))
+    return int(report.get("exit_code", 0))
 
 
-def _place(options: argparse.Namespace) -> int:
-    settings = Settings(options.repository, options.photos, size_for(options.cores), options.force)
-    place(settings, Console(highlight=False, soft_wrap=True))
-    return 0
+def _place(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    place(Settings(options.repository, options.photos, size_for(options.cores), options.force), console)
+    return {}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -75,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
         help="cores of the serving machine (default: those seen, %(default)s)",
     )
     command.add_argument("--force", action="store_true", help="export again even where nothing has changed")
-    command.set_defaults(run=_place)
+    command.set_defaults(run=_place, json=False)
     release.add_parser(commands)
     verify.add_parser(commands)
     publish.add_parser(commands)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from export.contents import config_fields, describe, read_facts
 from export.model_card import flatten
@@ -29,13 +30,11 @@ def add_parser(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     difference = compare(options.before, options.after)
-    if options.json:
-        print(json.dumps(difference, indent=2))
-    else:
-        print("\n".join(_describe(difference)) or "Nothing differs.")
-    return 1 if any(difference.values()) else 0
+    for line in _describe(difference) or ["Nothing differs."]:
+        console.print(line, markup=False)
+    return {**difference, "exit_code": 1 if any(difference.values()) else 0}
 
 
 def compare(before: Path, after: Path) -> dict[str, Any]:

@@ -26,6 +26,7 @@ from export.profiles import LABELS, read_config
 
 MODEL = "recognizer"
 LABELS_SHOWN = 5
+LIMITS = ("max_image_bytes", "max_image_pixels")
 
 # What all profiles promise against one another, whatever decodes and computes (worst photo). A crop half a pixel off
 # gives 0.985.
@@ -141,7 +142,7 @@ def _open_decoder(repository: Path) -> Any:
     module = _load_module(folder / "preprocessing.py")
     transform = module.Transform(**json.loads((folder / "transform.json").read_text(encoding="utf-8")))
     parameters = read_config(repository, "preprocess").parameters
-    limits = module.Limits(*(int(parameters[name].string_value) for name in ("max_image_bytes", "max_image_pixels")))
+    limits = module.Limits(**{name: int(parameters[name].string_value) for name in LIMITS})
 
     def preprocess(photo: bytes) -> npt.NDArray[np.uint8]:
         pixels: npt.NDArray[np.uint8] = module.preprocess(photo, transform, limits)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -29,18 +27,16 @@ def add_parser(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     description = describe(options.path)
-    if options.json:
-        print(json.dumps(description, indent=2))
-        return 0
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else UNFOLDED_WIDTH)
+    if not console.is_terminal:
+        console.width = UNFOLDED_WIDTH
     console.print(_models_table(description["models"]))
     console.print(_facts_table(description["facts"]))
     digest = f", sha256:{description['digest']}" if description["digest"] else ", not a release"
     golden = f", {description['golden_requests']} golden requests" if description["golden_requests"] else ""
-    console.print(f"{description['folder']}: {_mb(description['size_bytes'])}{golden}{digest}", soft_wrap=True)
-    return 0
+    console.print(f"{description['folder']}: {_mb(description['size_bytes'])}{golden}{digest}", markup=False)
+    return description
 
 
 def _models_table(models: dict[str, Any]) -> Table:

@@ -62,8 +62,8 @@ def render(name: str, facts: dict[str, Any], labels: list[str], limits: dict[str
 
 
 def flatten(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """Nested facts as (`a.b.0`, value)."""
-    if isinstance(value, dict | list):
+    """Nested facts as (`a.b.0.c`, value); a list of plain values is one value."""
+    if isinstance(value, dict) or (isinstance(value, list) and any(isinstance(one, dict | list) for one in value)):
         pairs = value.items() if isinstance(value, dict) else enumerate(value)
         for key, inner in pairs:
             yield from flatten(inner, f"{path}.{key}" if path else str(key))

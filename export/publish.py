@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
+
+from rich.console import Console
 
 from export.errors import ReleaseError, WrongUsage
 from export.release_folder import DIGITS, read_release, require_whole
@@ -70,7 +71,7 @@ def _count(text: str) -> int:
     return number
 
 
-def publish(options: argparse.Namespace) -> int:
+def publish(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Raises:
     ExportError: the release is not whole, or the target cannot be written; it is as it was.
     """
@@ -81,11 +82,10 @@ def publish(options: argparse.Namespace) -> int:
         before = target.current()
         target.add(release)
         target.point_to(release.name)
-    _tell(options, f"Published {release.name} to {options.target}.", before, release.name)
-    return 0
+    return _tell(options, console, f"Published {release.name} to {options.target}.", before, release.name)
 
 
-def rollback(options: argparse.Namespace) -> int:
+def rollback(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Raises:
     ExportError: there is no such release, or it is not whole; the target is as it was.
     """
@@ -95,8 +95,7 @@ def rollback(options: argparse.Namespace) -> int:
         name = _choose(target, before, options.to)
         target.require_whole(name)
         target.point_to(name)
-    _tell(options, f"{options.target}/{CURRENT} is {name}.", before, name)
-    return 0
+    return _tell(options, console, f"{options.target}/{CURRENT} is {name}.", before, name)
 
 
 def _choose(target: Target, current: str | None, wanted: str | None) -> str:
@@ -114,7 +113,7 @@ def _choose(target: Target, current: str | None, wanted: str | None) -> str:
     return found[0]
 
 
-def prune(options: argparse.Namespace) -> int:
+def prune(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Raises:
     ExportError: a release cannot be removed.
     """
@@ -124,15 +123,11 @@ def prune(options: argparse.Namespace) -> int:
         removed = [name for name in names[options.keep :] if name != current]
         for name in removed:
             target.remove(name)
-    if options.json:
-        print(json.dumps({"removed": removed, "current": current}))
-    else:
-        print(f"Removed {', '.join(removed) or 'nothing'}; {len(names) - len(removed)} kept, current is {current}.")
-    return 0
+    kept = len(names) - len(removed)
+    console.print(f"Removed {', '.join(removed) or 'nothing'}; {kept} kept, current is {current}.", markup=False)
+    return {"removed": removed, "current": current}
 
 
-def _tell(options: argparse.Namespace, sentence: str, before: str | None, now: str) -> None:
-    if options.json:
-        print(json.dumps({"target": options.target, "before": before, "current": now}))
-    else:
-        print(sentence if before in (None, now) else f"{sentence} Before it: {before}.")
+def _tell(options: argparse.Namespace, console: Console, sentence: str, before: str | None, now: str) -> dict[str, Any]:
+    console.print(sentence if before in (None, now) else f"{sentence} Before it: {before}.", markup=False)
+    return {"target": options.target, "before": before, "current": now}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -48,8 +49,7 @@ def add_parser(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
-    console = Console(stderr=options.json, highlight=False, soft_wrap=True)
+def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     with console.status("Releasing ..."):
         release = make_release(options.repository, options.output)
         if options.sign is not None:
@@ -57,13 +57,10 @@ def run(options: argparse.Namespace) -> int:
 
             sign(release, options.sign)
     size_mb = sum((release.folder / name).stat().st_size for name in release.files) / 1e6
-    if options.json:
-        print(json.dumps({"folder": str(release.folder), "digest": release.digest, "size_mb": round(size_mb, 1)}))
-    else:
-        signed = ", signed" if options.sign is not None else ""
-        print(f"Released {release.folder}: {len(release.files)} files, {size_mb:.1f} MB{signed}.")
-        print(f"Digest sha256:{release.digest}")
-    return 0
+    signed = ", signed" if options.sign is not None else ""
+    console.print(f"Released {release.folder}: {len(release.files)} files, {size_mb:.1f} MB{signed}.", markup=False)
+    console.print(f"Digest sha256:{release.digest}", markup=False)
+    return {"folder": str(release.folder), "digest": release.digest, "size_mb": round(size_mb, 1)}
 
 
 def make_release(repository: Path, output: Path) -> Release:
@@ -122,7 +119,7 @@ def _write_facts(repository: Path, placed: dict[str, Any], names: list[str], sta
         (staging / name).write_bytes(photo)
     answers = golden.answer_photos(staging, photos)
     facts = {key: value for key, value in placed.items() if key != "files"}
-    name = facts["backbone"]["name"]
+    name = re.sub(r"[^\w.-]+", "-", facts["backbone"]["name"], flags=re.ASCII)  # it becomes the name of a folder
     parameters = read_config(staging, "preprocess").parameters
     limits = {key: parameters[key].string_value for key in sorted(parameters)}
     limits["max_batch_size"] = str(read_config(staging, golden.MODEL).max_batch_size)

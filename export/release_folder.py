@@ -23,6 +23,7 @@ SIGNATURE = "model.sig"
 DIGITS = 12
 
 _NAME = re.compile(rf"^[\w.-]+-[0-9a-f]{{{DIGITS}}}$", re.ASCII)
+_PLAIN = re.compile(r"^[\w.-]+$", re.ASCII)
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -82,6 +83,7 @@ def parse_manifest(folder: Path, content: bytes) -> Release:
         form = manifest["release"]["format"]
         names = [manifest["release"]["name"], *manifest["files"]]
         is_known = form == FORMAT and all(isinstance(name, str) for name in names)
+        is_known = is_known and _PLAIN.match(manifest["release"]["name"]) is not None
         is_known = is_known and all(_SHA256.fullmatch(digest) for digest in manifest["files"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
         is_known = False

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 from typing import Any
 
-from export.release_folder import SIGNATURE, find_faults, read_release
+from rich.console import Console
+
+from export.release_folder import SIGNATURE, Release, find_faults, read_release
 
 
 def add_parser(commands: Any) -> None:
@@ -23,7 +24,7 @@ def add_parser(commands: Any) -> None:
     command.set_defaults(run=run)
 
 
-def run(options: argparse.Namespace) -> int:
+def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     release = read_release(options.release)
     faults = find_faults(release)
     if options.key is not None:
@@ -31,20 +32,21 @@ def run(options: argparse.Namespace) -> int:
 
         fault = find_signature_fault(release, options.key)
         faults += [fault] if fault else []
-    if options.json:
-        print(json.dumps({"digest": release.digest, "whole": not faults, "faults": faults}, indent=2))
-        return 1 if faults else 0
-    for fault in faults:
-        print(fault)
+    for line in _describe(release, faults, options):
+        console.print(line, markup=False)
+    return {"digest": release.digest, "whole": not faults, "faults": faults, "exit_code": 1 if faults else 0}
+
+
+def _describe(release: Release, faults: list[str], options: argparse.Namespace) -> list[str]:
     if faults:
-        print(f"{options.release} must not be served. Fetch or make the release again.")
-        return 1
+        return [*faults, f"{options.release} must not be served. Fetch or make the release again."]
     if options.key is not None:
         signature = f"signed by {options.key}"
     elif (release.folder / SIGNATURE).is_file():
         signature = "its signature was not checked (pass --key)"
     else:
         signature = "not signed"
-    print(f"{release.name} is whole: {len(release.files)} files as in the manifest; {signature}.")
-    print(f"Digest sha256:{release.digest}")
-    return 0
+    return [
+        f"{release.name} is whole: {len(release.files)} files as in the manifest; {signature}.",
+        f"Digest sha256:{release.digest}",
+    ]

@@ -173,6 +173,7 @@ def test_unknown_store_is_wrong_usage(make_release: MakeRelease, address: str) -
 KILLED = """
 import argparse, json, os, random, shutil, signal, sys, time
 from pathlib import Path
+from rich.console import Console
 from export.publish import publish
 from export.release_folder import find_faults, read_release
 
@@ -189,8 +190,7 @@ def publish_new(kill_at):
                 os.kill(os.getpid(), signal.SIGKILL)
             steps += 1
     sys.addaudithook(count)
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    publish(argparse.Namespace(release=new.folder, target=str(target), json=False))
+    publish(argparse.Namespace(release=new.folder, target=str(target)), Console(file=open(os.devnull, "w")))
     os._exit(0)
 
 def start(kill_at):

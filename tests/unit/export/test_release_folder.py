@@ -86,7 +86,15 @@ def test_verify_names_the_damage(
 
 
 @pytest.mark.parametrize(
-    "manifest", [None, "", "[]", '{"files": {}}', '{"release": {"format": 2, "name": "x"}, "files": {}}']
+    "manifest",
+    [
+        None,
+        "",
+        "[]",
+        '{"files": {}}',
+        '{"release": {"format": 2, "name": "x"}, "files": {}}',
+        '{"release": {"format": 1, "name": "../x"}, "files": {}}',
+    ],
 )
 def test_verify_exits_2_when_there_is_no_release(
     manifest: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
