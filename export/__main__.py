@@ -1,14 +1,17 @@
-"""Command line of the export room: `python -m export place`."""
+"""Command line of the export room: `python -m export COMMAND`; each command's module brings its own parser."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from loky import cpu_count
 from rich.console import Console
 
+from export import difference, inspection, publish, release, verify
 from export.errors import ExportError
 from export.place import Settings, place
 from export.profiles import size_for
@@ -26,16 +29,23 @@ examples:
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 a check failed, 2 wrong usage."""
     options = _parser().parse_args(arguments)
-    settings = Settings(options.repository, options.photos, size_for(options.cores), options.force)
-    console = Console(highlight=False, soft_wrap=True)
+    # With --json the one object is all there is on stdout.
+    console = Console(highlight=False, soft_wrap=True, stderr=options.json)
     try:
-        place(settings, console)
+        report: dict[str, Any] = options.run(options, console)
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        return error.exit_code
     except KeyboardInterrupt:
         return 130
-    return 0
+    if options.json:
+        print(json.dumps(report))
+    return int(report.get("exit_code", 0))
+
+
+def _place(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    place(Settings(options.repository, options.photos, size_for(options.cores), options.force), console)
+    return {}
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -70,6 +80,12 @@ def _parser() -> argparse.ArgumentParser:
         help="cores of the serving machine (default: those seen, %(default)s)",
     )
     command.add_argument("--force", action="store_true", help="export again even where nothing has changed")
+    command.set_defaults(run=_place, json=False)
+    release.add_parser(commands)
+    verify.add_parser(commands)
+    publish.add_parser(commands)
+    inspection.add_parser(commands)
+    difference.add_parser(commands)
     return parser
 
 

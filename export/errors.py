@@ -4,6 +4,14 @@
 class ExportError(RuntimeError):
     """Base of the refusals; the message says what was wrong, what was expected and what to do next."""
 
+    exit_code = 1
+
+
+class WrongUsage(ExportError):
+    """The command was asked for something that cannot be."""
+
+    exit_code = 2
+
 
 class BackboneError(ExportError):
     """Weights that are missing or not what their name promises."""
@@ -19,3 +27,7 @@ class VerificationError(ExportError):
 
 class RepositoryError(ExportError):
     """The model repository cannot be read or written."""
+
+
+class ReleaseError(ExportError):
+    """A release is damaged, or cannot be made, published or removed; what was there before is there still."""

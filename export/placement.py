@@ -54,7 +54,7 @@ def place_files(repository: Path, files: dict[str, bytes], facts: dict[str, Any]
             target = repository / name
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(staging / name, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
     except OSError as error:
         raise RepositoryError(f"Cannot write to {repository} ({error.strerror}). Run the command again.") from error
     finally:
@@ -69,7 +69,8 @@ def _write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""`python -m ops serve | run | status | stop`: builds the settings, turns errors into a sentence and an exit code."""
+"""`python -m ops COMMAND`: builds the settings, turns errors into a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ EXAMPLES = """examples:
   python -m ops serve                        serve ./model_repository until Ctrl-C
   python -m ops serve --detach               the same in the background
   python -m ops status --json                endpoints, models, memory; exit 0 when ready
+  python -m ops reload releases/x-0123456789ab
+                                             serve another release, losing no request
   python -m ops stop                         stop it, losing no request in flight
   python -m ops run -- pytest -m e2e         a server of its own for as long as the command runs
   python -m ops serve --http-port 0 --grpc-port 0 --metrics-port 0 --state-dir /tmp/second
@@ -44,7 +46,27 @@ def build_parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="say what the server is doing", allow_abbrev=False)
     status.add_argument("--json", action="store_true", help="print it as JSON")
     stop = commands.add_parser("stop", help="stop the server", allow_abbrev=False)
-    for command in (status, stop):
+    reload = commands.add_parser(
+        "reload",
+        help="make the server take another release, losing no request",
+        description="The release is loaded beside the one that is served and asked its golden requests; only when "
+        "every answer is as its manifest says does it take over. Needs memory for both.",
+        allow_abbrev=False,
+    )
+    reload.add_argument(
+        "release",
+        type=Path,
+        nargs="?",
+        help="folder of the release, or a link to it; none: the one the server was started from, which may point "
+        "elsewhere by now",
+    )
+    reload.add_argument(
+        "--load-timeout-s",
+        type=_seconds,
+        default=Settings().startup_timeout_s,
+        help="for one model to load (%(default)s)",
+    )
+    for command in (status, stop, reload):
         command.add_argument("--state-dir", type=Path, default=STATE_DIR, help="that of the server (%(default)s)")
     return parser
 
@@ -148,6 +170,11 @@ def run(arguments: argparse.Namespace) -> int:
         from ops.status import stop
 
         stop(arguments.state_dir)
+        return 0
+    if arguments.command == "reload":
+        from ops.reload import reload
+
+        print(reload(arguments.state_dir, arguments.release, arguments.load_timeout_s))
         return 0
     from ops.serve import serve, serve_detached
 

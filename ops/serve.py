@@ -36,6 +36,11 @@ def serve(settings: Settings, *, quiet: bool) -> None:
             server.start()
             if server.wait_ready(requests.is_asked):
                 view.end_start()
+                if not server.is_key_hidden:
+                    view.say(
+                        "warning: this system lets nobody take the control key off the server's command line, where "
+                        "other users of the machine can read it and load models of theirs."
+                    )
                 if not quiet:
                     announce(
                         server.settings,
@@ -84,7 +89,7 @@ def serve_detached(settings: Settings, *, quiet: bool) -> None:
     if state is None:
         raise ServerFailed(f"The server stopped again at once. Its log: {folder.log_file}")
     if not quiet:
-        models = [model.name for model in probe.read_models(state.ports)]
+        models = [model.name for model in probe.read_models(state.ports, folder.read_key())]
         announce(settings, state.ports, models, time.monotonic() - started_s, str(folder.log_file))
         print("Look at it with `python -m ops status`, stop it with `python -m ops stop`.")
 
