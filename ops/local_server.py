@@ -83,6 +83,11 @@ class LocalServer:
         self._started_at = ""
 
     @property
+    def api_key(self) -> str:
+        """What a client shows to load and unload models, as name=value."""
+        return f"{model_control.HEADER}={self._control_key}"
+
+    @property
     def pid(self) -> int:
         """Of the server itself.
 

@@ -93,13 +93,6 @@ def guarded_server(folder: Path) -> Iterator[LocalServer]:
         yield server
 
 
-@pytest.fixture
-def controlled_server() -> Iterator[LocalServer]:
-    """A server whose models a client may load."""
-    with LocalServer(settings("--model-control-mode=explicit", "--load-model=*")) as server:
-        yield server
-
-
 # What stands for an address in the pages -> the fixture whose address it becomes.
 ADDRESSES = {
     "127.0.0.1:8001": "server",
@@ -110,13 +103,17 @@ ADDRESSES = {
 }
 
 
+CONTROL_KEY = "triptych-control-key=..."
+
+
 def placed(code: str, request: pytest.FixtureRequest) -> str:
     """The code with real addresses; fixtures start only the servers it names."""
     for address, fixture in ADDRESSES.items():
         if address in code:
-            name = "controlled_server" if fixture == "server" and "admin." in code else fixture
-            found = request.getfixturevalue(name)
+            found = request.getfixturevalue(fixture)
             code = code.replace(address, found.grpc_target if isinstance(found, LocalServer) else found)
+            if isinstance(found, LocalServer):
+                code = code.replace(CONTROL_KEY, found.api_key)
     return code
 
 

@@ -134,10 +134,17 @@ def ask(session: Session, options: Options, question: Question, *, timeout_s: fl
 
 
 def models(session: Session, options: Options) -> Steps[tuple[Model, ...]]:
-    """The repository's index, with the configuration of each ready model."""
-    index = yield from ask(session, options, protocol.repository_index())
+    """The repository's index, with the configuration of each ready model.
+
+    Servers keep the index to those who may load models: then the models that serve, which have statistics.
+    """
+    try:
+        entries = (yield from ask(session, options, protocol.repository_index())).get("models", [])
+    except PermissionDenied:
+        statistics = (yield from ask(session, options, protocol.model_statistics())).get("model_stats", [])
+        entries = [{**entry, "state": "READY"} for entry in statistics]
     found = []
-    for entry in index.get("models", []):
+    for entry in entries:
         is_ready = entry.get("state") == "READY"
         config = (yield from ask(session, options, protocol.model_config(entry["name"]))) if is_ready else None
         found.append(read_model(entry, config))

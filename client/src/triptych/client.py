@@ -234,7 +234,10 @@ class Client:
         return self._many(Embed(), images, batch_size, ordered, max_in_flight, progress)
 
     def models(self) -> tuple[Model, ...]:
-        """All models in the server's repository, with the tensors of the ready ones."""
+        """The models in the server's repository, with the tensors of the ready ones.
+
+        Where the repository is restricted and this client has no key, the models that serve.
+        """
         return self._run(calls.models(self._session, self._options))
 
     def health(self) -> Health:

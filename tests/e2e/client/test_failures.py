@@ -21,10 +21,10 @@ from triptych import (
     AsyncClient,
     Client,
     ConnectionFailed,
-    ContractMismatch,
     DeadlineExceeded,
     NotReady,
     Overloaded,
+    PermissionDenied,
     Retry,
     TriptychError,
     UnreadableImage,
@@ -93,29 +93,36 @@ def test_queue_timeout_is_a_deadline_when_the_server_gives_a_request_up(
         assert outcomes.keys() == {"Recognition", "DeadlineExceeded"}
 
 
-def test_client_waits_until_the_model_is_loaded_when_it_is_not_ready(
-    settings_with: Callable[..., Settings], fresh: Iterator[bytes]
-) -> None:
-    settings = settings_with(lambda _: None, "--model-control-mode=explicit")
-    with LocalServer(settings) as server, Client(server.grpc_target, retry=ONCE) as client:
+def test_client_waits_until_the_model_is_loaded_when_it_is_not_ready(fresh: Iterator[bytes]) -> None:
+    settings = Settings(http_port=0, grpc_port=0, metrics_port=0)
+    with (
+        LocalServer(settings) as server,
+        Client(server.grpc_target, retry=ONCE) as client,
+        Client(server.grpc_target, api_key=server.api_key) as owner,
+    ):
+        assert client.recognize(next(fresh)).labels
+        owner.admin.unload("recognizer")
         assert not client.health().recognizer_ready
-        # Triton says the same of a model that was never loaded and of one that is not in the repository.
-        with pytest.raises(ContractMismatch, match="not found"):
+        with pytest.raises(NotReady, match="recognizer"):
             client.recognize(next(fresh))
         with pytest.raises(NotReady, match=r"not ready within 0\.3 s"):
             client.wait_ready(0.3)
-        loading = threading.Timer(0.3, client.admin.load, ["recognizer"])
+        loading = threading.Timer(0.3, owner.admin.load, ["recognizer"])
         loading.start()
         client.wait_ready(30)
         loading.join()
         assert client.recognize(next(fresh)).labels
-        assert client.health().recognizer_ready
-        client.admin.unload("recognizer")
-        with pytest.raises(NotReady, match="recognizer"):
-            client.recognize(next(fresh))
         with pytest.raises(TriptychError, match="no_such_model") as caught:
-            client.admin.load("no_such_model")
+            owner.admin.load("no_such_model")
         assert not caught.value.retryable
+
+
+def test_models_are_kept_from_those_without_the_key_when_they_would_change_them(server: LocalServer) -> None:
+    with Client(server.grpc_target) as client, Client(server.grpc_target, api_key=server.api_key) as owner:
+        with pytest.raises(PermissionDenied):
+            client.admin.unload("recognizer")
+        assert client.models() == owner.models()
+        assert {model.name for model in client.models()} == {"preprocess", "embedder", "classifier", "recognizer"}
 
 
 def test_calls_say_that_the_connection_broke_when_the_server_is_killed(
