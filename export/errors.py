@@ -9,6 +9,10 @@ class BackboneError(ExportError):
     """Weights that are missing or not what their name promises."""
 
 
+class WeightsUnavailable(BackboneError):
+    """Published weights that cannot be fetched here."""
+
+
 class PhotosMissing(ExportError):
     """There is nothing to verify on."""
 
