@@ -8,7 +8,7 @@ import sys
 
 from rich.console import Console
 
-from export import place_command
+from export import place_command, quantize_command
 from export.errors import ExportError
 
 
@@ -35,6 +35,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     place_command.add_parser(commands)
+    quantize_command.add_parser(commands)
     return parser
 
 

@@ -168,8 +168,8 @@ def _download(name: str, weights: Any) -> Weights:
     except (OSError, RuntimeError) as error:  # no network or no room; a digest that does not match
         size_mb = weights.meta["_file_size"]
         raise WeightsUnavailable(
-            f"The weights {weights.name} of {name} ({size_mb:.0f} MB) could not be fetched from {weights.url} ({error}). "
-            "Fetch that file where there is a network and pass it with --weights FILE, or take random ones with "
-            "--weights none."
+            f"The weights {weights.name} of {name} ({size_mb:.0f} MB) could not be fetched from {weights.url} "
+            f"({error}). Fetch that file where there is a network and pass it with --weights FILE, or take "
+            "random ones with --weights none."
         ) from error
     return Weights(dict(state), f"torchvision {weights}, {weights.url}", "BSD-3-Clause (torchvision)")

@@ -2,29 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
+from rich.console import Console
 
-from export import graphs, verification
+from export import graphs
 from export.backbones import Backbone
 from export.contract import Configs
 from export.errors import BackboneError
 from export.photo_parity import (
-    Answer,
     Floats,
     PhotoParity,
+    answer_photos,
     compare,
     encode_all,
-    load_preprocessing,
     refuse_when_under,
 )
 from export.reference import Pixels
-from export.verification import LIMITS, Parity, check_contract, open_session, sample_pixels, verify_parity
+from export.verification import LIMITS, Parity, check_contract, sample_pixels, verify_parity
 
 if TYPE_CHECKING:
     from export.place import Settings
@@ -53,12 +52,18 @@ class Graphs:
             **self.programs,
         }
 
-    def reference(self, pixels: Pixels) -> tuple[Floats, Floats]:
-        """uint8[N,S,S,3] -> category_scores, embedding, by torch."""
+
+def torch_answer(backbone: Backbone) -> Callable[[Pixels], tuple[Floats, Floats]]:
+    """uint8[N,S,S,3] -> category_scores, embedding, by torch: what every check compares with."""
+    embedder, classifier = graphs.Embedder(backbone).eval(), graphs.Classifier(backbone).eval()
+
+    def answer(pixels: Pixels) -> tuple[Floats, Floats]:
         with torch.inference_mode():
-            features, embedding = self.embedder(torch.from_numpy(pixels))
-            scores, _ = self.classifier(features)
+            features, embedding = embedder.forward(torch.from_numpy(pixels))
+            scores, _ = classifier.forward(features)
         return scores.numpy(), embedding.numpy()
+
+    return answer
 
 
 def build_graphs(backbone: Backbone, with_programs: bool = False) -> Graphs:
@@ -78,9 +83,7 @@ def build_graphs(backbone: Backbone, with_programs: bool = False) -> Graphs:
                 "embedder/1/model.pt2": graphs.program_bytes(embedder_program),
                 "classifier/1/model.pt2": graphs.program_bytes(classifier_program),
             }
-    return Graphs(
-        backbone, embedder, classifier, embedder_onnx, graphs.classifier_onnx(classifier_program), programs
-    )
+    return Graphs(backbone, embedder, classifier, embedder_onnx, graphs.classifier_onnx(classifier_program), programs)
 
 
 def check_graphs(built: Graphs, configs: Configs, photos: Sequence[Path], precision: str) -> Parity:
@@ -93,38 +96,41 @@ def check_graphs(built: Graphs, configs: Configs, photos: Sequence[Path], precis
     )
 
 
-def check_photos(
-    built: Graphs, decoder: Path, configs: Configs, photos: Sequence[Path], precision: str
-) -> PhotoParity:
-    """Encoded photos through the repository's decoder and ONNX Runtime, against Pillow, torchvision and torch.
-
-    Args:
-        decoder: the repository whose `preprocessing.py` will be served.
+def check_photos(built: Graphs, decoder: Path, configs: Configs, photos: Sequence[Path], precision: str) -> PhotoParity:
+    """Encoded photos through `decoder`, the repository whose `preprocessing.py` will be served, and ONNX Runtime,
+    against Pillow, torchvision and torch.
 
     Raises:
         VerificationError: under a limit.
     """
-    answer = answer_with(built, decoder, configs)
-    parity = compare(encode_all(photos), built.backbone.transform, built.reference, answer)
-    refuse_when_under(parity, LIMITS[precision].min_photo_cosine)
+    answer = answer_photos(built.embedder_onnx, built.classifier_onnx, built.backbone.transform, decoder, configs)
+    parity = compare(encode_all(photos), built.backbone.transform, torch_answer(built.backbone), answer)
+    refuse_when_under(parity, LIMITS[precision].min_photo_cosine, built.backbone.is_random)
     return parity
 
 
-def answer_with(built: Graphs, decoder: Path, configs: Configs) -> Answer:
-    """What will be served, in this process."""
-    preprocessing = load_preprocessing(decoder)
-    transform = preprocessing.Transform(
-        built.backbone.transform.side_px, built.backbone.transform.crop_ratio, built.backbone.transform.interpolation
-    )
-    limits = preprocessing.Limits(
-        **{name: int(value.string_value) for name, value in configs["preprocess"].parameters.items()}
-    )
-    embedder, classifier = open_session(built.embedder_onnx), open_session(built.classifier_onnx)
+def convert(
+    built: Graphs, settings: Settings, photos: Sequence[Path], console: Console
+) -> tuple[Graphs, dict[str, Any] | None]:
+    """The graphs in the precision asked for, and for int8 the figures of every candidate.
 
-    def answer(contents: Sequence[bytes]) -> tuple[Floats, Floats]:
-        pixels = preprocessing.preprocess_all(contents, transform, limits)
-        features, embedding = embedder.run(["features", "embedding"], {"pixels": pixels})
-        (scores,) = classifier.run(["category_scores"], {"features": features})
-        return scores, embedding
+    Raises:
+        QuantisationRefused: int8 does not pay here.
+    """
+    from export.precision import to_fp16
+    from export.quantize import best_int8
 
-    return answer
+    if settings.precision == "fp16":
+        return replace(
+            built, embedder_onnx=to_fp16(built.embedder_onnx), classifier_onnx=to_fp16(built.classifier_onnx)
+        ), None
+    embedder_onnx, figures = best_int8(
+        built.embedder_onnx,
+        built.classifier_onnx,
+        built.backbone.transform,
+        built.backbone.labels,
+        settings.calibration or settings.photos,
+        settings.evaluation or settings.photos,
+        console,
+    )
+    return replace(built, embedder_onnx=embedder_onnx), figures

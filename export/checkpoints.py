@@ -177,7 +177,9 @@ def recognise(state: Mapping[str, torch.Tensor], names: Iterable[str], file_name
     from export.architectures import IMAGENET_CLASSES, find_architecture
 
     def fits(expected: Mapping[str, torch.Tensor]) -> bool:
-        if {n for n in expected if not n.endswith("num_batches_tracked")} - state.keys() or state.keys() - set(expected):
+        if {n for n in expected if not n.endswith("num_batches_tracked")} - state.keys() or state.keys() - set(
+            expected
+        ):
             return False
         for name, tensor in expected.items():
             if name not in state or tensor.shape == state[name].shape:

@@ -21,5 +21,9 @@ class VerificationError(ExportError):
     """The exported file must not be served; nothing was placed."""
 
 
+class QuantisationRefused(ExportError):
+    """No INT8 file is accurate enough and faster."""
+
+
 class RepositoryError(ExportError):
     """The model repository cannot be read or written."""

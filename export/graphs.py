@@ -89,7 +89,8 @@ def _trace(module: nn.Module, input_name: str, example: torch.Tensor) -> torch.e
     size_bytes = sum(weight.numel() * weight.element_size() for weight in module.parameters())
     if size_bytes > MAX_WEIGHTS_BYTES:
         raise BackboneError(
-            f"The weights are {size_bytes / 1e9:.1f} GB; an ONNX file in one piece holds 2 GB. Choose a smaller network."
+            f"The weights are {size_bytes / 1e9:.1f} GB; an ONNX file in one piece holds 2 GB. "
+            "Choose a smaller network."
         )
     shapes = {input_name: {0: torch.export.Dim("batch", min=1, max=4096)}}
     try:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import importlib.metadata
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +15,9 @@ from rich.console import Console
 
 from export import placement
 from export.contract import MODELS, TEMPLATE, Configs, Shape, read_configs, shape_of, shaped
-from export.errors import PhotosMissing, RepositoryError
+from export.errors import RepositoryError
 from export.profiles import LABELS, CpuSizing, render_profiles
+from export.progress import find_photos, step
 from export.sources import Choice, load
 from export.warmup import warmup_files
 
@@ -39,7 +39,7 @@ class Settings:
     photos: Path
     sizing: CpuSizing
     force: bool = False
-    choice: Choice = Choice()
+    choice: Choice = field(default_factory=Choice)
     precision: str = "fp32"
     profiles: tuple[str, ...] = ("cpu",)
     calibration: Path | None = None
@@ -85,15 +85,6 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
     return {"placed": True, "seconds": elapsed_s, "manifest": placement.read_manifest(settings.repository)}
 
 
-@contextmanager
-def step(console: Console, what: str) -> Iterator[None]:
-    """Says what is going on while it does, and how long it took."""
-    started = time.monotonic()
-    with console.status(f"{what} ..."):
-        yield
-    console.print(f"  {what:<34} {time.monotonic() - started:5.1f} s")
-
-
 def _inputs(settings: Settings, configs: Configs) -> dict[str, Any]:
     """All that decides what will be placed: the same inputs need no second run."""
     code = {file.name: placement.sha256(file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.*"))}
@@ -111,26 +102,11 @@ def _inputs(settings: Settings, configs: Configs) -> dict[str, Any]:
     }
 
 
-def find_photos(folder: Path) -> list[Path]:
-    """The JPEG files of a folder.
-
-    Raises:
-        PhotosMissing: there are none.
-    """
-    photos = sorted(folder.glob("*.jpg"))
-    if not photos:
-        raise PhotosMissing(
-            f"No *.jpg in {folder}: the export is verified on real photos. "
-            "Fetch the samples with `make photos`, or pass a folder of your own with --photos."
-        )
-    return photos
-
-
 def _build(
     backbone: Backbone, photos: Sequence[Path], configs: Configs, settings: Settings, console: Console
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files that follow from the backbone, and the facts for the manifest."""
-    from export.building import build_graphs, check_photos, check_graphs
+    from export.building import build_graphs, check_graphs, check_photos
 
     with step(console, "Building the ONNX files"):
         graphs = build_graphs(backbone, with_programs="gpu-torch" in settings.profiles)
@@ -205,5 +181,3 @@ def _make_folder(repository: Path) -> None:
         repository.mkdir(exist_ok=True)
     except OSError as error:
         raise RepositoryError(f"Cannot make the folder {repository} ({error.strerror}).") from error
-
-

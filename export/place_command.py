@@ -72,7 +72,9 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 def _add_photo_options(parser: argparse.ArgumentParser) -> None:
     seeing = parser.add_argument_group("how the network sees a photo (default: as its weights say)")
     seeing.add_argument("--image-side", type=_positive, metavar="PX", help="side of the square it takes")
-    seeing.add_argument("--crop-ratio", type=_ratio, metavar="R", help="the short side is resized to PX / R, then cropped")
+    seeing.add_argument(
+        "--crop-ratio", type=_ratio, metavar="R", help="the short side is resized to PX / R, then cropped"
+    )
     seeing.add_argument("--interpolation", choices=("bilinear", "bicubic"))
     seeing.add_argument("--mean", type=_channels, metavar="R,G,B", help="on the 0-1 scale (default: ImageNet's)")
     seeing.add_argument("--std", type=_channels, metavar="R,G,B")
@@ -81,7 +83,11 @@ def _add_photo_options(parser: argparse.ArgumentParser) -> None:
 def _add_target(parser: argparse.ArgumentParser) -> None:
     target = parser.add_argument_group("where and for what machine")
     target.add_argument(
-        "--repository", type=Path, default=TEMPLATE, metavar="DIR", help="made where there is none (default: %(default)s)"
+        "--repository",
+        type=Path,
+        default=TEMPLATE,
+        metavar="DIR",
+        help="made if there is none (default: %(default)s)",
     )
     target.add_argument(
         "--photos", type=Path, default=SAMPLE_PHOTOS, metavar="DIR", help="*.jpg to verify on (default: %(default)s)"

@@ -76,10 +76,7 @@ class Choice:
 
 
 def load(choice: Choice, photos: Sequence[Path]) -> Backbone:
-    """The backbone that was chosen.
-
-    Args:
-        photos: what a network is cut on, and what random weights are settled on.
+    """The backbone that was chosen; it is cut, and random weights are settled, on `photos`.
 
     Raises:
         BackboneError: what is wrong with it and what to do next.
@@ -88,7 +85,9 @@ def load(choice: Choice, photos: Sequence[Path]) -> Backbone:
         from export.onnx_trunk import load_onnx
 
         preset = choice.preset(_GENERIC)
-        trunk, head = load_onnx(choice.onnx, lambda side_px: _images(photos[:2], _sided(preset, side_px)))
+        trunk, head = load_onnx(
+            choice.onnx, lambda side_px: _images(photos[:2], _sided(preset, side_px)), choice.side_px
+        )
         preset = _sided(preset, trunk.side_px or preset.transform.side_px)
         labels = _labels(choice, head.out_features, choice.onnx.name)
         return Backbone(choice.onnx.stem, trunk, head, preset, labels, OWN, f"ONNX file {choice.onnx.name}")

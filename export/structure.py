@@ -75,7 +75,9 @@ def find_head(network: nn.Module, images: torch.Tensor, name: str) -> str:
     if not order:
         raise BackboneError(f"{name} has no linear layer that could be its head; expected a classification network.")
     if order.count(order[-1]) > 1:
-        raise BackboneError(f"{name}: the last linear layer, {order[-1]}, runs {order.count(order[-1])} times an image.")
+        raise BackboneError(
+            f"{name}: the last linear layer, {order[-1]}, runs {order.count(order[-1])} times an image."
+        )
     return order[-1]
 
 

@@ -141,9 +141,7 @@ def verify_parity(
         features_error = max(features_error, _max_abs(ort_features, features[:size]))
         cosine = min(cosine, float((ort_embedding * embedding[:size]).sum(axis=1).min()))
         batch_error = max(batch_error, _max_abs(ort_features, batches[len(pixels)][0][:size]))
-        ort_scores, ort_retail = run_classifier.run(
-            ["category_scores", "retail_score"], {"features": features[:size]}
-        )
+        ort_scores, ort_retail = run_classifier.run(["category_scores", "retail_score"], {"features": features[:size]})
         scores_error = max(scores_error, _max_abs(ort_scores, scores[:size]), _max_abs(ort_retail, retail[:size]))
     largest = float(np.abs(features).max())
     parity = Parity(len(pixels), sizes, largest, features_error, cosine, scores_error, batch_error)
@@ -152,8 +150,9 @@ def verify_parity(
 
 
 def open_session(onnx_bytes: bytes) -> ort.InferenceSession:
-    """On the CPU, with ONNX Runtime's own choice of threads."""
+    """On the CPU; threads that sleep after a run, or torch would share its cores with threads that spin."""
     options = ort.SessionOptions()
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.log_severity_level = 3
     return ort.InferenceSession(onnx_bytes, options, providers=["CPUExecutionProvider"])
 
