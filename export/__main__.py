@@ -22,6 +22,9 @@ def main(arguments: list[str] | None = None) -> int:
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    except OSError as error:  # a full disk under the temporary folder, a file that may not be read
+        print(f"error: {error}. Nothing was placed.", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return 130
     if options.json:

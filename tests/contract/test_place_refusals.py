@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import resource
 import shutil
-import signal
 from pathlib import Path
 
 import onnx
@@ -119,19 +117,6 @@ def test_onnx_file_with_a_fixed_batch_is_refused(
 def test_factory_that_fails_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(repository, ["--module", "no_such_module:build"], capsys)
     assert "ModuleNotFoundError" in said
-
-
-def test_full_disk_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    # A limit on the size of a file ends a write as a full disk does, in its middle; the kernel's signal is for a shell.
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (12_000_000, limits[1]))
-    try:
-        said = refusal(repository, ["--force"], capsys)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
-    assert "File too large" in said
 
 
 def test_repository_that_is_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
