@@ -8,7 +8,7 @@ TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup photos export serve demo test unit contract e2e lint types bench generate check clean
+.PHONY: help setup photos export serve demo test unit contract e2e families lint types bench generate check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,12 +42,15 @@ test: export ## run every test
 unit contract e2e: export ## run one tier of tests
 	@$(PYTEST) -m $@
 
+families: export ## place and serve a member of every torchvision family (not in CI: minutes)
+	@$(PYTEST) tests/e2e/test_families.py --families -s
+
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
 
 types: setup ## mypy, strict
 	@$(BIN)/mypy export ops loadtest client/src client/docs client/examples tests
-	@for file in model_repository/*/1/model.py; do $(BIN)/mypy $$file || exit 1; done
+	@for file in model_repository/*/1/*model.py; do $(BIN)/mypy $$file || exit 1; done
 
 bench: export ## what serving costs over the same work in one process
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png

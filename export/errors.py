@@ -17,12 +17,20 @@ class BackboneError(ExportError):
     """Weights that are missing or not what their name promises."""
 
 
+class WeightsUnavailable(BackboneError):
+    """Published weights that cannot be fetched here."""
+
+
 class PhotosMissing(ExportError):
     """There is nothing to verify on."""
 
 
 class VerificationError(ExportError):
     """The exported file must not be served; nothing was placed."""
+
+
+class QuantisationRefused(ExportError):
+    """No INT8 file is accurate enough and faster."""
 
 
 class RepositoryError(ExportError):
