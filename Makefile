@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PHOTOS := .cache/photos
-GROUPS := $(foreach group,serve export loadtest dev,--group pyproject.toml:$(group))
+GROUPS := $(foreach group,serve observe export loadtest dev,--group pyproject.toml:$(group))
 # TORCH_INDEX=<address of an index of CPU-only torch> spares the CUDA libraries, most of the 3.3 GB.
 TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best-match)
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)

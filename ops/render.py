@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from ops.alertmanager.routing import write_routing
-from ops.errors import OpsError
-from ops.objectives import Objectives, Server, read_objectives
+from ops.errors import OpsError, WrongUsage
+from ops.objectives import Server, read_objectives
 from ops.rules.burn_rates import objective_groups
 from ops.rules.deployment import Deployment, read_steps
 from ops.rules.kubernetes import kubernetes_group
@@ -22,15 +23,27 @@ KUBERNETES_RULES = Path("rules/kubernetes.yaml")
 ROUTING = Path("alertmanager/alertmanager.yaml")
 
 
-def read_deployment(repository: Path = REPOSITORY, server: Server | None = None, time_scale: float = 1.0) -> Deployment:
-    """The deployment of `slo.yaml`, for another server where one is given.
+def read_deployment(
+    repository: Path = REPOSITORY, *, release: str | None = None, profile: str | None = None, time_scale: float = 1.0
+) -> Deployment:
+    """The deployment of `slo.yaml`, with another release or profile where one is given ('' is none).
 
     Raises:
         OpsError: the objectives or the ensemble's config are not right.
+        WrongUsage: the release is not one.
     """
-    objectives: Objectives = read_objectives(repository)
-    if server is not None:
-        objectives = objectives.model_copy(update={"server": server})
+    objectives = read_objectives(repository)
+    server = objectives.server.model_dump()
+    if release is not None:
+        server["release"] = release
+    if profile is not None:
+        server["profile"] = profile or None
+    try:
+        objectives = objectives.model_copy(update={"server": Server.model_validate(server)})
+    except ValidationError as error:
+        raise WrongUsage(
+            f"--release {release} is not a release of NVIDIA's image; expected YY.MM, as in 24.10."
+        ) from error
     return Deployment(objectives, read_steps(repository), time_scale)
 
 
@@ -78,8 +91,3 @@ def check(deployment: Deployment, output: Path) -> None:
 
 def _holds(file: Path, text: str) -> bool:
     return file.is_file() and file.read_text(encoding="utf-8") == text
-
-
-def scaled(deployment: Deployment, time_scale: float) -> Deployment:
-    """The same with every window and wait shortened."""
-    return dataclasses.replace(deployment, time_scale=time_scale)

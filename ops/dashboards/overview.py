@@ -176,7 +176,7 @@ def _errors(panels: Panels) -> list[Panel]:
         ),
         panels.lines(
             "Failures Triton counts",
-            f"By model and reason. {REFUSED_AND_FAILED} CANCELED: the caller hung up.",
+            f"By model and reason. {REFUSED_AND_FAILED} CANCELED: the caller hung up. Empty when nothing fails.",
             "reqps",
             Query(
                 f"sum by (model, reason) (rate({on_steps}[{WINDOW}]) or rate({on_recognizer}[{WINDOW}])) > 0",

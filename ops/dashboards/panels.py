@@ -115,7 +115,13 @@ class Panels:
         alerts: Sequence[str] = (),
     ) -> bargauge.Panel:
         """One bar a series, as it is now."""
-        panel = bargauge.Panel().orientation(VizOrientation.HORIZONTAL).display_mode(BarGaugeDisplayMode.BASIC).min(0)
+        panel = (
+            bargauge.Panel()
+            .orientation(VizOrientation.HORIZONTAL)
+            .display_mode(BarGaugeDisplayMode.BASIC)
+            .min(0)
+            .decimals(0)
+        )
         panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.CONTINUOUS_BLUES))
         target = _query(query).instant().format(PromQueryFormat.TIME_SERIES)

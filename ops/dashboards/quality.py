@@ -84,7 +84,7 @@ def _photos(panels: Panels) -> list[Panel]:
         panels.heat(
             "Size of a photo",
             "As sent, of those that were decoded.",
-            "bytes",
+            "decbytes",
             select("triptych_photo_size_bytes_bucket"),
             width=8,
         ),

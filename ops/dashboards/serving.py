@@ -62,8 +62,8 @@ def _queue(panels: Panels) -> list[Panel]:
 
 
 def _stages(panels: Panels) -> list[Panel]:
-    stages = panels.select("triptych_stage_duration_seconds_bucket", stage="=~decode|embed|classify")
-    sums = panels.select("triptych_stage_duration_seconds_sum", stage="=~decode|embed|classify")
+    stages = panels.select("triptych_stage_duration_seconds_bucket")
+    sums = panels.select("triptych_stage_duration_seconds_sum")
     return [
         panels.lines(
             "Compute, mean",

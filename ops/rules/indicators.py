@@ -19,9 +19,7 @@ SHORTEST_S = 300
 FAILED = "triptych:sli_failed:rate"
 TOTAL = "triptych:sli_total:rate"
 OWN_ERRORS = "triptych_request_errors_total"
-STAGE_SECONDS = "triptych_stage_duration_seconds"
-# `stage` of the whole request inside the fused model.
-WHOLE = "total"
+OWN_SECONDS = "triptych_recognition_duration_seconds"
 TRITON_MS = "nv_inference_first_response_histogram_ms"
 
 
@@ -63,20 +61,23 @@ def latency(deployment: Deployment) -> list[Recording]:
     window = deployment.span(SHORTEST_S)
     threshold_s = deployment.objectives.models[RECOGNIZER].latency.threshold_s(deployment.objectives.server.profile)
     if deployment.has_latency_histogram:
-        metric, labels, bound = TRITON_MS, {"model": RECOGNIZER}, f"{threshold_s * 1000:g}"
+        metric, bound = TRITON_MS, f"{threshold_s * 1000:g}"
     elif deployment.is_fused:
-        metric, labels, bound = STAGE_SECONDS, {"model": RECOGNIZER, "stage": WHOLE}, f"{threshold_s:g}"
+        metric, bound = OWN_SECONDS, f"{threshold_s:g}"
     else:
         return []
-    everything = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_count', **labels)}[{window}]))"
-    fast = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_bucket', **labels, le=bound)}[{window}]))"
+    everything = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_count', model=RECOGNIZER)}[{window}]))"
+    fast = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_bucket', model=RECOGNIZER, le=bound)}[{window}]))"
     return _pair(deployment, "latency", f"clamp_min({everything}\n- {fast}, 0)", everything)
 
 
 def describe_latency(deployment: Deployment) -> str:
     """What the latency objective measures on this server, for whoever reads the alert or the panel."""
     if deployment.has_latency_histogram:
-        return "From Triton's own histogram: the queue and every step are in it."
+        return (
+            "From Triton's own histogram, the queue and every step in it. The model's config must give it a bucket at "
+            "the threshold; 100, 500, 2000 and 5000 ms are there by themselves."
+        )
     if deployment.is_fused:
         return (
             "Time inside the model. The wait before it is not in it, because Triton 2.51 has no histogram of whole "

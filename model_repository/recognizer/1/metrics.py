@@ -60,6 +60,14 @@ STAGE_DURATION = Metric(
     {**_MODEL, "stage": STAGES},
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
+RECOGNITION_DURATION = Metric(
+    "triptych_recognition_duration_seconds",
+    "histogram",
+    "recognizer",
+    "Time an answered request spent in the fused `recognizer`, from the cache or not, queueing left out. Requests that "
+    "were run together took the same time. Not there in the ensemble.",
+    buckets=STAGE_DURATION.buckets,
+)
 PHOTO_SIZE_BYTES = Metric(
     "triptych_photo_size_bytes",
     "histogram",
@@ -116,6 +124,7 @@ METRICS = (
     PHOTOS,
     REQUEST_ERRORS,
     STAGE_DURATION,
+    RECOGNITION_DURATION,
     PHOTO_SIZE_BYTES,
     PHOTO_SIZE_PIXELS,
     TOP1_SCORE,

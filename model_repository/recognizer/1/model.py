@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import triton_python_backend_utils as pb_utils
 
 from answer_cache import AnswerCache
 from load_board import LoadBoard
+from metrics import RECOGNITION_DURATION
 from network import Network
 from publisher import Publisher, open_meter
 from refusals import refuse
@@ -81,15 +83,19 @@ class TritonPythonModel:
         self.embed = EmbedMetrics(self.meter, RunningMean(server_folder, reference) if reference is not None else None)
         self.classify = ClassifyMetrics(self.meter, LABELS.read_text(encoding="utf-8").splitlines(), abstain_below)
         self.cached = CacheMetrics(self.meter)
+        self.seconds = self.meter.histogram(RECOGNITION_DURATION)
         record_shared_memory(self.meter)
         Publisher(self.meter).start()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         with self.meter.execution():
+            started_s = time.perf_counter()
             with self.load.busy() as is_alone:
                 jobs = [self._prepare(request) for request in requests]
                 self._compute([job for job in jobs if job.pixels is not None], is_alone)
-            return [self._respond(job) for job in jobs]
+            responses = [self._respond(job) for job in jobs]
+            self.seconds.observe(time.perf_counter() - started_s, sum(job.error is None for job in jobs))
+            return responses
 
     def _prepare(self, request: Any) -> Job:
         photos = pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1).tolist()
