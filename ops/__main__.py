@@ -14,6 +14,8 @@ EXAMPLES = """examples:
   python -m ops serve --detach               the same in the background
   python -m ops status --json                endpoints, models, memory; exit 0 when ready
   python -m ops stop                         stop it, losing no request in flight
+  python -m ops check                        what would go wrong, before it does
+  python -m ops observe                      server, Prometheus with the rules, a short load; until Ctrl-C
   python -m ops run -- pytest -m e2e         a server of its own for as long as the command runs
   python -m ops serve --http-port 0 --grpc-port 0 --metrics-port 0 --state-dir /tmp/second
                                              a second server beside it, on free ports
@@ -43,6 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     run.add_argument("words", nargs="+", metavar="COMMAND", help="the command and its arguments, after --")
     _add_render(commands.add_parser("render", help="make rules and dashboards of ops/slo.yaml", allow_abbrev=False))
     _add_observe(commands.add_parser("observe", help="server, Prometheus and a short load", allow_abbrev=False))
+    _add_check(commands.add_parser("check", help="what would go wrong, before it does", allow_abbrev=False))
     status = commands.add_parser("status", help="say what the server is doing", allow_abbrev=False)
     status.add_argument("--json", action="store_true", help="print it as JSON")
     stop = commands.add_parser("stop", help="stop the server", allow_abbrev=False)
@@ -71,13 +74,20 @@ def _add_observe(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw the dashboards' panels there, as PNG")
 
 
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Looks at models, weights, cores, shared memory, ports and versions as `serve` would use them, or at what a "
+        "running server lets strangers do. A line a finding, each with what to do; exit 1 when one is an error."
+    )
+    _add_listening(parser)
+    _add_serving(parser)
+    parser.add_argument("--url", metavar="http://HOST:PORT", help="look at that running server's HTTP endpoint instead")
+
+
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     default = Settings()
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    listening = parser.add_argument_group("where it listens, on 127.0.0.1; 0 is a free port")
-    listening.add_argument("--http-port", type=int, default=default.http_port, help="KServe v2 over HTTP")
-    listening.add_argument("--grpc-port", type=int, default=default.grpc_port, help="KServe v2 over gRPC")
-    listening.add_argument("--metrics-port", type=int, default=default.metrics_port, help="Prometheus metrics")
+    _add_listening(parser)
     _add_serving(parser)
     running = parser.add_argument_group("how it runs")
     running.add_argument("--log-level", choices=LOG_LEVELS, default=default.log_level, help="least severe line shown")
@@ -92,6 +102,14 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--exit-timeout-s", type=_whole_number, default=default.exit_timeout_s, help="for models to unload, at a stop"
     )
+
+
+def _add_listening(parser: argparse.ArgumentParser) -> None:
+    default = Settings()
+    listening = parser.add_argument_group("where it listens, on 127.0.0.1; 0 is a free port")
+    listening.add_argument("--http-port", type=int, default=default.http_port, help="KServe v2 over HTTP")
+    listening.add_argument("--grpc-port", type=int, default=default.grpc_port, help="KServe v2 over gRPC")
+    listening.add_argument("--metrics-port", type=int, default=default.metrics_port, help="Prometheus metrics")
 
 
 def _add_serving(parser: argparse.ArgumentParser) -> None:
@@ -161,6 +179,8 @@ def run(arguments: argparse.Namespace) -> int:
         return _render(arguments)
     if arguments.command == "observe":
         return _observe(arguments)
+    if arguments.command == "check":
+        return _check(arguments)
     if arguments.command == "stop":
         from ops.status import stop
 
@@ -183,6 +203,20 @@ def _render(arguments: argparse.Namespace) -> int:
         for path in write(deployment, arguments.output):
             print(f"Wrote {arguments.output / path}")
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from ops.preflight import check
+
+    settings = Settings(
+        repository=arguments.repository,
+        profile=arguments.profile,
+        cache_mb=arguments.cache_mb,
+        http_port=arguments.http_port,
+        grpc_port=arguments.grpc_port,
+        metrics_port=arguments.metrics_port,
+    )
+    return check(settings, arguments.url)
 
 
 def _observe(arguments: argparse.Namespace) -> int:

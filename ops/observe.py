@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ops.local_server import LocalServer
 from ops.prometheus import LocalPrometheus, ScrapeTarget
-from ops.render import RULES, read_deployment, render_rules
+from ops.render import OBJECTIVE_RULES, SERVER_RULES, read_deployment, render_rules
 from ops.sample_load import SampleLoad
 from ops.serve_view import describe_endpoints
 from ops.settings import Settings
@@ -33,10 +33,11 @@ def observe(settings: Settings, *, load_s: float, for_s: float | None, preview: 
     """
     requests = StopRequests()
     deployment = read_deployment(settings.repository)
-    rules = render_rules(deployment)[RULES]
+    rendered = render_rules(deployment)
+    rules = [rendered[OBJECTIVE_RULES], rendered[SERVER_RULES]]  # kubernetes.yaml has nothing to look at here
     with LocalServer(settings) as server, SampleLoad(server.grpc_target) as load:
         target = ScrapeTarget(server.metrics_url.removeprefix("http://").removesuffix("/metrics"))
-        with LocalPrometheus([target], deployment.objectives.job, [rules], INTERVAL_S) as prometheus:
+        with LocalPrometheus([target], deployment.objectives.job, rules, INTERVAL_S) as prometheus:
             _announce(server, prometheus, load_s)
             began_s = time.time()
             sent = load.run_for(load_s, requests.is_asked)

@@ -18,7 +18,8 @@ from ops.rules.symptoms import symptom_group
 from ops.settings import REPOSITORY, ROOT
 
 OUTPUT = ROOT / "ops"
-RULES = Path("rules/triptych.yaml")
+OBJECTIVE_RULES = Path("rules/objectives.yaml")
+SERVER_RULES = Path("rules/servers.yaml")
 KUBERNETES_RULES = Path("rules/kubernetes.yaml")
 ROUTING = Path("alertmanager/alertmanager.yaml")
 
@@ -57,9 +58,9 @@ def render(deployment: Deployment) -> dict[Path, str]:
 
 def render_rules(deployment: Deployment) -> dict[Path, str]:
     runbooks = deployment.objectives.runbooks
-    groups = [*objective_groups(deployment), serving_group(deployment), symptom_group(deployment)]
     return {
-        RULES: write_groups(groups, runbooks),
+        OBJECTIVE_RULES: write_groups(objective_groups(deployment), runbooks),
+        SERVER_RULES: write_groups([serving_group(deployment), symptom_group(deployment)], runbooks),
         KUBERNETES_RULES: write_groups([kubernetes_group(deployment)], runbooks),
     }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ops.objectives import BurnRate, parse_span
 from ops.rules.deployment import RECOGNIZER, Deployment
-from ops.rules.indicators import FAILED, SHORTEST_S, TOTAL, availability, describe_latency, latency
+from ops.rules.indicators import FAILED, INTERVAL_S, SHORTEST_S, TOTAL, availability, counted, describe_latency, latency
 from ops.rules.rule import Alert, Group, Recording, Rule
 
 RATIO = "triptych:sli_failed:ratio_rate"
@@ -14,7 +14,7 @@ DAY_S = 86400
 
 
 def objective_groups(deployment: Deployment) -> list[Group]:
-    interval = deployment.span(30)
+    interval = deployment.span(INTERVAL_S)
     indicators = [*availability(deployment), *latency(deployment)]
     windows_s = {parse_span(span) for burn in deployment.objectives.burn_rates for span in (burn.short, burn.long)}
     ratios = [_ratio(deployment, seconds) for seconds in sorted(windows_s | {SHORTEST_S})]
@@ -61,12 +61,10 @@ def _budget(deployment: Deployment, objective: str) -> Recording:
 
 
 def _alert(deployment: Deployment, objective: str, burn: BurnRate) -> Alert:
-    base = deployment.span(SHORTEST_S)
     long, short = (deployment.span(parse_span(span)) for span in (burn.long, burn.short))
     allowed = allowed_ratio(deployment, objective)
     limit = f"{burn.factor * allowed:.6g}"
     chosen = f'{{objective="{objective}"}}'
-    seconds = parse_span(burn.long) * deployment.time_scale
     return Alert(
         name=ALERTS[objective],
         expr=f"""
@@ -74,13 +72,13 @@ def _alert(deployment: Deployment, objective: str, burn: BurnRate) -> Alert:
             and
             {RATIO}{short}{chosen} > {limit}
             and
-            avg_over_time({FAILED}{base}{chosen}[{long}]) * {seconds:g} >= {deployment.objectives.least_failures}""",
+            {counted(deployment, FAILED, objective, long)} >= {deployment.objectives.least_failures}""",
         hold=deployment.span(120 if burn.severity == "page" else 900),
         severity=burn.severity,
         labels={"window": burn.long},
         summary=_summary(deployment, objective),
-        description=f"{{{{ $value | humanizePercentage }}}} of them in the last {burn.long}, more than "
-        f"{burn.factor:g} times what the budget of {deployment.objectives.window_days} days allows. "
+        description=f"{{{{ $value | humanizePercentage }}}} of them in the last {burn.long}: the budget of "
+        f"{deployment.objectives.window_days} days burns at more than {burn.factor:g} times the pace it lasts for. "
         f"{_measured(deployment, objective)}",
     )
 

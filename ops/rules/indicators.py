@@ -16,6 +16,8 @@ from ops.rules.deployment import FLEET, RECOGNIZER, Deployment
 from ops.rules.rule import Recording
 
 SHORTEST_S = 300
+# Between evaluations of what is recorded here: a sum over samples times this is a count.
+INTERVAL_S = 60
 FAILED = "triptych:sli_failed:rate"
 TOTAL = "triptych:sli_total:rate"
 OWN_ERRORS = "triptych_request_errors_total"
@@ -87,6 +89,12 @@ def describe_latency(deployment: Deployment) -> str:
         "Not measured: recognizer is an ensemble and the server is older than 26.01, so no histogram knows a whole "
         "recognition. TriptychLatencyHigh watches each server's own 99th percentile."
     )
+
+
+def counted(deployment: Deployment, record: str, objective: str, window: str) -> str:
+    """How many of a recorded rate's events fell into the window, however much of it has been recorded."""
+    series = f'{record}{deployment.span(SHORTEST_S)}{{objective="{objective}"}}'
+    return f"sum_over_time({series}[{window}]) * {INTERVAL_S * deployment.time_scale:g}"
 
 
 def _pair(deployment: Deployment, objective: str, failed: str, total: str) -> list[Recording]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.rules.deployment import FLEET, RECOGNIZER, SERVER, Deployment
-from ops.rules.indicators import OWN_ERRORS, SHORTEST_S, TOTAL
+from ops.rules.indicators import OWN_ERRORS, TOTAL, counted
 from ops.rules.rule import Alert, Group
 from ops.rules.serving import COMPUTE, MODEL, QUEUE, WINDOW_S
 
@@ -135,10 +135,7 @@ def _photos_refused(deployment: Deployment) -> Alert:
     """Availability leaves refused photos out, so a decoder that refuses good ones would show nowhere else."""
     window = deployment.span(30 * MINUTE_S)
     refused = f"sum by ({FLEET}) (increase({deployment.select(OWN_ERRORS, reason='!=internal')}[{window}]))"
-    recognised = (
-        f"sum by ({FLEET}) (avg_over_time({TOTAL}{deployment.span(SHORTEST_S)}"
-        f'{{objective="availability"}}[{window}])) * {30 * MINUTE_S * deployment.time_scale:g}'
-    )
+    recognised = f"sum by ({FLEET}) ({counted(deployment, TOTAL, 'availability', window)})"
     return Alert(
         "TriptychPhotosRefused",
         f"{refused}\n/ ({refused} + {recognised} > 0)\n> {REFUSED_RATIO}\nand\n{refused} >= {REFUSED_LEAST}",
