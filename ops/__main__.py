@@ -12,6 +12,8 @@ from ops.settings import LOG_LEVELS, REPOSITORY, ROOT, STATE_DIR, Settings
 EXAMPLES = """examples:
   python -m ops serve                        serve ./model_repository until Ctrl-C
   python -m ops serve --detach               the same in the background
+  python -m ops serve --trace-to http://127.0.0.1:4318/v1/traces
+                                             send traces to an OpenTelemetry collector
   python -m ops status --json                endpoints, models, memory; exit 0 when ready
   python -m ops stop                         stop it, losing no request in flight
   python -m ops check                        what would go wrong, before it does
@@ -91,6 +93,19 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     _add_serving(parser)
     running = parser.add_argument_group("how it runs")
     running.add_argument("--log-level", choices=LOG_LEVELS, default=default.log_level, help="least severe line shown")
+    running.add_argument(
+        "--trace-to",
+        type=_trace_address,
+        default=default.trace_to,
+        metavar="URL",
+        help="send OpenTelemetry traces there over OTLP/HTTP, as http://127.0.0.1:4318/v1/traces; '' is nowhere",
+    )
+    running.add_argument(
+        "--trace-rate",
+        type=_positive,
+        default=default.trace_rate,
+        help="trace one request of so many, and every one that has a traceparent",
+    )
     running.add_argument("--quiet", action="store_true", help="show only log lines and errors")
     running.add_argument("--detach", action="store_true", help="run in the background; return when ready")
     running.add_argument("--state-dir", type=Path, default=STATE_DIR, help="where state and log are kept")
@@ -141,6 +156,19 @@ def _whole_number(text: str) -> int:
     return value
 
 
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1; expected 1 or more")
+    return value
+
+
+def _trace_address(text: str) -> str | None:
+    if text and not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text} is no address; expected one like http://127.0.0.1:4318/v1/traces")
+    return text or None
+
+
 def build_settings(arguments: argparse.Namespace) -> Settings:
     return Settings(
         repository=arguments.repository,
@@ -150,6 +178,8 @@ def build_settings(arguments: argparse.Namespace) -> Settings:
         profile=arguments.profile,
         cache_mb=arguments.cache_mb,
         log_level=arguments.log_level,
+        trace_to=arguments.trace_to,
+        trace_rate=arguments.trace_rate,
         state_dir=arguments.state_dir,
         startup_timeout_s=arguments.startup_timeout_s,
         drain_timeout_s=arguments.drain_timeout_s,

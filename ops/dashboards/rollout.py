@@ -82,9 +82,9 @@ def _servers(panels: Panels) -> list[Panel]:
         ),
         panels.bars(
             "Models served",
-            "Versions of each model that some server serves.",
+            "Versions of each model that were executed in the chosen time. More than one: see the runbook.",
             "none",
-            Query(f"count by (model) (group by (model, version) ({runs}))", "{{model}}"),
+            Query(f"count by (model) (group by (model, version) (increase({runs}[$__range]) > 0))", "{{model}}"),
             width=4,
             alerts=["TriptychVersionSkew"],
         ),

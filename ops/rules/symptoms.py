@@ -162,10 +162,11 @@ def _traffic_imbalance(deployment: Deployment) -> Alert:
 
 
 def _version_skew(deployment: Deployment) -> Alert:
-    served = deployment.select("nv_inference_exec_count")
+    """Of what executes: the series of a version that was unloaded stay until its server ends."""
+    executed = f"rate({deployment.select('nv_inference_exec_count')}[{deployment.span(WINDOW_S)}]) > 0"
     return Alert(
         "TriptychVersionSkew",
-        f"count by ({FLEET}, model) (group by ({FLEET}, model, version) ({served})) > 1",
+        f"count by ({FLEET}, model) (group by ({FLEET}, model, version) ({executed})) > 1",
         deployment.span(HOUR_S),
         "ticket",
         "{{ $labels.model }} is served in several versions",

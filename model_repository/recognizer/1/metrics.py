@@ -47,8 +47,8 @@ REQUEST_ERRORS = Metric(
     "triptych_request_errors_total",
     "counter",
     "",
-    "Requests refused (unreadable, too_large) or failed (internal) inside a model, each at one stage. Triton itself "
-    "counts them as successes.",
+    "Requests refused (unreadable, too_large) or failed (internal) inside a model, each at one stage. Triton counts "
+    "them as successes of the model, and as failures of an ensemble above it with the reason OTHER.",
     {**_MODEL, "stage": STAGES, "reason": REASONS[DECODE]},
 )
 STAGE_DURATION = Metric(
@@ -86,8 +86,8 @@ DRIFT = Metric(
     "triptych_embedding_drift_ratio",
     "gauge",
     EMBED,
-    "Cosine distance (1 - cos) of the running mean embedding from the release's reference mean; 0 after a start. Not "
-    "there when the release has no reference.",
+    "Cosine distance (1 - cos) of the running mean embedding from the release's reference mean; 0 after a start, one "
+    "mean for all models of a server. Not there when the release has no reference.",
 )
 PHOTOS = Metric(
     "triptych_photos_total", "counter", CLASSIFY, "Photos given categories, from the cache or not; warm-up left out."
