@@ -51,7 +51,7 @@ def check_exposure(url: str) -> list[Parts]:
     sentence = f"Anyone who reaches {url} may use {', '.join(open_apis)}."
     if is_local:
         return [*found, ("ok", "access", f"{sentence} It is on this machine alone.", "")]
-    flag = f"--http-restricted-api={','.join(APIS)},KEY=VALUE"
+    flag = f"--http-restricted-api={','.join(APIS)}:KEY=VALUE"
     fix = f"Start it with {flag} and --grpc-restricted-protocol alike; a control API that is open runs code."
     return [*found, ("error", "access", sentence, fix)]
 

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 from ops.local_server import LocalServer
-from ops.prometheus import LocalPrometheus, ScrapeTarget
+from ops.prometheus import LocalPrometheus, ScrapeTarget, find_prometheus
 from ops.render import OBJECTIVE_RULES, SERVER_RULES, read_deployment, render_rules
 from ops.sample_load import SampleLoad
 from ops.serve_view import describe_endpoints
@@ -31,6 +31,7 @@ def observe(settings: Settings, *, load_s: float, for_s: float | None, preview: 
     Raises:
         OpsError: a part of it could not be started, or died.
     """
+    find_prometheus()  # before a server is started for nothing
     requests = StopRequests()
     deployment = read_deployment(settings.repository)
     rendered = render_rules(deployment)

@@ -28,7 +28,6 @@ from ops.settings import ADDRESS
 STARTUP_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.1
-MISSING = "No `prometheus` on PATH. Install it (Debian and Ubuntu: `apt-get install prometheus`)."
 
 
 @dataclass(frozen=True)
@@ -56,9 +55,7 @@ class LocalPrometheus:
         self.url = ""
 
     def __enter__(self) -> LocalPrometheus:
-        program = shutil.which("prometheus")
-        if program is None:
-            raise OpsError(MISSING)
+        program = find_prometheus()
         self._folder = Path(tempfile.mkdtemp(prefix="triptych_prometheus_"))
         try:
             self._start(program)
@@ -177,6 +174,18 @@ class LocalPrometheus:
                 self._process.wait()
             self._process = None
         shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def find_prometheus() -> str:
+    """The program.
+
+    Raises:
+        OpsError: it is not installed.
+    """
+    program = shutil.which("prometheus")
+    if program is None:
+        raise OpsError("No `prometheus` on PATH. Install it (Debian and Ubuntu: `apt-get install prometheus`).")
+    return program
 
 
 def _free_port() -> int:
