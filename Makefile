@@ -2,13 +2,13 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PHOTOS := .cache/photos
-GROUPS := $(foreach group,serve export loadtest dev,--group pyproject.toml:$(group))
+GROUPS := $(foreach group,serve observe export loadtest dev,--group pyproject.toml:$(group))
 # TORCH_INDEX=<address of an index of CPU-only torch> spares the CUDA libraries, most of the 3.3 GB.
 TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best-match)
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup photos export serve demo test unit contract e2e families lint types bench generate check clean
+.PHONY: help setup photos export serve demo test unit contract e2e families rules observe dashboards lint types bench generate check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -44,23 +44,33 @@ unit contract e2e: export ## run one tier of tests
 
 families: export ## place and serve a member of every torchvision family (not in CI: minutes)
 	@$(PYTEST) tests/e2e/test_families.py --families -s
+rules: export ## rules and dashboards: alerts silent, then firing; every query against a live Prometheus
+	@$(PYTEST) -m rules
+
+observe: export ## server, Prometheus with the rules, a short load; Ctrl-C stops it all
+	@$(BIN)/python -m ops observe
+
+dashboards: export ## draw the dashboards' panels from a live server into ops/dashboards/preview
+	@$(BIN)/python -m ops observe --load-s 300 --for 0 --draw ops/dashboards/preview
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
 
 types: setup ## mypy, strict
-	@$(BIN)/mypy export ops loadtest client/src client/docs client/examples tests
+	@$(BIN)/mypy export ops loadtest client/src client/docs client/examples tests && $(BIN)/mypy --python-version 3.11 ops/dashboards/*.py
 	@for file in model_repository/*/1/*model.py; do $(BIN)/mypy $$file || exit 1; done
 
 bench: export ## what serving costs over the same work in one process
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png
 
-generate: setup ## write what is derived: constraints.txt, the client's API reference
+generate: setup ## write what is derived: constraints.txt, the client's API reference, ops/METRICS.md, rules and dashboards
 	@$(BIN)/python client/docs/reference.py
 	@$(BIN)/uv pip compile -q client/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
+	@$(BIN)/python model_repository/recognizer/1/metrics.py > ops/METRICS.md
+	@$(BIN)/python -m ops render
 
 check: lint types test ## what CI runs
 
 clean: ## remove what was built, placed and downloaded (not .venv)
 	@rm -rf .cache .run .mypy_cache .ruff_cache .pytest_cache .hypothesis model_repository/manifest.json model_repository/*/configs model_repository/*/warmup
-	@rm -f model_repository/*/1/model.onnx model_repository/*/labels.txt model_repository/preprocess/1/transform.json
+	@rm -f model_repository/*/1/model.onnx model_repository/*/labels.txt model_repository/preprocess/1/transform.json model_repository/embedder/1/reference.json

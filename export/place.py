@@ -15,6 +15,7 @@ from rich.console import Console
 
 from export import placement
 from export.contract import MODELS, TEMPLATE, Configs, Shape, read_configs, shape_of, shaped
+from export.drift import REFERENCE, reference_file
 from export.errors import RepositoryError
 from export.profiles import LABELS, CpuSizing, render_profiles
 from export.progress import find_photos, step
@@ -107,6 +108,7 @@ def _build(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files that follow from the backbone, and the facts for the manifest."""
     from export.building import build_graphs, check_graphs, check_photos
+    from export.verification import sample_pixels
 
     with step(console, "Building the ONNX files"):
         graphs = build_graphs(backbone, with_programs="gpu-torch" in settings.profiles)
@@ -122,11 +124,13 @@ def _build(
     with step(console, "Comparing photos in every encoding"):
         decoder = _decoder_repository(settings.repository)
         photo_parity = check_photos(graphs, decoder, configs, photos, settings.precision)
+    reference = reference_file(graphs.embedder_onnx, sample_pixels(photos, backbone.transform, len(photos)))
     transform = json.dumps(asdict(backbone.transform), indent=2) + "\n"
     label_file = ("\n".join(backbone.labels) + "\n").encode()
     profiles = render_profiles(configs, settings.sizing, settings.profiles)
     files = {
         **graphs.files(),
+        REFERENCE: reference,
         # Triton looks for labels beside the config that names them.
         f"classifier/{LABELS}": label_file,
         f"recognizer/{LABELS}": label_file,

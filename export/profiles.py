@@ -83,8 +83,8 @@ def _cpu_native(configs: Configs, sizing: CpuSizing) -> Configs:
 
 
 def _fused_recognizer(configs: Configs, sizing: CpuSizing) -> ModelConfig:
-    ensemble, preprocess = configs["recognizer"], configs["preprocess"]
-    labelled = {output.name for output in configs["classifier"].output if output.label_filename}
+    ensemble, preprocess, classifier = configs["recognizer"], configs["preprocess"], configs["classifier"]
+    labelled = {output.name for output in classifier.output if output.label_filename}
     fused = ModelConfig(name=ensemble.name, backend="python", max_batch_size=ensemble.max_batch_size)
     fused.input.extend(ensemble.input)
     fused.output.extend(ensemble.output)
@@ -96,6 +96,7 @@ def _fused_recognizer(configs: Configs, sizing: CpuSizing) -> ModelConfig:
     fused.model_warmup.extend(preprocess.model_warmup)
     for name, parameter in preprocess.parameters.items():
         fused.parameters[name].CopyFrom(parameter)
+    fused.parameters["abstain_below"].CopyFrom(classifier.parameters["abstain_below"])
     fused.parameters["lone_threads"].string_value = str(sizing.lone_threads)
     fused.parameters["cache_mb"].string_value = str(CACHE_MB)
     return fused

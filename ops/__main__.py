@@ -7,15 +7,19 @@ import sys
 from pathlib import Path
 
 from ops.errors import OpsError
-from ops.settings import LOG_LEVELS, REPOSITORY, STATE_DIR, Settings
+from ops.settings import LOG_LEVELS, REPOSITORY, ROOT, STATE_DIR, Settings
 
 EXAMPLES = """examples:
   python -m ops serve                        serve ./model_repository until Ctrl-C
   python -m ops serve --detach               the same in the background
+  python -m ops serve --trace-to http://127.0.0.1:4318/v1/traces
+                                             send traces to an OpenTelemetry collector
   python -m ops status --json                endpoints, models, memory; exit 0 when ready
   python -m ops reload releases/x-0123456789ab
                                              serve another release, losing no request
   python -m ops stop                         stop it, losing no request in flight
+  python -m ops check                        what would go wrong, before it does
+  python -m ops observe                      server, Prometheus with the rules, a short load; until Ctrl-C
   python -m ops run -- pytest -m e2e         a server of its own for as long as the command runs
   python -m ops serve --http-port 0 --grpc-port 0 --metrics-port 0 --state-dir /tmp/second
                                              a second server beside it, on free ports
@@ -43,6 +47,9 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_serving(run)
     run.add_argument("words", nargs="+", metavar="COMMAND", help="the command and its arguments, after --")
+    _add_render(commands.add_parser("render", help="make rules and dashboards of ops/slo.yaml", allow_abbrev=False))
+    _add_observe(commands.add_parser("observe", help="server, Prometheus and a short load", allow_abbrev=False))
+    _add_check(commands.add_parser("check", help="what would go wrong, before it does", allow_abbrev=False))
     status = commands.add_parser("status", help="say what the server is doing", allow_abbrev=False)
     status.add_argument("--json", action="store_true", help="print it as JSON")
     stop = commands.add_parser("stop", help="stop the server", allow_abbrev=False)
@@ -71,13 +78,40 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _add_render(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Writes rules, an Alertmanager example and dashboards. ops/slo.yaml says for which server."
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name what differs")
+    parser.add_argument("--release", metavar="YY.MM", help="of NVIDIA's image, instead of slo.yaml's")
+    parser.add_argument("--profile", help="instead of slo.yaml's; '' is config.pbtxt for all models")
+    parser.add_argument("--output", type=Path, default=ROOT / "ops", help="folder to write below (%(default)s)")
+
+
+def _add_observe(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Starts the server and a Prometheus with the rules on free ports, sends photos, and says where to look."
+    )
+    _add_serving(parser)
+    parser.add_argument("--load-s", type=_seconds, default=60.0, help="how long photos are sent (%(default)s)")
+    parser.add_argument(
+        "--for", dest="for_s", type=_seconds, metavar="SECONDS", help="stay so long after it (default: until Ctrl-C)"
+    )
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw the dashboards' panels there, as PNG")
+
+
+def _add_check(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Looks at models, weights, cores, shared memory, ports and versions as `serve` would use them, or at what a "
+        "running server lets strangers do. A line a finding, each with what to do; exit 1 when one is an error."
+    )
+    _add_listening(parser)
+    _add_serving(parser)
+    parser.add_argument("--url", metavar="http://HOST:PORT", help="look at that running server's HTTP endpoint instead")
+
+
 def _add_serve(parser: argparse.ArgumentParser) -> None:
     default = Settings()
     parser.formatter_class = argparse.ArgumentDefaultsHelpFormatter
-    listening = parser.add_argument_group("where it listens, on 127.0.0.1; 0 is a free port")
-    listening.add_argument("--http-port", type=int, default=default.http_port, help="KServe v2 over HTTP")
-    listening.add_argument("--grpc-port", type=int, default=default.grpc_port, help="KServe v2 over gRPC")
-    listening.add_argument("--metrics-port", type=int, default=default.metrics_port, help="Prometheus metrics")
+    _add_listening(parser)
     _add_serving(parser)
     running = parser.add_argument_group("how it runs")
     running.add_argument("--log-level", choices=LOG_LEVELS, default=default.log_level, help="least severe line shown")
@@ -88,6 +122,19 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         default=[],
         metavar="OPTION",
         help="a further option of tritonserver, as in --server-option=--grpc-use-ssl=true; may be repeated",
+    )
+    running.add_argument(
+        "--trace-to",
+        type=_trace_address,
+        default=default.trace_to,
+        metavar="URL",
+        help="send OpenTelemetry traces there over OTLP/HTTP, as http://127.0.0.1:4318/v1/traces; '' is nowhere",
+    )
+    running.add_argument(
+        "--trace-rate",
+        type=_positive,
+        default=default.trace_rate,
+        help="trace one request of so many, and every one that has a traceparent",
     )
     running.add_argument("--quiet", action="store_true", help="show only log lines and errors")
     running.add_argument("--detach", action="store_true", help="run in the background; return when ready")
@@ -100,6 +147,14 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     limits.add_argument(
         "--exit-timeout-s", type=_whole_number, default=default.exit_timeout_s, help="for models to unload, at a stop"
     )
+
+
+def _add_listening(parser: argparse.ArgumentParser) -> None:
+    default = Settings()
+    listening = parser.add_argument_group("where it listens, on 127.0.0.1; 0 is a free port")
+    listening.add_argument("--http-port", type=int, default=default.http_port, help="KServe v2 over HTTP")
+    listening.add_argument("--grpc-port", type=int, default=default.grpc_port, help="KServe v2 over gRPC")
+    listening.add_argument("--metrics-port", type=int, default=default.metrics_port, help="Prometheus metrics")
 
 
 def _add_serving(parser: argparse.ArgumentParser) -> None:
@@ -131,6 +186,19 @@ def _whole_number(text: str) -> int:
     return value
 
 
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is below 1; expected 1 or more")
+    return value
+
+
+def _trace_address(text: str) -> str | None:
+    if text and not text.startswith(("http://", "https://")):
+        raise argparse.ArgumentTypeError(f"{text} is no address; expected one like http://127.0.0.1:4318/v1/traces")
+    return text or None
+
+
 def build_settings(arguments: argparse.Namespace) -> Settings:
     return Settings(
         repository=arguments.repository,
@@ -140,6 +208,8 @@ def build_settings(arguments: argparse.Namespace) -> Settings:
         profile=arguments.profile,
         cache_mb=arguments.cache_mb,
         log_level=arguments.log_level,
+        trace_to=arguments.trace_to,
+        trace_rate=arguments.trace_rate,
         state_dir=arguments.state_dir,
         startup_timeout_s=arguments.startup_timeout_s,
         drain_timeout_s=arguments.drain_timeout_s,
@@ -166,6 +236,12 @@ def run(arguments: argparse.Namespace) -> int:
             metrics_port=0,
         )
         return run_beside(settings, arguments.words)
+    if arguments.command == "render":
+        return _render(arguments)
+    if arguments.command == "observe":
+        return _observe(arguments)
+    if arguments.command == "check":
+        return _check(arguments)
     if arguments.command == "stop":
         from ops.status import stop
 
@@ -180,6 +256,47 @@ def run(arguments: argparse.Namespace) -> int:
 
     start = serve_detached if arguments.detach else serve
     start(build_settings(arguments), quiet=arguments.quiet)
+    return 0
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    from ops.render import check, read_deployment, write
+
+    deployment = read_deployment(release=arguments.release, profile=arguments.profile)
+    if arguments.check:
+        check(deployment, arguments.output)
+    else:
+        for path in write(deployment, arguments.output):
+            print(f"Wrote {arguments.output / path}")
+    return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from ops.preflight import check
+
+    settings = Settings(
+        repository=arguments.repository,
+        profile=arguments.profile,
+        cache_mb=arguments.cache_mb,
+        http_port=arguments.http_port,
+        grpc_port=arguments.grpc_port,
+        metrics_port=arguments.metrics_port,
+    )
+    return check(settings, arguments.url)
+
+
+def _observe(arguments: argparse.Namespace) -> int:
+    from ops.observe import observe
+
+    settings = Settings(
+        repository=arguments.repository,
+        profile=arguments.profile,
+        cache_mb=arguments.cache_mb,
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+    )
+    observe(settings, load_s=arguments.load_s, for_s=arguments.for_s, preview=arguments.draw)
     return 0
 
 

@@ -28,13 +28,27 @@ def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> lis
         f"--metrics-address={ADDRESS}",
         f"--metrics-port={ports.metrics}",
         "--metrics-config=summary_latencies=true",
+        "--log-format=ISO8601",
         f"--backend-config=python,shm-region-prefix-name={segment_prefix}",
     ]
     if settings.profile is not None:
         options.append(f"--model-config-name={settings.profile}")
     if settings.log_level == "verbose":
         options.append("--log-verbose=1")
+    if settings.trace_to is not None:
+        options += _trace_options(settings.trace_to, settings.trace_rate)
     return [*options, *settings.server_options]
+
+
+def _trace_options(collector_url: str, rate: int) -> list[str]:
+    values = (
+        "mode=opentelemetry",
+        f"opentelemetry,url={collector_url}",
+        "opentelemetry,resource=service.name=triptych",
+        f"rate={rate}",
+        "level=TIMESTAMPS",
+    )
+    return [f"--trace-config={value}" for value in values]
 
 
 def command_line(server: SystemServer | WheelServer, backend: PythonBackend | None, options: list[str]) -> list[str]:

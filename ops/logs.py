@@ -9,7 +9,12 @@ from pathlib import Path
 
 from ops.settings import LOG_LEVELS, LogLevel
 
-_RECORD = re.compile(r"^([IWEF])\d{4} (\d\d:\d\d:\d\d)\.\d+ \d+ [\w.-]+:\d+\] ?(.*)$")
+_PLACE = r" \d+ [\w.-]+:\d+\] ?(?P<message>.*)$"
+_RECORDS = (
+    re.compile(r"^\d{4}-\d\d-\d\dT(?P<time>\d\d:\d\d:\d\d)Z (?P<level>[IWEF])" + _PLACE),
+    # What a model's process writes before it has learnt the server's --log-format.
+    re.compile(r"^(?P<level>[IWEF])\d{4} (?P<time>\d\d:\d\d:\d\d)\.\d+" + _PLACE),
+)
 _LEVELS: dict[str, LogLevel] = {"I": "info", "W": "warning", "E": "error", "F": "error"}
 _TABLE = re.compile(r"^\s*[|+]")
 # What a server built for GPUs says on a machine without one; there it is not news.
@@ -60,10 +65,9 @@ def parse_line(text: str, *, has_gpu: bool = False) -> LogLine | None:
         return None
     if not has_gpu and _NO_GPU.search(text):
         return None
-    record = _RECORD.match(text)
-    if record:
-        severity, time_of_day, message = record.groups()
-        return LogLine(_LEVELS[severity], _unquote(message.strip()), time_of_day) if message.strip() else None
+    for record in filter(None, (pattern.match(text) for pattern in _RECORDS)):
+        message = record["message"].strip()
+        return LogLine(_LEVELS[record["level"]], _unquote(message), record["time"]) if message else None
     is_error = text.startswith(("error:", "[libprotobuf ERROR"))
     return LogLine("error" if is_error else "info", text)
 

@@ -27,6 +27,8 @@ class Settings:
             none; None is `config.pbtxt` for all.
         cache_mb: size of the recognizer's answer cache; 0 turns it off.
         log_level: the least severe log line shown; the log file always has `info`.
+        trace_to: OTLP/HTTP address of an OpenTelemetry collector; None is no tracing.
+        trace_rate: one request of so many is traced; one that comes with a `traceparent` always is.
         state_dir: where state and log are kept, one server a folder; None is a temporary folder of this run's own.
         drain_timeout_s: how long a stop waits for requests in flight before the server is told.
         exit_timeout_s: how long the server may take to unload; whole seconds, because Triton counts those.
@@ -40,6 +42,8 @@ class Settings:
     profile: str | None = DEFAULT_PROFILE
     cache_mb: int = 64
     log_level: LogLevel = "warning"
+    trace_to: str | None = None
+    trace_rate: int = 1
     state_dir: Path | None = None
     startup_timeout_s: float = 120.0
     drain_timeout_s: float = 5.0

@@ -29,10 +29,16 @@ def test_options_listen_on_this_machine_only() -> None:
 
 def test_options_leave_out_what_is_off() -> None:
     plain = " ".join(server_options(Settings(profile=None), PORTS, "p_"))
-    assert not any(word in plain for word in ("--model-config-name", "--log-verbose"))
+    assert not any(word in plain for word in ("--model-config-name", "--log-verbose", "--trace-config"))
     full = server_options(Settings(profile="gpu", log_level="verbose"), PORTS, "p_")
     assert {"--model-config-name=gpu", "--log-verbose=1"} <= set(full)
     assert server_options(Settings(server_options=("--a=1", "--b=2")), PORTS, "p_")[-2:] == ["--a=1", "--b=2"]
+
+
+def test_options_send_traces_where_they_are_wanted() -> None:
+    options = server_options(Settings(trace_to="http://127.0.0.1:4318/v1/traces", trace_rate=50), PORTS, "p_")
+    wanted = {"mode=opentelemetry", "opentelemetry,url=http://127.0.0.1:4318/v1/traces", "rate=50", "level=TIMESTAMPS"}
+    assert {f"--trace-config={value}" for value in wanted} <= set(options)
 
 
 def test_wheel_gets_its_folders_and_a_system_server_keeps_its_own() -> None:
@@ -53,9 +59,11 @@ def test_environment_gives_the_models_their_cache_size_and_temporary_folder() ->
     assert variables.items() >= {"TMPDIR": "/run/tmp", "TRIPTYCH_CACHE_MB": "7", "HOME": "/h"}.items()
 
 
-@pytest.mark.parametrize("profile", ["gpu", None])
-def test_detached_arguments_build_the_same_settings(profile: str | None) -> None:
-    settings = Settings(repository=Path("/m"), profile=profile, http_port=0, cache_mb=0, state_dir=Path("/s"))
+@pytest.mark.parametrize(("profile", "trace_to"), [("gpu", None), (None, "http://127.0.0.1:4318/v1/traces")])
+def test_detached_arguments_build_the_same_settings(profile: str | None, trace_to: str | None) -> None:
+    settings = Settings(
+        repository=Path("/m"), profile=profile, http_port=0, cache_mb=0, trace_to=trace_to, state_dir=Path("/s")
+    )
     settings = dataclasses.replace(settings, server_options=("--grpc-use-ssl=true", "--log-verbose=1"))
     words = ["serve", *as_arguments(settings, Path("/s"))]
     assert build_settings(build_parser().parse_args(words)) == settings
@@ -107,7 +115,15 @@ def test_python_without_shared_library_is_told_how_to_get_it(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     "words",
-    [[], ["serve", "--bogus"], ["serve", "--cache-mb=-1"], ["serve", "--http=1"], ["serve", "--drain-timeout-s=nan"]],
+    [
+        [],
+        ["serve", "--bogus"],
+        ["serve", "--cache-mb=-1"],
+        ["serve", "--http=1"],
+        ["serve", "--drain-timeout-s=nan"],
+        ["serve", "--trace-to=127.0.0.1:4318"],
+        ["serve", "--trace-rate=0"],
+    ],
 )
 def test_unknown_or_impossible_option_exits_2(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:

@@ -16,13 +16,13 @@ def read(name: str) -> LogReader:
 
 
 def test_record_becomes_time_level_message() -> None:
-    line = parse_line("""I1123 20:37:52.123456 77 model_lifecycle.cc:839] "successfully loaded 'embedder'"\n""")
+    line = parse_line("""2026-11-23T20:37:52Z I 77 model_lifecycle.cc:839] "successfully loaded 'embedder'"\n""")
     assert line is not None
     assert str(line) == "20:37:52 info     successfully loaded 'embedder'"
 
 
 def test_record_is_unquoted_when_it_holds_newlines_and_quotes() -> None:
-    line = parse_line(r'E1123 20:37:52.1 7 a.cc:1] "no \"x\" at\n  y"')
+    line = parse_line(r'2026-11-23T20:37:52Z E 7 a.cc:1] "no \"x\" at\n  y"')
     assert line is not None
     assert line.message == 'no "x" at\n  y'
 
@@ -38,9 +38,15 @@ def test_missing_gpu_is_shown_when_there_is_one() -> None:
 
 @pytest.mark.parametrize(("level", "shown"), [("error", False), ("warning", True), ("verbose", True)])
 def test_warning_is_shown_from_its_level_on(level: str, shown: bool) -> None:
-    line = parse_line('W1123 20:37:52.1 7 a.cc:1] "slow"')
+    line = parse_line('2026-11-23T20:37:52Z W 7 a.cc:1] "slow"')
     assert line is not None
     assert line.is_shown(level) is shown  # type: ignore[arg-type]
+
+
+def test_record_of_a_model_process_that_has_not_learnt_the_format_is_read_too() -> None:
+    line = parse_line("I1123 20:37:52.123456 77 pb_stub.cc:2105]  Failed to preinitialize Python stub: no file")
+    assert line is not None
+    assert str(line) == "20:37:52 info     Failed to preinitialize Python stub: no file"
 
 
 def test_what_a_model_prints_is_kept_as_info() -> None:
@@ -63,7 +69,7 @@ def test_summary_follows_models_from_loading_to_unloaded() -> None:
 
 def test_open_connections_are_waited_for_until_unloading() -> None:
     summary = LogSummary()
-    line = parse_line('I1123 20:54:50.0 7 http_server.cc:248] "Timeout 30: Found 16 HTTP service connections"')
+    line = parse_line('2026-11-23T20:54:50Z I 7 http_server.cc:248] "Timeout 30: Found 16 HTTP service connections"')
     assert line is not None
     summary.add(line)
     assert summary.waits_for_connections
@@ -98,7 +104,7 @@ def test_failure_that_follows_from_another_is_left_out() -> None:
 
 def test_reader_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
     log_file = tmp_path / "server.log"
-    log_file.write_text('E1123 20:37:52.1 7 a.cc:1] "ha')
+    log_file.write_text('2026-11-23T20:37:52Z E 7 a.cc:1] "ha')
     reader = LogReader(log_file, has_gpu=False)
     assert reader.read_new() == []
     with log_file.open("a") as log:

@@ -1,0 +1,76 @@
+"""What a running server answers to a caller without a key: control APIs must be restricted where others reach it."""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import socket
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ops.errors import WrongUsage
+
+TIMEOUT_S = 5.0
+# Each a way to change the server or read more than its answers; what Triton calls it in --http-restricted-api.
+APIS = {
+    "model-repository": ("POST", "/v2/repository/index"),
+    "shared-memory": ("GET", "/v2/systemsharedmemory/status"),
+    "trace": ("GET", "/v2/trace/setting"),
+    "logging": ("GET", "/v2/logging"),
+}
+Parts = tuple[Literal["ok", "warning", "error"], str, str, str]
+
+
+def check_exposure(url: str) -> list[Parts]:
+    """Findings (level, subject, sentence, fix) about the server at `http://HOST:PORT`.
+
+    Raises:
+        WrongUsage: that is no such address.
+    """
+    address = urlsplit(url)
+    try:
+        port = address.port
+    except ValueError:
+        port = None
+    if address.scheme != "http" or address.hostname is None or port is None:
+        raise WrongUsage(f"--url is {url}; expected http://HOST:PORT of a server's HTTP endpoint.")
+    status, body = _ask(address.hostname, port, "GET", "/v2")
+    if status == 0:
+        return [("error", "server", f"{url} does not answer.", "Start it, or correct the address.")]
+    if status != http.client.OK:
+        return [("error", "server", f"{url} answers {status} to /v2; it is no Triton, or asks for a key.", "")]
+    about = json.loads(body)
+    found: list[Parts] = [("ok", "server", f"{about.get('name')} {about.get('version')} answers.", "")]
+    is_local = _is_loopback(address.hostname)
+    open_apis = [
+        api for api, (method, path) in APIS.items() if _ask(address.hostname, port, method, path)[0] == http.client.OK
+    ]
+    if not open_apis:
+        return [*found, ("ok", "access", f"Restricted: {', '.join(APIS)}.", "")]
+    sentence = f"Anyone who reaches {url} may use {', '.join(open_apis)}."
+    if is_local:
+        return [*found, ("ok", "access", f"{sentence} It is on this machine alone.", "")]
+    flag = f"--http-restricted-api={','.join(APIS)}:KEY=VALUE"
+    fix = f"Start it with {flag} and --grpc-restricted-protocol alike; a control API that is open runs code."
+    return [*found, ("error", "access", sentence, fix)]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
+    except OSError:
+        return False
+    return all(ipaddress.ip_address(address).is_loopback for address in addresses)
+
+
+def _ask(host: str, port: int, method: str, path: str) -> tuple[int, bytes]:
+    connection = http.client.HTTPConnection(host, port, timeout=TIMEOUT_S)
+    try:
+        connection.request(method, path, headers={"Connection": "close"})
+        response = connection.getresponse()
+        return response.status, response.read()
+    except (OSError, http.client.HTTPException):
+        return 0, b""
+    finally:
+        connection.close()

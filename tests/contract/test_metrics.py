@@ -1,0 +1,76 @@
+"""The declarations of our own metrics: named by the rules, bounded, and the same wherever they are written down."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import export.drift
+import stage_metrics
+from export.labels import SEPARATOR, read_retail_categories
+from export.profiles import read_config, render_profiles, size_for
+from metrics import MAX_CATEGORIES, METRICS, REASONS, UNREADABLE, Metric, render
+from preprocessing import ImageTooLarge, UnreadableImage
+
+ROOT = Path(__file__).resolve().parents[2]
+REPOSITORY = ROOT / "model_repository"
+
+# Prometheus slows down by series, not by samples. All combinations of labels; what a server has is 249.
+MAX_SERIES = 1000
+
+
+def test_document_is_the_rendered_declarations() -> None:
+    assert (ROOT / "ops/METRICS.md").read_text() == render(), "run `make generate`"
+
+
+@pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
+def test_metric_is_named_by_the_rules(metric: Metric) -> None:
+    assert re.fullmatch(r"triptych_[a-z0-9_]+", metric.name)
+    assert metric.name.endswith("_total") == (metric.kind == "counter")
+    assert bool(metric.buckets) == (metric.kind == "histogram")
+    assert list(metric.buckets) == sorted(set(metric.buckets))
+    assert metric.meaning.endswith(".")
+
+
+def test_label_sets_are_bounded() -> None:
+    series = 0
+    for metric in METRICS:
+        combinations = 1
+        for name, values in metric.labels.items():
+            assert values or name == "category", f"{metric.name}: {name} may be anything"
+            combinations *= len(values) or MAX_CATEGORIES + 2
+        series += combinations * (len(metric.buckets) + 3 if metric.buckets else 1)
+    assert series < MAX_SERIES
+
+
+def test_retail_categories_fit_under_the_limit() -> None:
+    assert len(set(read_retail_categories().values())) < MAX_CATEGORIES
+    assert stage_metrics.SEPARATOR == SEPARATOR
+    lines = (REPOSITORY / "classifier/labels.txt").read_text().splitlines()
+    assert set(stage_metrics.categories_of(lines)) == {*read_retail_categories().values(), "none"}
+
+
+def test_refusals_of_the_decoder_have_declared_reasons() -> None:
+    reasons = {UnreadableImage("x").reason, ImageTooLarge("x", "y").reason}
+    assert reasons < set(REASONS["decode"])
+    assert UnreadableImage("x").reason == UNREADABLE
+
+
+def test_abstention_threshold_has_one_home() -> None:
+    threshold = read_config(REPOSITORY, "classifier").parameters["abstain_below"].string_value
+    assert 0 < float(threshold) < 1
+    fused = render_profiles(REPOSITORY, size_for(2))["recognizer/configs/cpu.pbtxt"]
+    assert re.search(rf'key: "abstain_below"\s+value {{\s+string_value: "{re.escape(threshold)}"', fused)
+
+
+def test_placed_reference_is_the_mean_of_unit_vectors() -> None:
+    reference = json.loads((REPOSITORY / export.drift.REFERENCE).read_text())
+    (embedding,) = [o for o in read_config(REPOSITORY, "embedder").output if o.name == "embedding"]
+    mean = np.array(reference["mean_embedding"])
+    assert [len(mean)] == list(embedding.dims)
+    assert reference["photos"] >= 1
+    assert 0 < np.linalg.norm(mean) <= 1 + 1e-6

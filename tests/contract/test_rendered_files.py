@@ -1,0 +1,127 @@
+"""What is rendered is committed; every alert has its runbook, every runbook its alert, and both work as written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import promql_parser
+import pytest
+import yaml
+
+from ops.__main__ import build_parser, main
+from ops.settings import ROOT
+
+RUNBOOKS = ROOT / "ops/runbooks"
+SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
+RULE_FILES = sorted((ROOT / "ops/rules").glob("*.yaml"))
+ALERTS = {
+    rule["alert"]: rule
+    for file in RULE_FILES
+    for group in yaml.safe_load(file.read_text())["groups"]
+    for rule in group["rules"]
+    if "alert" in rule
+}
+NEEDS_BUILDER = pytest.mark.skipif(sys.version_info < (3, 11), reason="the dashboard builder needs Python 3.11")
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    return [
+        (file.stem, block)
+        for file in sorted(RUNBOOKS.glob("*.md"))
+        for block in re.findall(rf"^```{language}\n(.*?)^```$", file.read_text(), re.M | re.S)
+    ]
+
+
+@NEEDS_BUILDER
+def test_committed_files_are_what_is_rendered() -> None:
+    assert main(["render", "--check"]) == 0
+
+
+@NEEDS_BUILDER
+@pytest.mark.parametrize("name", ["rules/objectives.yaml", "rules/kubernetes.yaml", "dashboards/quality.json"])
+def test_edited_file_is_named_and_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    for folder in ("rules", "dashboards", "alertmanager"):
+        shutil.copytree(ROOT / "ops" / folder, tmp_path / folder)
+    file = tmp_path / name
+    file.write_text(file.read_text().replace("triptych", "Triptych", 1))
+    assert main(["render", "--check", f"--output={tmp_path}"]) == 1
+    assert f"code make: {file}. Run `make generate`" in capsys.readouterr().err
+    assert main(["render", f"--output={tmp_path}"]) == 0
+    assert main(["render", "--check", f"--output={tmp_path}"]) == 0
+
+
+def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
+    assert sorted(file.stem for file in RUNBOOKS.glob("*.md")) == sorted(ALERTS)
+
+
+def test_every_alert_leads_to_its_runbook() -> None:
+    base = yaml.safe_load((ROOT / "ops/slo.yaml").read_text())["runbooks"]
+    assert {name: rule["annotations"]["runbook_url"] for name, rule in ALERTS.items()} == {
+        name: f"{base}/{name}.md" for name in ALERTS
+    }
+
+
+@pytest.mark.parametrize("file", sorted(RUNBOOKS.glob("*.md")), ids=lambda file: file.stem)
+def test_runbook_has_its_four_sections_with_something_in_each(file: Path) -> None:
+    title, *parts = re.split(r"^## ", file.read_text(), flags=re.M)
+    assert title.strip() == f"# {file.stem}"
+    assert [part.partition("\n")[0] for part in parts] == SECTIONS
+    assert all(len(part.partition("\n")[2].split()) >= 10 for part in parts)
+    meaning = parts[0].partition("\n")[2].strip()
+    assert meaning not in (ALERTS[file.stem]["annotations"][key] for key in ("summary", "description"))
+    assert "```promql" in parts[2]
+
+
+@pytest.mark.parametrize(("runbook", "block"), blocks("promql"))
+def test_runbook_query_parses(runbook: str, block: str) -> None:
+    for query in block.strip().split("\n\n"):
+        promql_parser.parse(query)
+
+
+def commands_named() -> list[tuple[str, str]]:
+    """Every command of ours, in blocks and in sentences."""
+    found = []
+    for file in sorted(RUNBOOKS.glob("*.md")):
+        text = file.read_text()
+        lines = "".join(re.findall(r"^```bash\n(.*?)^```$", text, re.M | re.S)).splitlines()
+        lines += re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", text, flags=re.S).replace("\n", " "))
+        found += [(file.stem, line) for line in lines if re.match(r"python -m |triptych |make ", line)]
+    return found
+
+
+@pytest.mark.parametrize(("runbook", "command"), commands_named())
+def test_runbook_command_exists(runbook: str, command: str) -> None:
+    words = shlex.split(command)
+    if words[0] == "make":
+        assert re.search(rf"^{words[1]}( [\w ]*)?:", (ROOT / "Makefile").read_text(), re.M)
+        return
+    if words[:3] == ["python", "-m", "ops"]:
+        build_parser().parse_args(words[3:])
+        return
+    # Commands of other rooms, known by what their --help says.
+    program = [sys.executable, *words[1:3]] if words[0] == "python" else [str(Path(sys.executable).with_name(words[0]))]
+    subcommand, *rest = words[len(program) :] if words[0] != "python" else words[3:]
+    shown = subprocess.run([*program, subcommand, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert shown.returncode == 0, shown.stderr
+    assert [word for word in rest if word.startswith("--") and word not in shown.stdout] == []
+
+
+def test_runbooks_name_only_alerts_that_exist() -> None:
+    named = {
+        (file.stem, name)
+        for file in RUNBOOKS.glob("*.md")
+        for name in re.findall(r"\bTriptych[A-Z]\w+", file.read_text())
+    }
+    assert [pair for pair in sorted(named) if pair[1] not in ALERTS] == []
+
+
+def test_alertmanager_speaks_of_alerts_that_exist() -> None:
+    routing: dict[str, Any] = yaml.safe_load((ROOT / "ops/alertmanager/alertmanager.yaml").read_text())
+    assert set(re.findall(r"Triptych\w+", json.dumps(routing))) <= set(ALERTS)

@@ -1,0 +1,79 @@
+"""`python -m ops check` against the real repository and real servers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from ops import exposure, launch
+from ops.__main__ import main
+from ops.local_server import LocalServer
+from ops.settings import Ports, Settings
+
+FREE_PORTS = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
+SERVER_OPTIONS = launch.server_options
+
+
+@pytest.fixture
+def restricted(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
+    """A server whose control APIs want a key, started with the very flag that `check` tells."""
+
+    def add_restriction(settings: Settings, ports: Ports, segment_prefix: str) -> list[str]:
+        flag = f"--http-restricted-api={','.join(exposure.APIS)}:key=secret"
+        return [*SERVER_OPTIONS(settings, ports, segment_prefix), flag]
+
+    monkeypatch.setattr(launch, "server_options", add_restriction)
+    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
+        yield server
+
+
+@pytest.mark.parametrize("profile", ["cpu", ""])
+def test_placed_repository_passes(server: LocalServer, capsys: pytest.CaptureFixture[str], profile: str) -> None:
+    assert main(["check", *FREE_PORTS, f"--profile={profile}"]) == 0
+    said = capsys.readouterr().out
+    assert "4 models: classifier, embedder, preprocess, recognizer." in said
+    assert "error" not in said
+
+
+def test_taken_port_is_told_and_exits_1(server: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", f"--http-port={server.ports.http}", "--grpc-port=0", "--metrics-port=0"]) == 1
+    assert f"Port {server.ports.http} (http) is taken by pid {server.pid}" in capsys.readouterr().out
+
+
+def test_open_server_is_fine_on_this_machine_alone(server: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", f"--url={server.http_url}"]) == 0
+    assert f"may use {', '.join(exposure.APIS)}. It is on this machine alone." in capsys.readouterr().out
+
+
+def test_open_server_that_others_reach_is_an_error(
+    server: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exposure, "_is_loopback", lambda host: False)  # no server is bound to other addresses here
+    assert main(["check", f"--url={server.http_url}"]) == 1
+    said = capsys.readouterr().out
+    assert "--http-restricted-api=model-repository,shared-memory,trace,logging:KEY=VALUE" in said
+
+
+def test_restricted_server_is_fine_for_others_too(
+    restricted: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exposure, "_is_loopback", lambda host: False)
+    assert main(["check", f"--url={restricted.http_url}"]) == 0
+    assert "Restricted: model-repository, shared-memory, trace, logging." in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "https://localhost:8000", "http://localhost", "http://x:port"])
+def test_address_that_is_none_is_wrong_usage(capsys: pytest.CaptureFixture[str], url: str) -> None:
+    assert main(["check", f"--url={url}"]) == 2
+    assert f"--url is {url}; expected http://HOST:PORT" in capsys.readouterr().err
+
+
+def test_dead_address_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "--url=http://127.0.0.1:1"]) == 1
+    assert "http://127.0.0.1:1 does not answer" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("host", "is_loopback"), [("127.0.0.1", True), ("localhost", True), ("192.0.2.1", False)])
+def test_loopback_is_told_from_other_addresses(host: str, is_loopback: bool) -> None:
+    assert exposure._is_loopback(host) == is_loopback

@@ -1,0 +1,287 @@
+"""Triptych's own metrics in a scrape of the real server: exactly what was sent, in both forms of recognizer."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import io
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from urllib.request import urlopen
+
+import numpy as np
+import onnx
+import pytest
+import tritonclient.grpc as triton
+from google.protobuf import text_format
+from onnx import helper, numpy_helper
+from PIL import Image
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+from tritonclient.utils import InferenceServerException
+
+from metrics import METRICS, MODELS, REASONS, STAGES
+from ops.local_server import LocalServer
+from ops.settings import REPOSITORY, Settings
+
+PATIENCE_S = 5.0
+PUBLISHED_S = 1.5  # every process publishes once a second
+SAMPLE = re.compile(r"^(triptych_\w+)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
+LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
+
+Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
+
+
+class Scraped:
+    """A fresh server, its metrics and a caller."""
+
+    def __init__(self, server: LocalServer) -> None:
+        self.server = server
+        self._client = triton.InferenceServerClient(server.grpc_target)
+
+    def scrape(self) -> Samples:
+        with urlopen(self.server.metrics_url) as page:
+            text = page.read().decode()
+        return {(name, frozenset(LABEL.findall(labels))): float(value) for name, labels, value in SAMPLE.findall(text)}
+
+    def value(self, name: str, **labels: str) -> float:
+        """The sum over the series that have the labels; there is one at least."""
+        found = [value for (one, has), value in self.scrape().items() if one == name and labels.items() <= has]
+        assert found, f"no {name} with {labels}"
+        return sum(found)
+
+    def settles(self, *wanted: tuple[str, dict[str, str], float]) -> None:
+        """Each metric reaches its value in time and stays there: nothing is lost, nothing comes twice."""
+        assert wait_for(lambda: all(self.value(name, **labels) == value for name, labels, value in wanted)), [
+            (name, labels, value, self.value(name, **labels)) for name, labels, value in wanted
+        ]
+        time.sleep(PUBLISHED_S)
+        for name, labels, value in wanted:
+            assert self.value(name, **labels) == value, (name, labels)
+
+    def recognize(self, *photos: bytes, request_id: str = "") -> triton.InferResult:
+        image = triton.InferInput("image", [len(photos), 1], "BYTES")
+        image.set_data_from_numpy(np.array([[photo] for photo in photos], dtype=object))
+        return self._client.infer("recognizer", [image], request_id=request_id)
+
+    def refused(self, *photos: bytes, request_id: str = "") -> str:
+        with pytest.raises(InferenceServerException) as refusal:
+            self.recognize(*photos, request_id=request_id)
+        return str(refusal.value)
+
+    def logged(self, part: str) -> str:
+        """The one line of the server's log that has it."""
+
+        def lines() -> list[str]:
+            return [line for line in self.server.log_file.read_text().splitlines() if part in line]
+
+        assert wait_for(lambda: bool(lines()))
+        (line,) = lines()
+        return line
+
+
+def wait_for(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> bool:
+    deadline_s = time.monotonic() + patience_s
+    while time.monotonic() < deadline_s:
+        if condition():
+            return True
+        time.sleep(0.1)
+    return condition()
+
+
+@pytest.fixture
+def fused() -> Iterator[Scraped]:
+    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
+        yield Scraped(server)
+
+
+@pytest.fixture
+def ensemble() -> Iterator[Scraped]:
+    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, profile=None)) as server:
+        yield Scraped(server)
+
+
+@pytest.fixture(params=["fused", "ensemble"])
+def scraped(request: pytest.FixtureRequest) -> Scraped:
+    return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+def pixels(photo: Path) -> int:
+    with Image.open(photo) as image:
+        width_px, height_px = image.size
+    return int(width_px * height_px)
+
+
+def jpeg(width_px: int, height_px: int) -> bytes:
+    file = io.BytesIO()
+    Image.effect_noise((width_px, height_px), 50).convert("RGB").save(file, "JPEG")
+    return file.getvalue()
+
+
+def test_everything_declared_is_there_before_the_first_request(scraped: Scraped) -> None:
+    samples = scraped.scrape()
+    names = {name for name, _ in samples}
+    for metric in METRICS:
+        suffixes = ("_bucket", "_sum", "_count") if metric.buckets else ("",)
+        # The ensemble has no answer cache.
+        if not metric.name.startswith("triptych_answer_cache") or scraped.server.settings.profile:
+            assert {metric.name + suffix for suffix in suffixes} <= names
+    assert {name for (name, _), value in samples.items() if value} == {"triptych_shared_memory_free_bytes"}
+
+
+def test_scrape_has_declared_labels_alone(scraped: Scraped, photos: list[Path]) -> None:
+    scraped.recognize(photos[0].read_bytes())
+    scraped.refused(b"no photo", request_id="x" * 1000)
+    declared = {metric.name: metric for metric in METRICS}
+    for name, labels in scraped.scrape():
+        metric = declared.get(name) or declared[re.sub("_(bucket|sum|count)$", "", name)]
+        assert {key for key, _ in labels} - {"le"} == set(metric.labels)
+        for key, value in labels:
+            assert key in ("le", "category") or value in metric.labels[key]
+
+
+def test_good_and_bad_photos_are_counted_exactly(scraped: Scraped, photos: list[Path]) -> None:
+    contents = [photo.read_bytes() for photo in photos]
+    scores = [scraped.recognize(content).as_numpy("category_scores")[0].max() for content in contents[:12]]
+    scores += list(scraped.recognize(*contents[12:]).as_numpy("category_scores").max(axis=1))
+    for content in (b"no photo", contents[0][:1000], b""):
+        scraped.refused(content)
+    scraped.refused(jpeg(8000, 6300))  # 50.4 megapixels
+    good, requests = 20.0, 13.0
+    scraped.settles(
+        ("triptych_photos_total", {}, good),
+        ("triptych_top1_score_count", {}, good),
+        ("triptych_predictions_total", {}, good),
+        ("triptych_predictions_total", {"category": "Shoes"}, 1),
+        ("triptych_abstained_total", {}, sum(score < 0.3 for score in scores)),
+        ("triptych_photo_size_bytes_sum", {}, sum(map(len, contents))),
+        ("triptych_photo_size_bytes_bucket", {"le": "+Inf"}, good),
+        ("triptych_photo_size_pixels_sum", {}, sum(map(pixels, photos))),
+        *(("triptych_stage_duration_seconds_count", {"stage": stage}, requests) for stage in STAGES),
+        ("triptych_request_errors_total", {}, 4),
+        ("triptych_request_errors_total", {"stage": "decode", "reason": "unreadable"}, 3),
+        ("triptych_request_errors_total", {"stage": "decode", "reason": "too_large"}, 1),
+    )
+    assert 0 < scraped.value("triptych_stage_duration_seconds_sum", stage="embed") < 60
+    assert scraped.value("triptych_top1_score_sum") == pytest.approx(sum(scores), rel=1e-5)
+
+
+def test_model_is_the_step_in_the_ensemble_and_recognizer_in_the_fused_model(
+    scraped: Scraped, photos: list[Path]
+) -> None:
+    scraped.recognize(photos[0].read_bytes())
+    is_fused = scraped.server.settings.profile is not None
+    models = dict.fromkeys(STAGES, "recognizer") if is_fused else dict(zip(STAGES, MODELS[1:], strict=True))
+    scraped.settles(
+        *(("triptych_stage_duration_seconds_count", {"stage": stage, "model": models[stage]}, 1) for stage in STAGES),
+        ("triptych_photos_total", {"model": models["classify"]}, 1),
+    )
+
+
+def test_instances_add_up_when_they_count_at_once(fused: Scraped, photos: list[Path]) -> None:
+    contents = [photos[n % 20].read_bytes() + n.to_bytes(2, "big") for n in range(200)]  # no two alike
+    with concurrent.futures.ThreadPoolExecutor(16) as pool:
+        list(pool.map(fused.recognize, contents))
+    fused.settles(
+        ("triptych_photos_total", {}, 200),
+        ("triptych_answer_cache_misses_total", {}, 200),
+        ("triptych_stage_duration_seconds_count", {"stage": "decode"}, 200),
+        ("triptych_stage_duration_seconds_bucket", {"stage": "embed", "le": "+Inf"}, 200),
+        ("triptych_photo_size_bytes_sum", {}, sum(map(len, contents))),
+    )
+
+
+def test_repeated_photo_is_an_answer_and_a_hit_and_in_no_stage(fused: Scraped, photos: list[Path]) -> None:
+    for _ in range(3):
+        fused.recognize(photos[0].read_bytes())
+    fused.settles(
+        ("triptych_photos_total", {}, 3),
+        ("triptych_top1_score_count", {}, 3),
+        ("triptych_answer_cache_hits_total", {}, 2),
+        ("triptych_answer_cache_misses_total", {}, 1),
+        ("triptych_photo_size_bytes_count", {}, 1),
+        *(("triptych_stage_duration_seconds_count", {"stage": stage}, 1) for stage in STAGES),
+    )
+
+
+def test_drift_rises_when_all_photos_are_alike(scraped: Scraped) -> None:
+    assert scraped.value("triptych_embedding_drift_ratio") == 0
+    for _ in range(15):
+        scraped.recognize(*[jpeg(300, 300)] * 8)
+    # 120 photos of noise have a twelfth of the weight; the ratio is 1 - cos, 2 at most.
+    assert wait_for(lambda: 0.001 < scraped.value("triptych_embedding_drift_ratio", model="embedder") < 2)
+
+
+def test_refusal_is_logged_with_its_request_id_as_information(scraped: Scraped) -> None:
+    scraped.refused(b"no photo", request_id="order-7")
+    line = scraped.logged("order-7")
+    assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ I ", line)
+    for part in ("refused", "stage=decode", "reason=unreadable", "request_id=order-7", "got 8 bytes"):
+        assert part in line
+
+
+def unable_to_batch(onnx_file: Path) -> bytes:
+    """The network with one more node, that fails when it is given more than one photo."""
+    model = onnx.load(onnx_file)
+    (node,) = [node for node in model.graph.node if "embedding" in node.output]
+    node.output[list(node.output).index("embedding")] = "any_embedding"
+    one_row = numpy_helper.from_array(np.array([1, 1280], np.int64), "one_row")
+    model.graph.initializer.append(one_row)
+    model.graph.node.append(helper.make_node("Reshape", ["any_embedding", "one_row"], ["embedding"]))
+    return model.SerializeToString()
+
+
+@pytest.fixture
+def broken_embedder(tmp_path: Path) -> Path:
+    """The repository with an embedder that loads, and fails on two photos at once."""
+    folder = tmp_path / "models"
+    shutil.copytree(REPOSITORY, folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "embedder/1/model.onnx").write_bytes(unable_to_batch(REPOSITORY / "embedder/1/model.onnx"))
+    for config in (folder / "embedder/config.pbtxt", folder / "embedder/configs/cpu.pbtxt"):
+        without_warm_up = text_format.Parse(config.read_text(), ModelConfig())
+        without_warm_up.ClearField("model_warmup")  # which asks for eight at once
+        config.write_text(text_format.MessageToString(without_warm_up))
+    return folder
+
+
+@pytest.mark.parametrize("profile", ["cpu", None])
+def test_failure_of_ours_is_told_apart_from_a_bad_photo(
+    broken_embedder: Path, photos: list[Path], profile: str | None
+) -> None:
+    settings = Settings(broken_embedder, http_port=0, grpc_port=0, metrics_port=0, profile=profile)
+    with LocalServer(settings) as server:
+        scraped = Scraped(server)
+        contents = [photo.read_bytes() for photo in photos[:3]]
+        scraped.recognize(contents[0])
+        message = scraped.refused(contents[1], contents[2], request_id="order-8")
+        assert "INTERNAL" in message
+        assert "failed at stage embed; the photo is not at fault" in message
+        assert "onnx" not in message.lower()
+        scraped.settles(
+            ("triptych_request_errors_total", {}, 1),
+            ("triptych_request_errors_total", {"stage": "embed", "reason": "internal"}, 1),
+            ("triptych_photos_total", {}, 1),
+            ("triptych_stage_duration_seconds_count", {"stage": "embed"}, 1),
+        )
+        line = scraped.logged("order-8")
+        assert re.match(r"\S+Z E ", line)
+        assert "failed" in line
+        assert "Reshape" in line
+
+
+def test_release_without_a_reference_has_no_drift(tmp_path: Path, photos: list[Path]) -> None:
+    folder = tmp_path / "models"
+    shutil.copytree(REPOSITORY, folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "embedder/1/reference.json").unlink()
+    with LocalServer(Settings(folder, http_port=0, grpc_port=0, metrics_port=0)) as server:
+        scraped = Scraped(server)
+        scraped.recognize(photos[0].read_bytes())
+        scraped.settles(("triptych_photos_total", {}, 1))
+        assert "triptych_embedding_drift_ratio" not in {name for name, _ in scraped.scrape()}
+
+
+def test_every_reason_is_there_from_the_start(ensemble: Scraped) -> None:
+    for stage, reasons in REASONS.items():
+        for reason in reasons:
+            assert ensemble.value("triptych_request_errors_total", stage=stage, reason=reason) == 0
