@@ -71,10 +71,11 @@ def build_graphs(backbone: Backbone, with_programs: bool = False) -> Graphs:
     embedder, classifier = graphs.Embedder(backbone).eval(), graphs.Classifier(backbone).eval()
     classifier_program = graphs.classifier_program(classifier)
     programs = {}
-    if hasattr(backbone.trunk, "embedder_onnx"):
+    write_onnx: Callable[..., bytes] | None = getattr(backbone.trunk, "embedder_onnx", None)  # type: ignore[assignment]
+    if write_onnx is not None:
         if with_programs:
             raise BackboneError("The profile gpu-torch runs torch; from an ONNX file place `gpu` instead.")
-        embedder_onnx = backbone.trunk.embedder_onnx(backbone.preset)
+        embedder_onnx = write_onnx(backbone.preset)
     else:
         embedder_program = graphs.embedder_program(embedder, backbone.transform.side_px)
         embedder_onnx = graphs.embedder_onnx(embedder_program)

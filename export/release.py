@@ -112,7 +112,8 @@ def staging_folder(parent: Path) -> Iterator[Path]:
 def _write_facts(repository: Path, placed: dict[str, Any], names: list[str], staging: Path) -> None:
     """Golden photos, the model card and, last, the manifest."""
     from export import golden, model_card
-    from export.profiles import LABELS, read_config
+    from export.contract import read_config
+    from export.profiles import LABELS
 
     photos = golden.make_photos()
     for name, photo in photos.items():

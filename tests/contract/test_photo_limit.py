@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export.profiles import read_config
+from export.contract import read_config
 from triptych.photo import MAX_IMAGE_BYTES
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"

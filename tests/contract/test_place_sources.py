@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 import torch
@@ -61,9 +62,11 @@ def placed(arguments: list[str], repository: Path) -> Path:
     return repository
 
 
-def features(repository: Path) -> np.ndarray:
+def features(repository: Path) -> npt.NDArray[np.float32]:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    return ort.InferenceSession(str(repository / "embedder/1/model.onnx")).run(["features"], {"pixels": pixels})[0]
+    session = ort.InferenceSession(str(repository / "embedder/1/model.onnx"))
+    found: npt.NDArray[np.float32] = session.run(["features"], {"pixels": pixels})[0]
+    return found
 
 
 @pytest.mark.parametrize(("opset", "softmax"), [(17, False), (18, False), (18, True)])
