@@ -71,7 +71,7 @@ def build_graphs(backbone: Backbone, with_programs: bool = False) -> Graphs:
     embedder, classifier = graphs.Embedder(backbone).eval(), graphs.Classifier(backbone).eval()
     classifier_program = graphs.classifier_program(classifier)
     programs = {}
-    write_onnx: Callable[..., bytes] | None = getattr(backbone.trunk, "embedder_onnx", None)  # type: ignore[assignment]
+    write_onnx: Callable[..., bytes] | None = getattr(backbone.trunk, "embedder_onnx", None)
     if write_onnx is not None:
         if with_programs:
             raise BackboneError("The profile gpu-torch runs torch; from an ONNX file place `gpu` instead.")
