@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PHOTOS := .cache/photos
-GROUPS := $(foreach group,serve export loadtest dev,--group pyproject.toml:$(group))
+GROUPS := $(foreach group,serve observe export loadtest dev,--group pyproject.toml:$(group))
 # TORCH_INDEX=<address of an index of CPU-only torch> spares the CUDA libraries, most of the 3.3 GB.
 TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best-match)
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
@@ -52,11 +52,12 @@ types: setup ## mypy, strict
 bench: export ## what serving costs over the same work in one process
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png
 
-generate: setup ## write what is derived: constraints.txt
+generate: setup ## write what is derived: constraints.txt, ops/METRICS.md
 	@$(BIN)/uv pip compile -q client/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
+	@$(BIN)/python model_repository/recognizer/1/metrics.py > ops/METRICS.md
 
 check: lint types test ## what CI runs
 
 clean: ## remove what was built, placed and downloaded (not .venv)
 	@rm -rf .cache .run .mypy_cache .ruff_cache .pytest_cache .hypothesis model_repository/manifest.json model_repository/*/configs model_repository/*/warmup
-	@rm -f model_repository/*/1/model.onnx model_repository/*/labels.txt model_repository/preprocess/1/transform.json
+	@rm -f model_repository/*/1/model.onnx model_repository/*/labels.txt model_repository/preprocess/1/transform.json model_repository/embedder/1/reference.json

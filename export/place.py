@@ -19,6 +19,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from export import placement
 from export.backbones import Backbone, default_weights_file, load_default
+from export.drift import REFERENCE, reference_file
 from export.errors import PhotosMissing
 from export.labels import label_lines, read_retail_categories
 from export.profiles import LABELS, CpuSizing, read_config, render_profiles
@@ -117,7 +118,14 @@ def _build_and_verify(
         parity = verification.verify_parity(
             embedder, classifier, embedder_onnx, classifier_onnx, photos, backbone.transform
         )
-    return {"embedder/1/model.onnx": embedder_onnx, "classifier/1/model.onnx": classifier_onnx}, parity.as_dict()
+        pixels = verification.read_pixels(photos, backbone.transform, len(photos))
+        reference = reference_file(embedder_onnx, pixels)
+    files = {
+        "embedder/1/model.onnx": embedder_onnx,
+        "classifier/1/model.onnx": classifier_onnx,
+        REFERENCE: reference,
+    }
+    return files, parity.as_dict()
 
 
 def _side_files(backbone: Backbone, settings: Settings) -> dict[str, bytes]:

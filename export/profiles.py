@@ -63,7 +63,8 @@ def render_profiles(repository: Path, sizing: CpuSizing) -> dict[str, str]:
 def _fused_recognizer(repository: Path, sizing: CpuSizing) -> ModelConfig:
     ensemble = read_config(repository, "recognizer")
     preprocess = read_config(repository, "preprocess")
-    labelled = {output.name for output in read_config(repository, "classifier").output if output.label_filename}
+    classifier = read_config(repository, "classifier")
+    labelled = {output.name for output in classifier.output if output.label_filename}
     fused = ModelConfig(name=ensemble.name, backend="python", max_batch_size=ensemble.max_batch_size)
     fused.input.extend(ensemble.input)
     fused.output.extend(ensemble.output)
@@ -75,6 +76,7 @@ def _fused_recognizer(repository: Path, sizing: CpuSizing) -> ModelConfig:
     fused.model_warmup.extend(preprocess.model_warmup)
     for name, parameter in preprocess.parameters.items():
         fused.parameters[name].CopyFrom(parameter)
+    fused.parameters["abstain_below"].CopyFrom(classifier.parameters["abstain_below"])
     fused.parameters["lone_threads"].string_value = str(sizing.lone_threads)
     fused.parameters["cache_mb"].string_value = str(CACHE_MB)
     return fused

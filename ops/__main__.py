@@ -1,4 +1,4 @@
-"""`python -m ops serve | run | status | stop`: builds the settings, turns errors into a sentence and an exit code."""
+"""`python -m ops COMMAND`: builds the settings, turns errors into a sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from ops.errors import OpsError
-from ops.settings import LOG_LEVELS, REPOSITORY, STATE_DIR, Settings
+from ops.settings import LOG_LEVELS, REPOSITORY, ROOT, STATE_DIR, Settings
 
 EXAMPLES = """examples:
   python -m ops serve                        serve ./model_repository until Ctrl-C
@@ -41,12 +41,34 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_serving(run)
     run.add_argument("words", nargs="+", metavar="COMMAND", help="the command and its arguments, after --")
+    _add_render(commands.add_parser("render", help="make rules and dashboards of ops/slo.yaml", allow_abbrev=False))
+    _add_observe(commands.add_parser("observe", help="server, Prometheus and a short load", allow_abbrev=False))
     status = commands.add_parser("status", help="say what the server is doing", allow_abbrev=False)
     status.add_argument("--json", action="store_true", help="print it as JSON")
     stop = commands.add_parser("stop", help="stop the server", allow_abbrev=False)
     for command in (status, stop):
         command.add_argument("--state-dir", type=Path, default=STATE_DIR, help="that of the server (%(default)s)")
     return parser
+
+
+def _add_render(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Writes rules, an Alertmanager example and dashboards. ops/slo.yaml says for which server."
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 and name what differs")
+    parser.add_argument("--release", metavar="YY.MM", help="of NVIDIA's image, instead of slo.yaml's")
+    parser.add_argument("--profile", help="instead of slo.yaml's; '' is config.pbtxt for all models")
+    parser.add_argument("--output", type=Path, default=ROOT / "ops", help="folder to write below (%(default)s)")
+
+
+def _add_observe(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Starts the server and a Prometheus with the rules on free ports, sends photos, and says where to look."
+    )
+    _add_serving(parser)
+    parser.add_argument("--load-s", type=_seconds, default=60.0, help="how long photos are sent (%(default)s)")
+    parser.add_argument(
+        "--for", dest="for_s", type=_seconds, metavar="SECONDS", help="stay so long after it (default: until Ctrl-C)"
+    )
+    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw the dashboards' panels there, as PNG")
 
 
 def _add_serve(parser: argparse.ArgumentParser) -> None:
@@ -135,6 +157,10 @@ def run(arguments: argparse.Namespace) -> int:
             metrics_port=0,
         )
         return run_beside(settings, arguments.words)
+    if arguments.command == "render":
+        return _render(arguments)
+    if arguments.command == "observe":
+        return _observe(arguments)
     if arguments.command == "stop":
         from ops.status import stop
 
@@ -144,6 +170,33 @@ def run(arguments: argparse.Namespace) -> int:
 
     start = serve_detached if arguments.detach else serve
     start(build_settings(arguments), quiet=arguments.quiet)
+    return 0
+
+
+def _render(arguments: argparse.Namespace) -> int:
+    from ops.render import check, read_deployment, write
+
+    deployment = read_deployment(release=arguments.release, profile=arguments.profile)
+    if arguments.check:
+        check(deployment, arguments.output)
+    else:
+        for path in write(deployment, arguments.output):
+            print(f"Wrote {arguments.output / path}")
+    return 0
+
+
+def _observe(arguments: argparse.Namespace) -> int:
+    from ops.observe import observe
+
+    settings = Settings(
+        repository=arguments.repository,
+        profile=arguments.profile,
+        cache_mb=arguments.cache_mb,
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+    )
+    observe(settings, load_s=arguments.load_s, for_s=arguments.for_s, preview=arguments.draw)
     return 0
 
 

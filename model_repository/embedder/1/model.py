@@ -1,18 +1,32 @@
 """Serves the ONNX file beside it with ONNX Runtime; tensors are those of the model's config.pbtxt.
 
-Owns: batching requests into one run, splitting the answers. Must not know what the network computes: the classifier is
-this same file.
+Owns: batching requests into one run, splitting the answers. The classifier is this same file: what the network computes
+is known by the names of its outputs, and only to the metrics.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime as ort
 import triton_python_backend_utils as pb_utils
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+# Metrics and log lines are those of the fused model.
+sys.path.insert(0, str(REPOSITORY / "recognizer/1"))
+
+from publisher import Publisher, open_meter  # noqa: E402
+from refusals import refuse  # noqa: E402
+from running_mean import Reference, RunningMean  # noqa: E402
+from server_folder import open_server_folder  # noqa: E402
+from stage_metrics import ClassifyMetrics, EmbedMetrics, record_shared_memory  # noqa: E402
+
+REFERENCE = REPOSITORY / "embedder/1/reference.json"
+LABELS = REPOSITORY / "classifier/labels.txt"
 
 
 class TritonPythonModel:
@@ -31,8 +45,36 @@ class TritonPythonModel:
         self.session = ort.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
         self.input_name = config["input"][0]["name"]
         self.output_names = [output["name"] for output in config["output"]]
+        self._open_metrics(config)
+
+    def _open_metrics(self, config: dict[str, Any]) -> None:
+        self.stage: EmbedMetrics | ClassifyMetrics
+        if "embedding" in self.output_names:
+            self.meter, self.answer_name = open_meter("embedder", config), "embedding"
+            reference = Reference.read(REFERENCE)
+            mean = RunningMean(open_server_folder(), reference) if reference is not None else None
+            self.stage = EmbedMetrics(self.meter, mean)
+        else:
+            self.meter, self.answer_name = open_meter("classifier", config), "category_scores"
+            labels = LABELS.read_text(encoding="utf-8").splitlines()
+            abstain_below = float(config["parameters"]["abstain_below"]["string_value"])
+            self.stage = ClassifyMetrics(self.meter, labels, abstain_below)
+        record_shared_memory(self.meter)
+        Publisher(self.meter).start()
 
     def execute(self, requests: list[Any]) -> list[Any]:
+        with self.meter.execution():
+            try:
+                with self.stage.timed(len(requests)):
+                    responses, answers = self._run(requests)
+            except Exception as error:
+                refusal = refuse(self.stage, error, requests)
+                return [pb_utils.InferenceResponse(error=refusal) for _ in requests]
+            self.stage.record_answer(answers)
+            return responses
+
+    def _run(self, requests: list[Any]) -> tuple[list[Any], Any]:
+        """A response a request, and float32[N,*]: what the metrics are taken of."""
         batches = [pb_utils.get_input_tensor_by_name(request, self.input_name).as_numpy() for request in requests]
         stacked = batches[0] if len(batches) == 1 else np.concatenate(batches)
         outputs = self.session.run(self.output_names, {self.input_name: stacked})
@@ -46,4 +88,4 @@ class TritonPythonModel:
             ]
             responses.append(pb_utils.InferenceResponse(output_tensors=tensors))
             start = rows.stop
-        return responses
+        return responses, outputs[self.output_names.index(self.answer_name)]

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Any
 
 import triton_python_backend_utils as pb_utils
 
 import preprocessing
+
+# Metrics and log lines are those of the fused model.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recognizer/1"))
+
+from publisher import Publisher, open_meter
+from refusals import refuse
+from stage_metrics import DecodeMetrics, record_shared_memory
 
 
 class TritonPythonModel:
@@ -31,15 +39,20 @@ class TritonPythonModel:
                 f"preprocess: config.pbtxt says pixels are {pixels_dims}, the placed backbone wants {expected_dims}. "
                 "Run `make export` again."
             )
+        self.meter = open_meter("preprocess", config)
+        self.decode = DecodeMetrics(self.meter)
+        record_shared_memory(self.meter)
+        Publisher(self.meter).start()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        return [self._respond(request) for request in requests]
+        with self.meter.execution():
+            return [self._respond(request) for request in requests]
 
     def _respond(self, request: Any) -> Any:
         photos = pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1).tolist()
         try:
-            pixels = preprocessing.preprocess_all(photos, self.transform, self.limits)
-        except preprocessing.InvalidPhoto as refusal:
-            error = pb_utils.TritonError(str(refusal), pb_utils.TritonError.INVALID_ARG)
-            return pb_utils.InferenceResponse(error=error)
+            with self.decode.timed():
+                pixels = preprocessing.preprocess_all(photos, self.transform, self.limits, self.decode.record_photo)
+        except Exception as error:
+            return pb_utils.InferenceResponse(error=refuse(self.decode, error, [request]))
         return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor("pixels", pixels)])

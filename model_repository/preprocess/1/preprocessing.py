@@ -8,7 +8,7 @@ without the rounding that Resize and CenterCrop do costs the embedding up to 0.0
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 DCT_MARGIN = 2
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
+OnDecoded = Callable[[int, int], None]
 
 _EXIF_ORIENTATION = 0x0112
 
@@ -53,11 +54,19 @@ Image.MAX_IMAGE_PIXELS = None
 
 
 class InvalidPhoto(ValueError):
-    """The photo is the caller's to fix; the message is shown to them."""
+    """The photo is the caller's to fix; the message is shown to them.
+
+    Attributes:
+        reason: a word for it.
+    """
+
+    reason: str
 
 
 class UnreadableImage(InvalidPhoto):
     """The bytes are not a whole photo in a known format."""
+
+    reason = "unreadable"
 
     def __init__(self, found: str) -> None:
         super().__init__(
@@ -68,6 +77,8 @@ class UnreadableImage(InvalidPhoto):
 
 class ImageTooLarge(InvalidPhoto):
     """The photo is over a limit on bytes or on pixels."""
+
+    reason = "too_large"
 
     def __init__(self, found: str, limit: str) -> None:
         super().__init__(f"image too large: {found}, the limit is {limit}. Send a smaller copy of the photo.")
@@ -98,8 +109,16 @@ class Limits:
     max_image_pixels: int
 
 
-def preprocess_all(photos: Sequence[bytes], transform: Transform, limits: Limits) -> npt.NDArray[np.uint8]:
+def _ignore(size_bytes: int, size_pixels: int) -> None:
+    """What happens to a photo's size when nobody asked for it."""
+
+
+def preprocess_all(
+    photos: Sequence[bytes], transform: Transform, limits: Limits, on_decoded: OnDecoded = _ignore
+) -> npt.NDArray[np.uint8]:
     """The photos of one request as `uint8[N,S,S,3]`, RGB, 0-255, upright.
+
+    `on_decoded` is told of each photo how many bytes it had, and how many pixels.
 
     Raises:
         InvalidPhoto: as `preprocess`, saying which photo when there are several.
@@ -107,22 +126,25 @@ def preprocess_all(photos: Sequence[bytes], transform: Transform, limits: Limits
     pixels = np.empty((len(photos), transform.side_px, transform.side_px, 3), dtype=np.uint8)
     for index, photo in enumerate(photos):
         try:
-            pixels[index] = preprocess(photo, transform, limits)
+            pixels[index] = preprocess(photo, transform, limits, on_decoded)
         except InvalidPhoto as refusal:
-            if len(photos) == 1:
-                raise
-            raise InvalidPhoto(f"{refusal} (photo {index + 1} of {len(photos)} in this request)") from refusal
+            if len(photos) > 1:
+                refusal.args = (f"{refusal} (photo {index + 1} of {len(photos)} in this request)",)
+            raise
     return pixels
 
 
-def preprocess(photo: bytes, transform: Transform, limits: Limits) -> npt.NDArray[np.uint8]:
-    """Returns `uint8[S,S,3]`, RGB, 0-255, upright.
+def preprocess(
+    photo: bytes, transform: Transform, limits: Limits, on_decoded: OnDecoded = _ignore
+) -> npt.NDArray[np.uint8]:
+    """Returns `uint8[S,S,3]`, RGB, 0-255, upright; for `on_decoded` see `preprocess_all`.
 
     Raises:
         UnreadableImage: not a whole photo in one of `FORMATS`.
         ImageTooLarge: over `limits`.
     """
     image = _open(photo, limits)
+    width_px, height_px = image.size
     try:
         turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
         box = _stored_crop_box(image.size, turn, transform)
@@ -136,6 +158,7 @@ def preprocess(photo: bytes, transform: Transform, limits: Limits) -> npt.NDArra
         raise
     except Exception as error:  # decoders raise what they like; whatever it is, this photo is at fault
         raise UnreadableImage(f"the {image.format} file is damaged or cut short ({error})") from error
+    on_decoded(len(photo), width_px * height_px)
     return np.asarray(square.transpose(turn.transpose) if turn else square)
 
 

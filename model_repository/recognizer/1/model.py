@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +20,13 @@ import triton_python_backend_utils as pb_utils
 
 from answer_cache import AnswerCache
 from load_board import LoadBoard
+from metrics import RECOGNITION_DURATION
 from network import Network
+from publisher import Publisher, open_meter
+from refusals import refuse
+from running_mean import Reference, RunningMean
 from server_folder import open_server_folder
+from stage_metrics import CacheMetrics, ClassifyMetrics, DecodeMetrics, EmbedMetrics, StageMetrics, record_shared_memory
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "preprocess/1"))
@@ -30,6 +36,8 @@ import preprocessing  # noqa: E402
 TRANSFORM = REPOSITORY / "preprocess/1/transform.json"
 EMBEDDER = REPOSITORY / "embedder/1/model.onnx"
 CLASSIFIER = REPOSITORY / "classifier/1/model.onnx"
+REFERENCE = REPOSITORY / "embedder/1/reference.json"
+LABELS = REPOSITORY / "classifier/labels.txt"
 
 
 @dataclass
@@ -40,51 +48,71 @@ class Job:
         keys: of its photos in the cache; none where there is no cache.
         pixels: uint8[N,S,S,3], when it must be computed.
         rows: float32[N,L], the answers: the outputs in the order of the config, end to end.
-        refusal: the sentence for the caller instead.
+        error: what the caller is told instead.
     """
 
+    request: Any
     keys: list[bytes] = field(default_factory=list)
     pixels: Any = None
     rows: Any = None
-    refusal: str | None = None
+    error: Any = None
 
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
-        parameters = {name: int(value["string_value"]) for name, value in config["parameters"].items()}
-        for file in (TRANSFORM, EMBEDDER, CLASSIFIER):
+        parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
+        for file in (TRANSFORM, EMBEDDER, CLASSIFIER, LABELS):
             if not file.is_file():
                 raise pb_utils.TritonModelException(f"recognizer: no {file}. Place the weights with `make export`.")
         self.transform = preprocessing.Transform(**json.loads(TRANSFORM.read_text(encoding="utf-8")))
-        self.limits = preprocessing.Limits(parameters["max_image_bytes"], parameters["max_image_pixels"])
-        self.network = Network(EMBEDDER, CLASSIFIER, lone_threads=parameters["lone_threads"])
+        self.limits = preprocessing.Limits(int(parameters["max_image_bytes"]), int(parameters["max_image_pixels"]))
+        self.network = Network(EMBEDDER, CLASSIFIER, lone_threads=int(parameters["lone_threads"]))
         self.outputs = [output["name"] for output in config["output"]]
         self.edges = np.cumsum([0, *(int(output["dims"][0]) for output in config["output"])])
         folder = open_server_folder()
         self.load = LoadBoard(folder, int(args["model_instance_name"].rpartition("_")[2]))
         cache_mb = int(os.environ.get("TRIPTYCH_CACHE_MB", parameters["cache_mb"]))
         self.cache = AnswerCache(folder, cache_mb, 4 * int(self.edges[-1]), _fingerprint()) if cache_mb else None
+        self._open_metrics(config, folder, float(parameters["abstain_below"]))
+
+    def _open_metrics(self, config: dict[str, Any], server_folder: Path, abstain_below: float) -> None:
+        reference = Reference.read(REFERENCE)
+        self.meter = open_meter("recognizer", config)
+        self.decode = DecodeMetrics(self.meter)
+        self.embed = EmbedMetrics(self.meter, RunningMean(server_folder, reference) if reference is not None else None)
+        self.classify = ClassifyMetrics(self.meter, LABELS.read_text(encoding="utf-8").splitlines(), abstain_below)
+        self.cached = CacheMetrics(self.meter)
+        self.seconds = self.meter.histogram(RECOGNITION_DURATION)
+        record_shared_memory(self.meter)
+        Publisher(self.meter).start()
 
     def execute(self, requests: list[Any]) -> list[Any]:
-        with self.load.busy() as is_alone:
-            jobs = [self._prepare(request) for request in requests]
-            self._compute([job for job in jobs if job.pixels is not None], is_alone)
-        return [self._respond(job) for job in jobs]
+        with self.meter.execution():
+            started_s = time.perf_counter()
+            with self.load.busy() as is_alone:
+                jobs = [self._prepare(request) for request in requests]
+                self._compute([job for job in jobs if job.pixels is not None], is_alone)
+            responses = [self._respond(job) for job in jobs]
+            self.seconds.observe(time.perf_counter() - started_s, sum(job.error is None for job in jobs))
+            return responses
 
     def _prepare(self, request: Any) -> Job:
         photos = pb_utils.get_input_tensor_by_name(request, "image").as_numpy().reshape(-1).tolist()
-        job = Job()
+        job = Job(request)
         if self.cache is not None:
             job.keys = [self.cache.key(photo) for photo in photos]
             answers = [answer for answer in map(self.cache.get, job.keys) if answer is not None]
             if len(answers) == len(photos):
                 job.rows = np.frombuffer(b"".join(answers), np.float32).reshape(len(photos), -1)
+                self.cached.hits.add(len(photos))
                 return job
+            self.cached.misses.add(len(photos))
         try:
-            job.pixels = preprocessing.preprocess_all(photos, self.transform, self.limits)
-        except preprocessing.InvalidPhoto as refusal:
-            job.refusal = str(refusal)
+            with self.decode.timed():
+                job.pixels = preprocessing.preprocess_all(photos, self.transform, self.limits, self.decode.record_photo)
+        except Exception as error:
+            job.error = refuse(self.decode, error, [request])
         return job
 
     def _compute(self, jobs: list[Job], is_alone: bool) -> None:
@@ -92,7 +120,19 @@ class TritonPythonModel:
         if not jobs:
             return
         batches = [job.pixels for job in jobs]
-        arrays = self.network.run(batches[0] if len(jobs) == 1 else np.concatenate(batches), is_alone)
+        pixels = batches[0] if len(jobs) == 1 else np.concatenate(batches)
+        stage: StageMetrics = self.embed
+        try:
+            with stage.timed(len(jobs)):
+                arrays = self.network.embed(pixels, is_alone)
+            stage = self.classify
+            with stage.timed(len(jobs)):
+                arrays |= self.network.classify(arrays["features"], is_alone)
+        except Exception as error:
+            refusal = refuse(stage, error, [job.request for job in jobs])
+            for job in jobs:
+                job.error = refusal
+            return
         rows = np.concatenate([arrays[name] for name in self.outputs], axis=1)
         for job, stop in zip(jobs, np.cumsum([len(batch) for batch in batches]), strict=True):
             job.rows = rows[stop - len(job.pixels) : stop]
@@ -101,13 +141,17 @@ class TritonPythonModel:
                     self.cache.put(key, row.tobytes())
 
     def _respond(self, job: Job) -> Any:
-        if job.refusal is not None:
-            return pb_utils.InferenceResponse(error=pb_utils.TritonError(job.refusal, pb_utils.TritonError.INVALID_ARG))
-        tensors = [
-            pb_utils.Tensor(name, np.ascontiguousarray(job.rows[:, start:stop]))
+        if job.error is not None:
+            return pb_utils.InferenceResponse(error=job.error)
+        answers = {
+            name: np.ascontiguousarray(job.rows[:, start:stop])
             for name, start, stop in zip(self.outputs, self.edges, self.edges[1:], strict=False)
-        ]
-        return pb_utils.InferenceResponse(output_tensors=tensors)
+        }
+        self.embed.record_answer(answers["embedding"])
+        self.classify.record_answer(answers["category_scores"])
+        return pb_utils.InferenceResponse(
+            output_tensors=[pb_utils.Tensor(name, array) for name, array in answers.items()]
+        )
 
 
 def _fingerprint() -> bytes:

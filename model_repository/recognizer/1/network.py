@@ -1,14 +1,16 @@
-"""The sibling models' ONNX files in one process: pixels in, all answers out."""
+"""The sibling models' ONNX files in one process."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
 Pixels = npt.NDArray[np.uint8]
+Features = npt.NDArray[np.float32]
 Arrays = dict[str, npt.NDArray[np.float32]]
 
 
@@ -27,19 +29,27 @@ class Network:
             self._many_threads = _open(embedder, lone_threads), _open(classifier, lone_threads)
         self._warm_up()
 
-    def run(self, pixels: Pixels, is_alone: bool) -> Arrays:
-        """uint8[N,S,S,3] -> `category_scores` float32[N,C], `retail_score` float32[N,1], `embedding` float32[N,D]."""
-        embedder, classifier = self._many_threads if is_alone else self._one_thread
-        features, embedding = embedder.run(["features", "embedding"], {"pixels": pixels})
-        category_scores, retail_score = classifier.run(["category_scores", "retail_score"], {"features": features})
-        return {"category_scores": category_scores, "retail_score": retail_score, "embedding": embedding}
+    def embed(self, pixels: Pixels, is_alone: bool) -> Arrays:
+        """uint8[N,S,S,3] -> `features` float32[N,F], `embedding` float32[N,D]."""
+        return _run(self._sessions(is_alone)[0], ["features", "embedding"], {"pixels": pixels})
+
+    def classify(self, features: Features, is_alone: bool) -> Arrays:
+        """float32[N,F] -> `category_scores` float32[N,C], `retail_score` float32[N,1]."""
+        return _run(self._sessions(is_alone)[1], ["category_scores", "retail_score"], {"features": features})
+
+    def _sessions(self, is_alone: bool) -> tuple[ort.InferenceSession, ort.InferenceSession]:
+        return self._many_threads if is_alone else self._one_thread
 
     def _warm_up(self) -> None:
         """Triton's own warm-up meets one instance and one of the two sessions; the rest is an answer from the cache."""
         side_px = self._one_thread[0].get_inputs()[0].shape[1]
         pixels = np.zeros((1, side_px, side_px, 3), np.uint8)
         for is_alone in (True, False):
-            self.run(pixels, is_alone)
+            self.classify(self.embed(pixels, is_alone)["features"], is_alone)
+
+
+def _run(session: ort.InferenceSession, outputs: list[str], inputs: dict[str, Any]) -> Arrays:
+    return dict(zip(outputs, session.run(outputs, inputs), strict=True))
 
 
 def _open(onnx_file: Path, threads: int) -> ort.InferenceSession:

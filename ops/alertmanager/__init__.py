@@ -1,0 +1,1 @@
+"""An example of routing for the alerts, rendered beside the code."""

@@ -1,0 +1,194 @@
+"""Overview: are the objectives met, how much budget is left, what is asked of us, what fails."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import dashboard
+
+from ops.dashboards.board import add_row, open_board
+from ops.dashboards.panels import BAD, OK, WARN, WINDOW, Panel, Panels, Query
+from ops.rules.burn_rates import ALERTS, BUDGET, RATIO, allowed_ratio
+from ops.rules.deployment import RECOGNIZER, Deployment
+from ops.rules.indicators import FAILED, OWN_ERRORS, SHORTEST_S, TOTAL, describe_latency
+
+REFUSED_AND_FAILED = (
+    "Triton counts an ensemble's failure on the step and twice more on the ensemble, so the ensemble's own (OTHER) are "
+    "left out here."
+)
+
+
+def build(deployment: Deployment) -> dashboard.Dashboard:
+    panels = Panels(deployment)
+    board = open_board(deployment, "overview", "Objectives, budget, traffic, latency and errors of the recognizer.")
+    add_row(board, "Objectives and budget", _objectives(panels))
+    add_row(board, "Traffic", _traffic(panels))
+    add_row(board, "Latency", _latency(panels))
+    add_row(board, "Errors", _errors(panels))
+    return board
+
+
+def _objectives(panels: Panels) -> list[Panel]:
+    deployment = panels.deployment
+    window, days = deployment.span(SHORTEST_S), deployment.objectives.window_days
+    made: list[Panel] = []
+    for objective, name in (("availability", "Availability"), ("latency", "Fast enough")):
+        if objective == "latency" and not (deployment.has_latency_histogram or deployment.is_fused):
+            continue
+        allowed = allowed_ratio(deployment, objective)
+        what = _describe_objective(deployment, objective)
+        now = f"1 - {panels.recorded(f'{RATIO}{window}', objective=objective)}"
+        left = panels.recorded(BUDGET, objective=objective)
+        made += [
+            panels.figure(
+                name,
+                f"Share of the last 5 minutes. {what}",
+                "percentunit",
+                Query(now, name),
+                alerts=[ALERTS[objective]],
+                steps=[(None, BAD), (1 - 14.4 * allowed, WARN), (1 - allowed, OK)],
+                decimals=2,
+            ),
+            panels.figure(
+                f"{name}: budget left",
+                f"Of what may fail in {days} days. Below 0 the objective is missed. {what}",
+                "percentunit",
+                Query(left, "left"),
+                alerts=[ALERTS[objective]],
+                steps=[(None, BAD), (0, WARN), (0.25, OK)],
+                decimals=1,
+            ),
+        ]
+    return [*made, _burn_rate(panels)]
+
+
+def _burn_rate(panels: Panels) -> Panel:
+    deployment = panels.deployment
+    queries = []
+    for objective in ALERTS:
+        for seconds, name in ((SHORTEST_S, "5m"), (3600, "1h")):
+            series = panels.recorded(f"{RATIO}{deployment.span(seconds)}", objective=objective)
+            queries.append(Query(f"{series} / {allowed_ratio(deployment, objective):g}", f"{objective} over {name}"))
+    return panels.lines(
+        "Burn rate",
+        "How many times faster than allowed the budget burns: 1 spends it exactly in time, 14.4 pages.",
+        "none",
+        *queries,
+        alerts=list(ALERTS.values()),
+    )
+
+
+def _describe_objective(deployment: Deployment, objective: str) -> str:
+    own = deployment.objectives.models[RECOGNIZER]
+    if objective == "availability":
+        return f"Objective: {own.availability.percent:g} % of recognitions do not fail; refused photos are not counted."
+    under_ms = own.latency.threshold_s(deployment.objectives.server.profile) * 1000
+    return f"Objective: {own.latency.percent:g} % in less than {under_ms:g} ms. {describe_latency(deployment)}"
+
+
+def _traffic(panels: Panels) -> list[Panel]:
+    success = panels.select("nv_inference_request_success", model="=~$model")
+    photos = panels.select("nv_inference_count", model=RECOGNIZER)
+    up = panels.select("up")
+    duration = panels.select("nv_inference_request_duration_us", model=RECOGNIZER)
+    return [
+        panels.lines(
+            "Requests",
+            "Answered a second, by model; behind an ensemble each request shows on its steps too. What a model "
+            "refused is among them.",
+            "reqps",
+            Query(f"sum by (model) (rate({success}[{WINDOW}])) > 0", "{{model}}"),
+        ),
+        panels.lines(
+            "Photos by server",
+            "Recognised a second. A server far above the others: callers balance by connection.",
+            "ops",
+            Query(f"sum by (instance) (rate({photos}[{WINDOW}]))", "{{instance}}"),
+            alerts=["TriptychTrafficImbalance"],
+            is_stacked=True,
+        ),
+        panels.lines(
+            "In flight",
+            "Recognitions being worked on at a time (Little's law: their durations a second). What to scale on.",
+            "none",
+            Query(f"sum(rate({duration}[{WINDOW}])) / 1e6", "in flight"),
+            width=4,
+        ),
+        panels.figure(
+            "Servers up",
+            "Servers that answer Prometheus.",
+            "none",
+            Query(f"sum({up})", "up"),
+            alerts=["TriptychDown", "TriptychAbsent"],
+            steps=[(None, BAD), (1, OK)],
+        ),
+    ]
+
+
+def _latency(panels: Panels) -> list[Panel]:
+    summary = panels.select("nv_inference_request_summary_us", model=RECOGNIZER, quantile="=~0.5|0.9|0.99")
+    duration = panels.select("nv_inference_request_duration_us", model=RECOGNIZER)
+    success = panels.select("nv_inference_request_success", model=RECOGNIZER)
+    stages = panels.select("triptych_stage_duration_seconds_bucket")
+    return [
+        panels.lines(
+            "Recognition, slowest server",
+            "The highest of the servers' own quantiles of the last minute, the queue included. Quantiles are never "
+            "averaged.",
+            "s",
+            Query(f"max by (quantile) ({summary} >= 0) / 1e6", "p{{quantile}}"),
+            alerts=["TriptychLatencyHigh"],
+        ),
+        panels.lines(
+            "Recognition, mean",
+            "Over all answers of all servers, each counted once, so an idle server does not dilute it.",
+            "s",
+            Query(
+                f"sum(rate({duration}[{WINDOW}])) / 1e6 / (sum(rate({success}[{WINDOW}])) > 0)",
+                "mean",
+            ),
+        ),
+        panels.lines(
+            "Stages, 99th percentile",
+            "Inside the models, the queue left out, from histograms that add up over servers. Answers from the cache "
+            "are in no stage.",
+            "s",
+            Query(f"histogram_quantile(0.99, sum by (stage, le) (rate({stages}[{WINDOW}]))) >= 0", "{{stage}}"),
+            alerts=["TriptychLatencyBudgetBurn"],
+        ),
+    ]
+
+
+def _errors(panels: Panels) -> list[Panel]:
+    window = panels.deployment.span(SHORTEST_S)
+    failed = panels.recorded(f"{FAILED}{window}", objective="availability")
+    total = panels.recorded(f"{TOTAL}{window}", objective="availability")
+    steps = "|".join(panels.deployment.steps)
+    on_steps = panels.select("nv_inference_request_failure", model=f"=~{steps}")
+    on_recognizer = panels.select("nv_inference_request_failure", model=RECOGNIZER, reason="!=OTHER")
+    own = panels.select(OWN_ERRORS)
+    return [
+        panels.lines(
+            "Recognitions: failed and all",
+            "As the availability objective counts them, over 5 minutes.",
+            "reqps",
+            Query(f"sum({failed})", "failed"),
+            Query(f"sum({total})", "all"),
+            alerts=["TriptychAvailabilityBudgetBurn"],
+        ),
+        panels.lines(
+            "Failures Triton counts",
+            f"By model and reason. {REFUSED_AND_FAILED} CANCELED: the caller hung up. Empty when nothing fails.",
+            "reqps",
+            Query(
+                f"sum by (model, reason) (rate({on_steps}[{WINDOW}]) or rate({on_recognizer}[{WINDOW}])) > 0",
+                "{{model}} {{reason}}",
+            ),
+            alerts=["TriptychModelStalled", "TriptychRequestsRejected"],
+        ),
+        panels.lines(
+            "Refusals and errors of the models",
+            "What the models refuse (unreadable, too_large) or fail (internal) and answer: successes to Triton.",
+            "reqps",
+            Query(f"sum by (stage, reason) (rate({own}[{WINDOW}]))", "{{stage}} {{reason}}"),
+            alerts=["TriptychPhotosRefused"],
+        ),
+    ]
