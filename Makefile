@@ -8,7 +8,7 @@ TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup photos export serve demo test unit contract e2e lint types bench generate check clean
+.PHONY: help setup photos export image serve demo test unit contract e2e lint types bench generate check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,14 +47,19 @@ lint: setup ## ruff: rules and format
 
 types: setup ## mypy, strict
 	@$(BIN)/mypy export ops loadtest client/src tests
-	@for file in model_repository/*/1/model.py; do $(BIN)/mypy $$file || exit 1; done
+	@for file in model_repository/*/1/model.py helm/triptych/files/*.py; do $(BIN)/mypy $$file || exit 1; done
+
+image: export ## the serving image, of a fresh release of what is placed (docker)
+	@$(BIN)/python -m ops.image "$$($(BIN)/python -m export release --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])')"
 
 bench: export ## what serving costs over the same work in one process
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png
 
-generate: setup ## write what is derived: constraints.txt, ops/METRICS.md
+generate: setup ## write what is derived: constraints, METRICS.md, the chart's table and copies, the image's packages
 	@$(BIN)/uv pip compile -q client/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
 	@$(BIN)/python model_repository/recognizer/1/metrics.py > ops/METRICS.md
+	@$(BIN)/python -m ops.chart
+	@$(BIN)/uv pip compile -q --group pyproject.toml:models -c constraints.txt --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate -o ops/image/requirements.txt
 
 check: lint types test ## what CI runs
 

@@ -3,7 +3,8 @@
     python3 send_photos.py http://127.0.0.1:8000 10 8
 
 The words: the server, seconds for all of them, how many photos. One after the other they reach every idle instance, so
-that one dead among many is found. Run inside the serving image by the deep probe and by `helm test`: standard library only.
+that one dead among many is found. Run inside the serving image by the deep probe and by `helm test`: standard library
+only.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ import urllib.parse
 
 # A grey PNG of 8 x 8 pixels.
 PHOTO = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mNsaGhgwAaYGHCAwSkBADAXAZDUexXGAAAAAElFTkSu"
-    "QmCC"
+    "iVBORw0KGgoAAAANSUhEUgAAAAgAAAAICAIAAABLbSncAAAAFUlEQVR42mNsaGhgwAaYGHCAwSkBADAXAZDUexXGAAAAAElFTkSuQmCC"
 )
 
 

@@ -245,7 +245,7 @@ canary.route.weightPercent is {{ $canary.route.weightPercent }}, but canary.rout
 {{- end -}}
 
 {{- define "triptych.refuse.extras" -}}
-{{- $names := list "HOME" "TMPDIR" "PYTHONDONTWRITEBYTECODE" "TRIPTYCH_CACHE_MB" "TRIPTYCH_ADMIN_KEY" -}}
+{{- $names := list "HOME" "TMPDIR" "TRIPTYCH_CACHE_MB" "TRIPTYCH_ADMIN_KEY" -}}
 {{- range .Values.extraEnv }}
 {{- if has .name $names }}
 extraEnv has {{ .name }}, which the chart sets itself. Take it out{{ eq .name "TRIPTYCH_CACHE_MB" | ternary " and use triton.answerCache.sizeMb" "" }}.

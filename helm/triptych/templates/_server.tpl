@@ -98,7 +98,6 @@ trace-config: triton.tracing
 # Triton, ONNX Runtime and Python may write nowhere else.
 - {name: HOME, value: /tmp}
 - {name: TMPDIR, value: /tmp}
-- {name: PYTHONDONTWRITEBYTECODE, value: "1"}
 - {name: TRIPTYCH_CACHE_MB, value: {{ .Values.triton.answerCache.sizeMb | quote }}}
 {{- with .Values.triton.restrictedApis }}
 {{- if .apis }}
