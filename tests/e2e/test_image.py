@@ -5,29 +5,22 @@ from __future__ import annotations
 import hashlib
 import importlib.metadata
 import json
-import os
 import re
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from ops import launch, probe
+from ops import probe
 from ops.image.context import HERE, lay_out
-from ops.ports import choose_ports
-from ops.processes import ProcessIdentity, kill_remains
-from ops.python_backend import prepare
-from ops.server_binary import WheelServer, find_server
-from ops.settings import ADDRESS, REPOSITORY, Ports
-from ops.shared_memory import new_prefix, remove_segments
+from ops.settings import REPOSITORY
+from tests.e2e.bare_server import BareServer, started
 from triptych import Client
 
-PATIENCE_S = 60.0
 DOCKERFILE = (HERE / "Dockerfile").read_text(encoding="utf-8")
 PACKAGES = Path("opt/triptych/packages")
 # What model.py of the profile cpu cannot do without; the rest of requirements.txt is theirs.
@@ -96,40 +89,13 @@ def make_python(folder: Path, packages: Path) -> Path:
 
 
 @contextmanager
-def started(folder: Path, packages: Path) -> Iterator[tuple[subprocess.Popen[bytes], Ports]]:
-    """The server by the image's ENTRYPOINT and CMD, with nothing in its environment."""
-    binary = find_server(REPOSITORY)
-    assert isinstance(binary, WheelServer)
-    backend, ports, prefix = prepare(binary, folder / "backend"), choose_ports(0, 0, 0), new_prefix()
+def started_as_image(folder: Path, packages: Path) -> Iterator[BareServer]:
+    """The server by the image's ENTRYPOINT and CMD, with a Python that finds packages as the image's does."""
     program, *options = json.loads(instruction("ENTRYPOINT")) + json.loads(instruction("CMD"))
-    assert program == binary.executable.name
+    assert program == "tritonserver"
     options = [option.replace("/models", str(folder / "root/models")) for option in options]
-    for protocol in ("http", "grpc", "metrics"):
-        options += [f"--{protocol}-address={ADDRESS}", f"--{protocol}-port={getattr(ports, protocol)}"]
-    options.append(f"--backend-config=python,shm-region-prefix-name={prefix}")
-    (folder / "tmp").mkdir(exist_ok=True)
-    variables = {
-        "PATH": os.pathsep.join([str(make_python(folder / "python", packages)), os.defpath]),
-        "LD_LIBRARY_PATH": os.pathsep.join(map(str, backend.library_dirs)),
-        "TMPDIR": str(folder / "tmp"),
-    }
-    process = launch.start(launch.command_line(binary, backend, options), variables, folder / "server.log")
-    identity = ProcessIdentity.of(process.pid)
-    try:
-        yield process, ports
-    finally:
-        kill_remains(identity, prefix)
-        process.wait()
-        remove_segments(prefix)
-
-
-def becomes_ready(process: subprocess.Popen[bytes], ports: Ports) -> bool:
-    deadline_s = time.monotonic() + PATIENCE_S
-    while time.monotonic() < deadline_s and process.poll() is None:
-        if probe.is_ready(ports):
-            return True
-        time.sleep(0.05)
-    return False
+    with started(folder, options, make_python(folder / "python", packages)) as server:
+        yield server
 
 
 def files_of(folder: Path) -> dict[Path, int]:
@@ -139,10 +105,10 @@ def files_of(folder: Path) -> dict[Path, int]:
 
 def test_image_serves_from_its_own_files_and_changes_none(root: Path, packages: Path, photos: list[Path]) -> None:
     before = files_of(root / "root")
-    with started(root, packages) as (process, ports):
-        assert becomes_ready(process, ports), (root / "server.log").read_text()[-3000:]
-        assert {model.name for model in probe.read_models(ports)} >= {"recognizer", "preprocess", "embedder"}
-        with Client(ports.grpc_target) as client:
+    with started_as_image(root, packages) as server:
+        assert server.becomes_ready(), server.log_file.read_text()[-3000:]
+        assert {model.name for model in probe.read_models(server.ports)} >= {"recognizer", "preprocess", "embedder"}
+        with Client(server.ports.grpc_target) as client:
             right = [client.recognize(photo).top.index == int(photo.stem.rpartition("_")[2]) for photo in photos]
     # The same bar as through any other server.
     assert sum(right) >= 18
@@ -158,6 +124,6 @@ def test_image_does_not_start_when_a_package_is_missing(
         file.parts[0] for file in importlib.metadata.files(package) or [] if ".." not in file.parts and file.suffix
     }
     shutil.copytree(packages, tmp_path / "packages", ignore=lambda folder, names: missing & set(names))
-    with started(root, tmp_path / "packages") as (process, ports):
-        assert not becomes_ready(process, ports)
-    assert "No module named" in (root / "server.log").read_text()
+    with started_as_image(root, tmp_path / "packages") as server:
+        assert not server.becomes_ready()
+    assert "No module named" in server.log_file.read_text()
