@@ -8,7 +8,7 @@ TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup photos export image serve demo test unit contract e2e lint types bench generate check clean
+.PHONY: help setup photos export image serve demo test unit contract chart chart-e2e e2e lint types bench generate check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,14 @@ test: export ## run every test
 
 unit contract e2e: export ## run one tier of tests
 	@$(PYTEST) -m $@
+
+chart: export ## run the chart's tests: real Helm 3 and 4, fetched and named (70 MB the first time; needs Go)
+	@$(BIN)/python -m tests.chart.tools
+	@$(PYTEST) -m $@ --ignore tests/chart/cluster
+
+chart-e2e: setup ## install the chart on a Kubernetes API server built here with Go (the first time: see tests/chart/README.md)
+	@$(BIN)/python -m tests.chart.tools && $(BIN)/python -m tests.chart.cluster.build
+	@$(PYTEST) tests/chart/cluster
 
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check && $(BIN)/ruff format --check

@@ -12,7 +12,7 @@ from ops.settings import Settings
 
 TESTS = Path(__file__).parent
 PHOTOS = TESTS.parent / ".cache/photos"
-TIERS = ("unit", "contract", "e2e")
+TIERS = ("unit", "contract", "chart", "e2e")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
