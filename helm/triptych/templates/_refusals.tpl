@@ -132,8 +132,11 @@ gpu.dra.enabled needs Kubernetes 1.34; the cluster is {{ .Capabilities.KubeVersi
 {{- if and .Values.gpu.dra.enabled (not .Values.gpu.enabled) }}
 gpu.dra.enabled is true and gpu.enabled is false, so nothing is claimed. Set gpu.enabled to true.
 {{- end }}
-{{- if and .Values.service.trafficDistribution (semverCompare "<1.31-0" .Capabilities.KubeVersion.Version) }}
-service.trafficDistribution needs Kubernetes 1.31; the cluster is {{ .Capabilities.KubeVersion.Version }}. Leave it empty.
+{{- with .Values.service.trafficDistribution }}
+{{- $since := eq . "PreferClose" | ternary "1.31" "1.34" }}
+{{- if semverCompare (printf "<%s-0" $since) $.Capabilities.KubeVersion.Version }}
+service.trafficDistribution {{ . }} needs Kubernetes {{ $since }}; the cluster is {{ $.Capabilities.KubeVersion.Version }}. Leave it empty.
+{{- end }}
 {{- end }}
 {{- $surge := .Values.workload.maxSurge | toString | trimSuffix "%" -}}
 {{- $missing := .Values.workload.maxUnavailable | toString | trimSuffix "%" -}}
