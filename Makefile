@@ -44,9 +44,9 @@ unit contract e2e: export ## run one tier of tests
 
 chart: export ## run the chart's tests: real Helm 3 and 4, fetched and named (70 MB the first time; needs Go)
 	@$(BIN)/python -m tests.chart.tools
-	@$(PYTEST) -m $@ --ignore tests/chart/cluster
+	@$(PYTEST) tests/chart --ignore tests/chart/cluster
 
-chart-e2e: setup ## install the chart on a Kubernetes API server built here with Go (the first time: see tests/chart/README.md)
+chart-e2e: setup ## install the chart on a Kubernetes API server built here with Go (the first time 10 to 30 min)
 	@$(BIN)/python -m tests.chart.tools && $(BIN)/python -m tests.chart.cluster.build
 	@$(PYTEST) tests/chart/cluster
 

@@ -11,7 +11,7 @@ from tests.chart.rendering import NAMESPACE, Rendered
 from tests.chart.schemas import Object, violations
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-# Dashboards and rules may have the dots and lengths of a DNS subdomain; what becomes a host name or a label may not.
+SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # before Kubernetes 1.34 they begin with a letter
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
@@ -68,8 +68,9 @@ def services(rendered: Rendered) -> dict[str, Object]:
 
 def _own_faults(thing: Object) -> Iterator[str]:
     metadata = thing["metadata"]
-    if not DNS_LABEL.fullmatch(metadata["name"]):
-        yield f"the name is not a DNS label of at most 63 characters: {len(metadata['name'])}"
+    allowed = SERVICE_NAME if thing["kind"] == "Service" else DNS_LABEL
+    if not allowed.fullmatch(str(metadata["name"])):
+        yield f"the name is not a DNS label of at most 63 characters: {metadata['name']!r}"
     if metadata.get("namespace", NAMESPACE) != NAMESPACE:
         yield f"stands in the namespace {metadata['namespace']}"
     for key, value in metadata.get("labels", {}).items():

@@ -187,7 +187,7 @@ TOGGLES: dict[str, Values] = {
         }
     },
     "node-port": {"service": {"type": "NodePort", "httpPort": 80, "grpcPort": 9000}},
-    "service-zones": {"service": {"trafficDistribution": "PreferClose"}},
+    "service-zones": {"service": {"trafficDistribution": "PreferSameZone"}},
     "load-test": {"loadTest": {"enabled": True, "image": f"registry.example/loadtest@{DIGEST}", "args": ["bench"]}},
     "tests-off": {"tests": {"enabled": False}},
     "service-account-own": {"serviceAccount": {"create": False, "name": "vision"}},

@@ -77,9 +77,12 @@ def render(
     Raises:
         RefusedByHelm: the schema, a refusal of the chart or Helm itself said no.
     """
-    return _render(
+    found = _render(
         json.dumps(values or {}, sort_keys=True), profile, helm, release, kube_version or kube_versions()[-1]
     )
+    if isinstance(found, str):
+        raise RefusedByHelm(found)
+    return found
 
 
 def refusal(values: Values, **how: Any) -> str:
@@ -118,7 +121,8 @@ def needs_crds() -> None:
 
 
 @cache
-def _render(values_json: str, profile: str | None, helm: str, release: str, kube_version: str) -> Rendered:
+def _render(values_json: str, profile: str | None, helm: str, release: str, kube_version: str) -> Rendered | str:
+    """The objects, or what Helm said instead: both are kept."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as values:
         values.write(values_json)
         values.flush()
@@ -128,8 +132,8 @@ def _render(values_json: str, profile: str | None, helm: str, release: str, kube
             *("--values", values.name),
         )
     if done.returncode:
-        raise RefusedByHelm(done.stderr.strip())
-    assert not done.stderr.strip() or "found symbolic link" in done.stderr, done.stderr
+        return done.stderr.strip()
+    assert not done.stderr.strip(), done.stderr
     return Rendered(done.stdout, tuple(parse(done.stdout)))
 
 

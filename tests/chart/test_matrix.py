@@ -21,7 +21,7 @@ from tests.chart.tools import HELMS
 
 NEWEST = kube_versions()[-1]
 # What an older Kubernetes lacks is refused there (tests/chart/test_refusals.py), so it is rendered for newer ones only.
-NEEDS = {"repository-oci": "1.35.0", "oci-volume": "1.35.0", "gpu-dra": "1.34.0", "service-zones": "1.31.0"}
+NEEDS = {"repository-oci": "1.35.0", "oci-volume": "1.35.0", "gpu-dra": "1.34.0", "service-zones": "1.34.0"}
 LONG = "a-release-name-as-long-as-helm-lets-it-be-is-53-chars"
 
 

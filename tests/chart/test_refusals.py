@@ -210,11 +210,16 @@ REFUSED: dict[str, tuple[Values, str]] = {
         "the name of a volume of the chart. Rename it",
     ),
 }
-# Values that an older Kubernetes cannot serve.
-REFUSED_BEFORE: dict[str, tuple[str, str]] = {
-    "repository-oci": ("1.35", "Choose pvc, s3 or gcs"),
-    "gpu-dra": ("1.34", "Set it to false and gpu.resourceName to what the device plugin offers"),
-    "service-zones": ("1.31", "Leave it empty"),
+# Values that an older Kubernetes cannot serve: since when it can, and what to change.
+REFUSED_BEFORE: dict[str, tuple[Values, str, str]] = {
+    "oci-volume": (TOGGLES["repository-oci"], "1.35", "Choose pvc, s3 or gcs"),
+    "device-claim": (
+        TOGGLES["gpu-dra"],
+        "1.34",
+        "Set it to false and gpu.resourceName to what the device plugin offers",
+    ),
+    "same-zone": (TOGGLES["service-zones"], "1.34", "Leave it empty"),
+    "close": ({"service": {"trafficDistribution": "PreferClose"}}, "1.31", "Leave it empty"),
 }
 
 
@@ -247,11 +252,11 @@ def test_values_are_refused_with_what_to_change(case: str) -> None:
     assert "These values are refused:" in said
 
 
-@pytest.mark.parametrize("toggle", REFUSED_BEFORE)
-def test_values_are_refused_when_kubernetes_is_too_old(toggle: str) -> None:
-    since, sentence = REFUSED_BEFORE[toggle]
+@pytest.mark.parametrize("case", REFUSED_BEFORE)
+def test_values_are_refused_when_kubernetes_is_too_old(case: str) -> None:
+    values, since, sentence = REFUSED_BEFORE[case]
     before = f"{since.partition('.')[0]}.{int(since.partition('.')[2]) - 1}.0"
-    said = refusal(TOGGLES[toggle], kube_version=before)
+    said = refusal(values, kube_version=before)
     assert f"needs Kubernetes {since}; the cluster is v{before}" in said
     assert sentence in said
 
@@ -268,7 +273,7 @@ def test_every_refusal_of_the_chart_is_tried(bare_refusal: str) -> None:
     said = "\n".join(
         [bare_refusal]
         + [refusal(values) for values, _ in REFUSED.values()]
-        + [refusal(TOGGLES[toggle], kube_version=oldest_kube_version()) for toggle in REFUSED_BEFORE]
+        + [refusal(values, kube_version=oldest_kube_version()) for values, _, _ in REFUSED_BEFORE.values()]
     )
     patterns = sentences()
     assert len(patterns) > 40  # the file is read as it is written
