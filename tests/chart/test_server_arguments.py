@@ -55,7 +55,7 @@ def test_defaults_start_a_server_that_recognises_and_keeps_restricted_apis_close
     with started(tmp_path, arguments({}, {})) as server:
         assert server.becomes_ready(), server.log_file.read_text()[-3000:]
         with Client(f"127.0.0.1:{server.ports.grpc}") as client:
-            assert client.recognize(photos[0]).top.score > 0
+            assert client.recognize(photos[0]).labels[0].score > 0
         assert status(server, "/v2/repository/index") == 403
         assert status(server, "/v2/repository/index", "wrong") == 403
         assert status(server, "/v2/repository/index", KEY) == 200
