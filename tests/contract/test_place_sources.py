@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.error import URLError
 
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 import torch
@@ -18,6 +19,8 @@ from export.contract import Shape, read_configs, shape_of
 from export.errors import WeightsUnavailable
 from export.placement import read_manifest
 from export.sources import Choice, load
+
+Floats = npt.NDArray[np.float32]
 
 NETWORK = """
     import torch
@@ -61,9 +64,11 @@ def placed(arguments: list[str], repository: Path) -> Path:
     return repository
 
 
-def features(repository: Path) -> np.ndarray:
+def features(repository: Path) -> Floats:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    return ort.InferenceSession(str(repository / "embedder/1/model.onnx")).run(["features"], {"pixels": pixels})[0]
+    session = ort.InferenceSession(str(repository / "embedder/1/model.onnx"))
+    answer: Floats = session.run(["features"], {"pixels": pixels})[0]
+    return answer
 
 
 @pytest.mark.parametrize(("opset", "softmax"), [(17, False), (18, False), (18, True)])

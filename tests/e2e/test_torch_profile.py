@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import tritonclient.grpc as triton
 from google.protobuf import text_format
@@ -21,6 +22,8 @@ from export.photo_parity import Answer, compare, encode_all
 from export.sources import Choice, load
 from ops.local_server import LocalServer
 from ops.settings import Settings
+
+Floats = npt.NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
@@ -62,10 +65,11 @@ def test_torch_profile_answers_a_batch_of_all_kinds_and_refuses_a_damaged_photo_
         image = opened.convert("RGB")
     contents = [makers()[name](image) for name in ("exif 6", "png", "cmyk jpeg", "grey jpeg", "exif 6")]
 
-    def ask(batch: list[bytes]) -> np.ndarray:
+    def ask(batch: list[bytes]) -> Floats:
         tensor = triton.InferInput("image", [len(batch), 1], "BYTES")
         tensor.set_data_from_numpy(np.array([[photo] for photo in batch], dtype=object))
-        return client.infer("recognizer", [tensor]).as_numpy("embedding")
+        answer: Floats = client.infer("recognizer", [tensor]).as_numpy("embedding")
+        return answer
 
     together = ask(contents)
     alone = np.concatenate([ask([content]) for content in contents])
