@@ -107,7 +107,11 @@ def test_image_serves_from_its_own_files_and_changes_none(root: Path, packages: 
     before = files_of(root / "root")
     with started_as_image(root, packages) as server:
         assert server.becomes_ready(), server.log_file.read_text()[-3000:]
-        assert {model.name for model in probe.read_models(server.ports, control_key="")} >= {"recognizer", "preprocess", "embedder"}
+        assert {model.name for model in probe.read_models(server.ports, control_key="")} >= {
+            "recognizer",
+            "preprocess",
+            "embedder",
+        }
         with Client(server.ports.grpc_target) as client:
             right = [client.recognize(photo).labels[0].index == int(photo.stem.rpartition("_")[2]) for photo in photos]
     # The same bar as through any other server.
