@@ -8,7 +8,7 @@ TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup photos export serve demo test unit contract e2e rules observe dashboards lint types bench generate check clean
+.PHONY: help setup photos export serve demo test unit contract e2e families rules observe dashboards lint types bench generate check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -42,6 +42,8 @@ test: export ## run every test
 unit contract e2e: export ## run one tier of tests
 	@$(PYTEST) -m $@
 
+families: export ## place and serve a member of every torchvision family (not in CI: minutes)
+	@$(PYTEST) tests/e2e/test_families.py --families -s
 rules: export ## rules and dashboards: alerts silent, then firing; every query against a live Prometheus
 	@$(PYTEST) -m rules
 
@@ -55,13 +57,14 @@ lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
 
 types: setup ## mypy, strict
-	@$(BIN)/mypy export ops loadtest client/src tests && $(BIN)/mypy --python-version 3.11 ops/dashboards/*.py
-	@for file in model_repository/*/1/model.py; do $(BIN)/mypy $$file || exit 1; done
+	@$(BIN)/mypy export ops loadtest client/src client/docs client/examples tests && $(BIN)/mypy --python-version 3.11 ops/dashboards/*.py
+	@for file in model_repository/*/1/*model.py; do $(BIN)/mypy $$file || exit 1; done
 
 bench: export ## what serving costs over the same work in one process
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png
 
-generate: setup ## write what is derived: constraints.txt, ops/METRICS.md, rules and dashboards
+generate: setup ## write what is derived: constraints.txt, the client's API reference, ops/METRICS.md, rules and dashboards
+	@$(BIN)/python client/docs/reference.py
 	@$(BIN)/uv pip compile -q client/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
 	@$(BIN)/python model_repository/recognizer/1/metrics.py > ops/METRICS.md
 	@$(BIN)/python -m ops render

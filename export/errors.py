@@ -4,9 +4,21 @@
 class ExportError(RuntimeError):
     """Base of the refusals; the message says what was wrong, what was expected and what to do next."""
 
+    exit_code = 1
+
+
+class WrongUsage(ExportError):
+    """The command was asked for something that cannot be."""
+
+    exit_code = 2
+
 
 class BackboneError(ExportError):
     """Weights that are missing or not what their name promises."""
+
+
+class WeightsUnavailable(BackboneError):
+    """Published weights that cannot be fetched here."""
 
 
 class PhotosMissing(ExportError):
@@ -17,5 +29,13 @@ class VerificationError(ExportError):
     """The exported file must not be served; nothing was placed."""
 
 
+class QuantisationRefused(ExportError):
+    """No INT8 file is accurate enough and faster."""
+
+
 class RepositoryError(ExportError):
     """The model repository cannot be read or written."""
+
+
+class ReleaseError(ExportError):
+    """A release is damaged, or cannot be made, published or removed; what was there before is there still."""

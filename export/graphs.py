@@ -6,7 +6,7 @@ import contextlib
 import io
 import tempfile
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -14,9 +14,13 @@ import torch
 from torch import nn
 
 from export.backbones import Backbone
+from export.errors import BackboneError
 
 # ONNX Runtime 1.23, the oldest that runs on Python 3.10, knows opset 23; 18 is what every fused kernel here exists for.
 OPSET = 18
+
+# protobuf's limit on one message, with room for the graph itself.
+MAX_WEIGHTS_BYTES = 2_000_000_000
 
 
 class Embedder(nn.Module):
@@ -28,8 +32,8 @@ class Embedder(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.trunk = backbone.trunk
-        self.register_buffer("mean", torch.tensor(backbone.mean).reshape(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(backbone.std).reshape(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(backbone.preset.mean).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(backbone.preset.std).reshape(1, 3, 1, 1))
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         images = (pixels.permute(0, 3, 1, 2).to(torch.float32) - self.mean) / self.std
@@ -42,11 +46,11 @@ class Classifier(nn.Module):
 
     is_retail: torch.Tensor
 
-    def __init__(self, backbone: Backbone, retail_indices: Iterable[int]) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.head = backbone.head
-        is_retail = torch.zeros(len(backbone.class_names), 1)
-        is_retail[list(retail_indices)] = 1.0
+        is_retail = torch.zeros(len(backbone.labels), 1)
+        is_retail[backbone.retail_indices] = 1.0
         self.register_buffer("is_retail", is_retail)
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -54,38 +58,77 @@ class Classifier(nn.Module):
         return category_scores, category_scores @ self.is_retail
 
 
-def embedder_onnx(module: Embedder, side_px: int) -> bytes:
-    """ONNX file of the embedder, batch dynamic."""
-    example = torch.zeros(2, side_px, side_px, 3, dtype=torch.uint8)
-    return _to_onnx(module, "pixels", example, ["features", "embedding"])
+def embedder_program(module: Embedder, side_px: int) -> torch.export.ExportedProgram:
+    """The embedder as torch.export traces it, batch dynamic."""
+    return _trace(module, "pixels", torch.zeros(2, side_px, side_px, 3, dtype=torch.uint8))
 
 
-def classifier_onnx(module: Classifier) -> bytes:
-    """ONNX file of the classifier, batch dynamic."""
-    example = torch.zeros(2, module.head.in_features)
-    return _to_onnx(module, "features", example, ["category_scores", "retail_score"])
+def classifier_program(module: Classifier) -> torch.export.ExportedProgram:
+    """The classifier as torch.export traces it, batch dynamic."""
+    return _trace(module, "features", torch.zeros(2, module.head.in_features))
 
 
-def _to_onnx(module: nn.Module, input_name: str, example: torch.Tensor, output_names: list[str]) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="triptych-export-") as folder:
+def embedder_onnx(program: torch.export.ExportedProgram) -> bytes:
+    """ONNX file of the embedder."""
+    return _to_onnx(program, "pixels", ["features", "embedding"])
+
+
+def classifier_onnx(program: torch.export.ExportedProgram) -> bytes:
+    """ONNX file of the classifier."""
+    return _to_onnx(program, "features", ["category_scores", "retail_score"])
+
+
+def program_bytes(program: torch.export.ExportedProgram) -> bytes:
+    """The program as torch.export.load reads it: what the `gpu-torch` profile serves."""
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    return file.getvalue()
+
+
+def _trace(module: nn.Module, input_name: str, example: torch.Tensor) -> torch.export.ExportedProgram:
+    size_bytes = sum(weight.numel() * weight.element_size() for weight in module.parameters())
+    if size_bytes > MAX_WEIGHTS_BYTES:
+        raise BackboneError(
+            f"The weights are {size_bytes / 1e9:.1f} GB; an ONNX file in one piece holds 2 GB. "
+            "Choose a smaller network."
+        )
+    shapes = {input_name: {0: torch.export.Dim("batch", min=1, max=4096)}}
+    try:
+        with _quiet():
+            return torch.export.export(module.eval(), (example,), dynamic_shapes=shapes)
+    except Exception as error:  # the tracer's own, and whatever the network raises while it is traced
+        raise BackboneError(
+            f"The network cannot be traced with a free batch: {str(error).splitlines()[0]} "
+            "Take what depends on the values or the number of images out of its forward."
+        ) from error
+
+
+def _to_onnx(program: torch.export.ExportedProgram, input_name: str, output_names: list[str]) -> bytes:
+    with tempfile.TemporaryDirectory(prefix="triptych-export-") as folder, _quiet():
         onnx_file = Path(folder) / "model.onnx"
-        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-            warnings.simplefilter("ignore")  # the exporter's own deprecations, not ours to act on
-            torch.onnx.export(
-                module.eval(),
-                (example,),
-                str(onnx_file),
-                input_names=[input_name],
-                output_names=output_names,
-                dynamic_shapes={input_name: {0: torch.export.Dim("batch", min=1, max=4096)}},
-                opset_version=OPSET,
-                external_data=False,
-                dynamo=True,
-                verbose=False,
-            )
+        torch.onnx.export(
+            program,
+            (),
+            str(onnx_file),
+            input_names=[input_name],
+            output_names=output_names,
+            opset_version=OPSET,
+            external_data=False,
+            dynamo=True,
+            verbose=False,
+        )
         model = onnx.load(str(onnx_file))
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_param = "batch"
     # The exporter notes the stack of every node, with paths of the machine it ran on.
     for node in model.graph.node:
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
     return model.SerializeToString()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+        warnings.simplefilter("ignore")  # the exporter's own deprecations, not ours to act on
+        yield

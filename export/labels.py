@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+from export.errors import BackboneError
+
 RETAIL_CLASSES_FILE = Path(__file__).with_name("retail_classes.tsv")
 
 # Stands between the retail category and the name in labels.txt: "Shoes / running shoe".
@@ -23,3 +25,22 @@ def label_lines(class_names: tuple[str, ...], retail_categories: dict[int, str])
         f"{retail_categories[index]}{SEPARATOR}{name}" if index in retail_categories else name
         for index, name in enumerate(class_names)
     ]
+
+
+def read_label_lines(file: Path) -> list[str]:
+    """A line a class, as given by the user: plain names, or "Shoes / running shoe" for what a shop sells.
+
+    Raises:
+        BackboneError: there is no such file, it is no text, or a line is empty or stands twice.
+    """
+    try:
+        lines = file.read_text(encoding="utf-8").rstrip("\n").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BackboneError(f"Cannot read labels from {file}: {error}. Expected text, one class a line.") from error
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() or line in seen:
+            what = f"repeats line {seen[line]}, {line!r}" if line in seen else "is empty"
+            raise BackboneError(f"{file}: line {number} {what}; expected one name a class, each once.")
+        seen[line] = number
+    return lines

@@ -1,151 +1,187 @@
-"""`place`: weights -> two verified ONNX files, labels, photo transform, warm-up photo and sized configs, in one go."""
+"""`place`: a backbone -> two verified ONNX files, labels, photo transform, warm-up photo and profiles, in one go."""
 
 from __future__ import annotations
 
 import importlib.metadata
-import io
 import json
-import struct
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from PIL import Image
+from google.protobuf import text_format
 from rich.console import Console
-from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from export import placement
-from export.backbones import Backbone, default_weights_file, load_default
+from export.contract import MODELS, TEMPLATE, Configs, Shape, read_configs, shape_of, shaped
 from export.drift import REFERENCE, reference_file
-from export.errors import PhotosMissing
-from export.labels import label_lines, read_retail_categories
-from export.profiles import LABELS, CpuSizing, read_config, render_profiles
+from export.errors import RepositoryError
+from export.profiles import LABELS, CpuSizing, render_profiles
+from export.progress import find_photos, step
+from export.sources import Choice, load
+from export.warmup import warmup_files
+
+if TYPE_CHECKING:
+    from export.backbones import Backbone
 
 _VERSIONED = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "pillow")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What one run of `place` was asked for."""
+    """What one run of `place` was asked for.
+
+    Attributes:
+        evaluation: folder of labelled photos for accuracy, for int8; None is `photos`.
+    """
 
     repository: Path
     photos: Path
     sizing: CpuSizing
-    force: bool
+    force: bool = False
+    choice: Choice = field(default_factory=Choice)
+    precision: str = "fp32"
+    profiles: tuple[str, ...] = ("cpu",)
+    calibration: Path | None = None
+    evaluation: Path | None = None
 
 
-def place(settings: Settings, console: Console) -> None:
-    """Places the default weights, unless the same are there already.
+def place(settings: Settings, console: Console) -> dict[str, Any]:
+    """Places what was chosen, unless the same is there already.
+
+    Returns:
+        What was done, ready for JSON: `placed`, `seconds`, and the manifest.
 
     Raises:
         ExportError: what was wrong and what to do next; the repository is as it was.
     """
     started = time.monotonic()
-    configs = {model: read_config(settings.repository, model) for model in ("embedder", "classifier")}
-    inputs = _inputs(settings)
+    configs = read_configs(settings.repository)
+    inputs = _inputs(settings, configs)
     manifest = placement.read_manifest(settings.repository)
-    if manifest is not None and manifest["inputs"] == inputs and not settings.force:
+    if manifest is not None and inputs["source"] and manifest["inputs"] == inputs and not settings.force:
         console.print(f"Already placed in {settings.repository} and intact: {manifest['backbone']['name']}.")
-        return
-    photos = _find_photos(settings.photos)
-    with _step(console, "Loading weights"):
-        backbone = load_default()
-    onnx_files, parity = _build_and_verify(backbone, photos, configs, console)
-    files = onnx_files | _side_files(backbone, settings)
-    facts = {
-        "backbone": {"name": backbone.name, "licence": backbone.licence, "source": backbone.source},
-        "parity": parity,
-    }
-    with _step(console, "Placing"):
+        return {"placed": False, "seconds": time.monotonic() - started, "manifest": manifest}
+    photos = find_photos(settings.photos)
+    with step(console, "Loading weights"):
+        backbone = load(settings.choice, photos)
+    shape = Shape(backbone.transform.side_px, backbone.head.in_features, len(backbone.labels))
+    files, facts = _build(backbone, photos, shaped(configs, shape), settings, console)
+    files |= _repository_files(settings.repository, shaped(configs, shape))
+    with step(console, "Placing"):
+        _make_folder(settings.repository)
         placement.place_files(settings.repository, files, {"inputs": inputs, **facts})
+    elapsed_s = time.monotonic() - started
     size_mb = sum(map(len, files.values())) / 1e6
     console.print(
-        f"Placed {backbone.name} in {settings.repository}: {len(files)} files, {size_mb:.1f} MB, "
-        f"{time.monotonic() - started:.0f} s."
+        f"Placed {backbone.name} ({settings.precision}, {shape.side_px} px, {shape.features} features, {shape.classes} "
+        f"classes) in {settings.repository}: {len(files)} files, {size_mb:.1f} MB, {elapsed_s:.0f} s."
     )
+    if _is_own(settings.repository) and shape != shape_of(configs):
+        console.print(
+            "config.pbtxt, which is committed, keeps the default's dims: serve a profile "
+            f"({', '.join(settings.profiles)}), or place into a folder of its own with --repository."
+        )
+    return {"placed": True, "seconds": elapsed_s, "manifest": placement.read_manifest(settings.repository)}
 
 
-@contextmanager
-def _step(console: Console, what: str) -> Iterator[None]:
-    started = time.monotonic()
-    with console.status(f"{what} ..."):
-        yield
-    console.print(f"  {what:<28} {time.monotonic() - started:5.1f} s")
-
-
-def _inputs(settings: Settings) -> dict[str, Any]:
+def _inputs(settings: Settings, configs: Configs) -> dict[str, Any]:
     """All that decides what will be placed: the same inputs need no second run."""
     code = {file.name: placement.sha256(file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.*"))}
-    configs = {
-        config.parent.name: placement.sha256(config.read_bytes())
-        for config in sorted(settings.repository.glob("*/config.pbtxt"))
-    }
+    # Dims follow the backbone, which `source` states.
+    blank = shaped(configs, Shape(0, 0, 0))
+    decoder = _decoder_repository(settings.repository) / "preprocess/1/preprocessing.py"
     return {
-        "weights": placement.sha256(default_weights_file().read_bytes()),
-        "code": placement.sha256(json.dumps(code).encode()),
-        "configs": placement.sha256(json.dumps(configs).encode()),
+        "source": settings.choice.fingerprint(),
+        "precision": settings.precision,
+        "profiles": list(settings.profiles),
+        "code": placement.sha256(json.dumps(code).encode() + decoder.read_bytes()),
+        "configs": placement.sha256("".join(map(text_format.MessageToString, blank.values())).encode()),
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONED},
         "sizing": asdict(settings.sizing),
     }
 
 
-def _find_photos(folder: Path) -> list[Path]:
-    photos = sorted(folder.glob("*.jpg"))
-    if not photos:
-        raise PhotosMissing(
-            f"No *.jpg in {folder}: the export is verified on real photos. "
-            "Fetch the samples with `make photos`, or pass a folder of your own with --photos."
-        )
-    return photos
+def _build(
+    backbone: Backbone, photos: Sequence[Path], configs: Configs, settings: Settings, console: Console
+) -> tuple[dict[str, bytes], dict[str, Any]]:
+    """The files that follow from the backbone, and the facts for the manifest."""
+    from export.building import build_graphs, check_graphs, check_photos
+    from export.verification import sample_pixels
 
+    with step(console, "Building the ONNX files"):
+        graphs = build_graphs(backbone, with_programs="gpu-torch" in settings.profiles)
+    with step(console, "Verifying the ONNX files"):
+        parity = {"fp32": check_graphs(graphs, configs, photos, "fp32").as_dict()}
+    quantisation = None
+    if settings.precision != "fp32":
+        from export.building import convert
 
-def _build_and_verify(
-    backbone: Backbone, photos: list[Path], configs: dict[str, ModelConfig], console: Console
-) -> tuple[dict[str, bytes], dict[str, float]]:
-    from export import graphs, verification
-
-    embedder = graphs.Embedder(backbone).eval()
-    classifier = graphs.Classifier(backbone, read_retail_categories()).eval()
-    with _step(console, "Building the ONNX files"):
-        embedder_onnx = graphs.embedder_onnx(embedder, backbone.transform.side_px)
-        classifier_onnx = graphs.classifier_onnx(classifier)
-    with _step(console, f"Verifying on {len(photos)} photos"):
-        verification.check_contract(embedder_onnx, configs["embedder"])
-        verification.check_contract(classifier_onnx, configs["classifier"])
-        parity = verification.verify_parity(
-            embedder, classifier, embedder_onnx, classifier_onnx, photos, backbone.transform
-        )
-        pixels = verification.read_pixels(photos, backbone.transform, len(photos))
-        reference = reference_file(embedder_onnx, pixels)
+        with step(console, f"Converting to {settings.precision}"):
+            graphs, quantisation = convert(graphs, settings, photos, console)
+            parity[settings.precision] = check_graphs(graphs, configs, photos, settings.precision).as_dict()
+    with step(console, "Comparing photos in every encoding"):
+        decoder = _decoder_repository(settings.repository)
+        photo_parity = check_photos(graphs, decoder, configs, photos, settings.precision)
+    reference = reference_file(graphs.embedder_onnx, sample_pixels(photos, backbone.transform, len(photos)))
+    transform = json.dumps(asdict(backbone.transform), indent=2) + "\n"
+    label_file = ("\n".join(backbone.labels) + "\n").encode()
+    profiles = render_profiles(configs, settings.sizing, settings.profiles)
     files = {
-        "embedder/1/model.onnx": embedder_onnx,
-        "classifier/1/model.onnx": classifier_onnx,
+        **graphs.files(),
         REFERENCE: reference,
-    }
-    return files, parity.as_dict()
-
-
-def _side_files(backbone: Backbone, settings: Settings) -> dict[str, bytes]:
-    labels = label_lines(backbone.class_names, read_retail_categories())
-    label_file = "\n".join(labels) + "\n"
-    texts = {
         # Triton looks for labels beside the config that names them.
         f"classifier/{LABELS}": label_file,
         f"recognizer/{LABELS}": label_file,
-        "preprocess/1/transform.json": json.dumps(asdict(backbone.transform), indent=2) + "\n",
-        **render_profiles(settings.repository, settings.sizing),
+        "preprocess/1/transform.json": transform.encode(),
+        **{name: text.encode() for name, text in profiles.items()},
+        **warmup_files(),
     }
-    warmup_photo = _warmup_photo()
-    return {name: text.encode() for name, text in texts.items()} | {
-        f"{model}/warmup/photo": warmup_photo for model in ("preprocess", "recognizer")
+    facts = {
+        "backbone": {"name": backbone.name, "licence": backbone.licence, "source": backbone.source},
+        "precision": settings.precision,
+        "shape": {
+            "side_px": backbone.transform.side_px,
+            "features": backbone.head.in_features,
+            "classes": len(backbone.labels),
+        },
+        "parity": parity,
+        "photo_parity": photo_parity.as_dict(),
     }
+    return files, facts if quantisation is None else {**facts, "quantisation": quantisation}
 
 
-def _warmup_photo() -> bytes:
-    """A JPEG as Triton reads a STRING element from a file: its length in four little-endian bytes, then itself."""
-    encoded = io.BytesIO()
-    Image.linear_gradient("L").resize((1024, 768)).convert("RGB").save(encoded, "JPEG")
-    return struct.pack("<I", encoded.tell()) + encoded.getvalue()
+def _repository_files(repository: Path, configs: Configs) -> dict[str, bytes]:
+    """Code that is not there yet, and each config.pbtxt that says other dims. None for the checkout's own repository:
+    what is committed there stays as it is.
+    """
+    if _is_own(repository):
+        return {}
+    files = {}
+    for source in sorted(TEMPLATE.glob("*/1/*.py")):
+        name = source.relative_to(TEMPLATE).as_posix()
+        target = repository / name
+        files[name] = target.read_bytes() if target.is_file() else source.read_bytes()
+    stated = read_configs(repository)
+    for model in MODELS:
+        name = f"{model}/config.pbtxt"
+        existing = repository / name if (repository / name).is_file() else TEMPLATE / name
+        text = text_format.MessageToString(configs[model])
+        files[name] = existing.read_bytes() if stated[model] == configs[model] else text.encode()
+    return files
+
+
+def _is_own(repository: Path) -> bool:
+    return repository.resolve() == TEMPLATE
+
+
+def _decoder_repository(repository: Path) -> Path:
+    return repository if (repository / "preprocess/1/preprocessing.py").is_file() else TEMPLATE
+
+
+def _make_folder(repository: Path) -> None:
+    try:
+        repository.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RepositoryError(f"Cannot make the folder {repository} ({error.strerror}).") from error

@@ -37,11 +37,14 @@ def read_manifest(repository: Path) -> dict[str, Any] | None:
 def place_files(repository: Path, files: dict[str, bytes], facts: dict[str, Any]) -> None:
     """Writes `files` (path inside the repository -> content), then a manifest of `facts` and their digests.
 
+    What the manifest before listed and this one does not is removed.
+
     Raises:
         RepositoryError: the repository cannot be written.
     """
     manifest = {**facts, "files": {name: sha256(content) for name, content in sorted(files.items())}}
     staged = {**files, MANIFEST: (json.dumps(manifest, indent=2) + "\n").encode()}
+    leftovers = _listed(repository) - manifest["files"].keys()
     try:
         staging = Path(tempfile.mkdtemp(prefix=".staging-", dir=repository))
     except OSError as error:
@@ -54,11 +57,20 @@ def place_files(repository: Path, files: dict[str, bytes], facts: dict[str, Any]
             target = repository / name
             target.parent.mkdir(parents=True, exist_ok=True)
             os.replace(staging / name, target)
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
+        for name in leftovers:
+            (repository / name).unlink(missing_ok=True)
     except OSError as error:
         raise RepositoryError(f"Cannot write to {repository} ({error.strerror}). Run the command again.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _listed(repository: Path) -> set[str]:
+    try:
+        return set(json.loads((repository / MANIFEST).read_text(encoding="utf-8"))["files"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return set()
 
 
 def _write_durably(path: Path, content: bytes) -> None:
@@ -69,7 +81,8 @@ def _write_durably(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Makes the names in a folder survive a power cut."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,19 +1,20 @@
-"""The `cpu` profile: what each model's `config.pbtxt` becomes on a machine of so many cores.
+"""Hardware profiles: what each model's `config.pbtxt` becomes on another machine, under the same tensors.
 
-Owns the arithmetic from cores to instances and threads. The tensors stay those of `config.pbtxt`.
+Owns: the names of the profiles, the arithmetic from cores to instances and threads, the text placed beside each config
+as `configs/<profile>.pbtxt`. A profile has a file for each model, so that it alone says what is served.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from export.errors import RepositoryError
+from export import gpu_profiles
+from export.contract import MODELS, Configs
 
-PROFILE = "cpu"
 LABELS = "labels.txt"
 
 # Beyond this the backbone's layers at 7 x 7 pixels have less work than a thread costs. Not measured above 2 cores.
@@ -44,26 +45,45 @@ def size_for(cores: int) -> CpuSizing:
     return CpuSizing(cores=cores, recognizer_instances=cores, lone_threads=min(cores, MAX_LONE_THREADS))
 
 
-def render_profiles(repository: Path, sizing: CpuSizing) -> dict[str, str]:
-    """Path inside the repository -> text, for each model whose `cpu` profile differs from its `config.pbtxt`.
+def render_profiles(configs: Configs, sizing: CpuSizing, names: Sequence[str]) -> dict[str, str]:
+    """Path inside the repository -> text, for each model of each profile."""
+    texts = {}
+    for name in names:
+        header = f"# Written by `python -m export place` from config.pbtxt for {sizing.cores} cores.\n"
+        for model, config in PROFILES[name](configs, sizing).items():
+            texts[f"{model}/configs/{name}.pbtxt"] = header + text_format.MessageToString(config)
+    return texts
 
-    `recognizer` is one Python model instead of an ensemble. The steps stay, one instance each, for callers who want
-    pixels or features.
+
+def _cpu(configs: Configs, sizing: CpuSizing) -> Configs:
+    """`recognizer` is one Python model instead of an ensemble. The steps stay, for callers who want pixels or features,
+    one instance each.
     """
-    embedder = read_config(repository, "embedder")
-    embedder.instance_group[0].count = 1
-    embedder.parameters["intra_op_threads"].string_value = str(sizing.lone_threads)
-    header = f"# Written by `python -m export place` from config.pbtxt for {sizing.cores} cores.\n"
-    return {
-        f"{config.name}/configs/{PROFILE}.pbtxt": header + text_format.MessageToString(config)
-        for config in (embedder, _fused_recognizer(repository, sizing))
-    }
+    served = copy_configs(configs)
+    served["embedder"].instance_group[0].count = 1
+    served["embedder"].parameters["intra_op_threads"].string_value = str(sizing.lone_threads)
+    served["recognizer"] = _fused_recognizer(configs, sizing)
+    return served
 
 
-def _fused_recognizer(repository: Path, sizing: CpuSizing) -> ModelConfig:
-    ensemble = read_config(repository, "recognizer")
-    preprocess = read_config(repository, "preprocess")
-    classifier = read_config(repository, "classifier")
+def _cpu_native(configs: Configs, sizing: CpuSizing) -> Configs:
+    """Triton's own onnxruntime backend, as NVIDIA's container has it, runs both ONNX files; `recognizer` is the
+    ensemble.
+    """
+    served = copy_configs(configs)
+    served["preprocess"].instance_group[0].count = sizing.cores
+    for model in ("embedder", "classifier"):
+        config = served[model]
+        config.backend = "onnxruntime"
+        config.instance_group[0].count = sizing.cores if model == "embedder" else 1
+        config.parameters.clear()
+        # Threads of an instance; the backend's default is one a core for each.
+        config.parameters["intra_op_thread_count"].string_value = "1"
+    return served
+
+
+def _fused_recognizer(configs: Configs, sizing: CpuSizing) -> ModelConfig:
+    ensemble, preprocess, classifier = configs["recognizer"], configs["preprocess"], configs["classifier"]
     labelled = {output.name for output in classifier.output if output.label_filename}
     fused = ModelConfig(name=ensemble.name, backend="python", max_batch_size=ensemble.max_batch_size)
     fused.input.extend(ensemble.input)
@@ -82,18 +102,21 @@ def _fused_recognizer(repository: Path, sizing: CpuSizing) -> ModelConfig:
     return fused
 
 
-def read_config(repository: Path, model: str) -> ModelConfig:
-    """The model's `config.pbtxt`, parsed by Triton's own schema.
+def copy_configs(configs: Mapping[str, ModelConfig]) -> Configs:
+    """Copies that may be changed."""
+    copies = {}
+    for model in MODELS:
+        copies[model] = ModelConfig()
+        copies[model].CopyFrom(configs[model])
+    return copies
 
-    Raises:
-        RepositoryError: there is no such file, or it has a key Triton does not know.
-    """
-    file = repository / model / "config.pbtxt"
-    try:
-        return text_format.Parse(file.read_text(encoding="utf-8"), ModelConfig())
-    except OSError as error:
-        raise RepositoryError(
-            f"Cannot read {file} ({error.strerror}). Pass the model repository's folder with --repository."
-        ) from error
-    except text_format.ParseError as error:
-        raise RepositoryError(f"{file} is not a Triton model configuration: {error}") from error
+
+PROFILES: dict[str, Callable[[Configs, CpuSizing], Configs]] = {
+    "cpu": _cpu,
+    "cpu-native": _cpu_native,
+    "gpu": lambda configs, sizing: gpu_profiles.tensorrt(copy_configs(configs), sizing.cores),
+    "gpu-torch": lambda configs, sizing: gpu_profiles.torch(copy_configs(configs)),
+}
+
+# What costs nothing but text; `gpu-torch` also places a copy of the weights for torch.
+DEFAULT_PROFILES = ("cpu", "cpu-native", "gpu")

@@ -1,4 +1,4 @@
-"""Command line of the load tests: `python -m loadtest bench | scale`."""
+"""Command line of the load tests: `python -m loadtest bench | client | scale`."""
 
 from __future__ import annotations
 
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m loadtest", description="Load tests of a running Triptych server.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _add_bench(commands)
+    _add_client(commands)
     _add_scale(commands)
     return parser
 
@@ -97,18 +98,17 @@ def _add_bench(commands: Any) -> None:
     command.add_argument(
         "scenarios", nargs="*", type=_scenario, metavar="SCENARIO", help=f"{', '.join(SCENARIOS)} (default: all)"
     )
-    for option, variable, default, text in (
-        ("--target", "TRIPTYCH_TARGET", "127.0.0.1:8001", "gRPC address"),
-        ("--http", "TRIPTYCH_HTTP_URL", "http://127.0.0.1:8000", "HTTP address"),
-    ):
-        command.add_argument(
-            option, default=os.environ.get(variable, default), help=f"{text} (%(default)s, ${variable})"
-        )
+    _add_target(command)
+    command.add_argument(
+        "--http",
+        default=os.environ.get("TRIPTYCH_HTTP_URL", "http://127.0.0.1:8000"),
+        help="HTTP address (%(default)s, $TRIPTYCH_HTTP_URL)",
+    )
     pid = os.environ.get("TRIPTYCH_SERVER_PID")
     command.add_argument(
         "--pid", type=int, default=pid, required=pid is None, help="of tritonserver ($TRIPTYCH_SERVER_PID)"
     )
-    command.add_argument("--photos", type=Path, default=ROOT / ".cache/photos", help="folder of *.jpg (%(default)s)")
+    _add_photos(command)
     command.add_argument(
         "--repository", type=Path, default=ROOT / "model_repository", help="the one being served (%(default)s)"
     )
@@ -117,6 +117,45 @@ def _add_bench(commands: Any) -> None:
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
     command.set_defaults(run=_bench)
+
+
+def _add_client(commands: Any) -> None:
+    command = commands.add_parser(
+        "client",
+        help="what the client costs over tritonclient by hand",
+        description="Sends photos through triptych and through tritonclient in turns: many at once, and one "
+        "by one from the server's cache. `python -m ops run -- python -m loadtest client` brings its own server.",
+    )
+    _add_target(command)
+    _add_photos(command)
+    command.add_argument("--count", type=int, default=2000, help="photos for each way (%(default)s)")
+    command.add_argument("--concurrency", type=int, default=16, help="photos in flight (%(default)s)")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    command.set_defaults(run=_client)
+
+
+def _client(options: argparse.Namespace, console: Console) -> None:
+    from loadtest.client_cost import compare_many, compare_single
+    from loadtest.photos import never_alike, read_photos
+    from loadtest.report import describe_run
+
+    photos = read_photos(options.photos, 640, 480)
+    report = describe_run(ROOT)
+    report["single"] = compare_single(options.target, photos[0], console)
+    report["many"] = compare_many(
+        options.target, never_alike(photos), count=options.count, concurrency=options.concurrency, console=console
+    )
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _add_target(command: argparse.ArgumentParser) -> None:
+    default = os.environ.get("TRIPTYCH_TARGET", "127.0.0.1:8001")
+    command.add_argument("--target", default=default, help="gRPC address (%(default)s, $TRIPTYCH_TARGET)")
+
+
+def _add_photos(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--photos", type=Path, default=ROOT / ".cache/photos", help="folder of *.jpg (%(default)s)")
 
 
 def _add_scale(commands: Any) -> None:

@@ -15,6 +15,8 @@ EXAMPLES = """examples:
   python -m ops serve --trace-to http://127.0.0.1:4318/v1/traces
                                              send traces to an OpenTelemetry collector
   python -m ops status --json                endpoints, models, memory; exit 0 when ready
+  python -m ops reload releases/x-0123456789ab
+                                             serve another release, losing no request
   python -m ops stop                         stop it, losing no request in flight
   python -m ops check                        what would go wrong, before it does
   python -m ops observe                      server, Prometheus with the rules, a short load; until Ctrl-C
@@ -51,7 +53,27 @@ def build_parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="say what the server is doing", allow_abbrev=False)
     status.add_argument("--json", action="store_true", help="print it as JSON")
     stop = commands.add_parser("stop", help="stop the server", allow_abbrev=False)
-    for command in (status, stop):
+    reload = commands.add_parser(
+        "reload",
+        help="make the server take another release, losing no request",
+        description="The release is loaded beside the one that is served and asked its golden requests; only when "
+        "every answer is as its manifest says does it take over. Needs memory for both.",
+        allow_abbrev=False,
+    )
+    reload.add_argument(
+        "release",
+        type=Path,
+        nargs="?",
+        help="folder of the release, or a link to it; none: the one the server was started from, which may point "
+        "elsewhere by now",
+    )
+    reload.add_argument(
+        "--load-timeout-s",
+        type=_seconds,
+        default=Settings().startup_timeout_s,
+        help="for one model to load (%(default)s)",
+    )
+    for command in (status, stop, reload):
         command.add_argument("--state-dir", type=Path, default=STATE_DIR, help="that of the server (%(default)s)")
     return parser
 
@@ -93,6 +115,14 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     _add_serving(parser)
     running = parser.add_argument_group("how it runs")
     running.add_argument("--log-level", choices=LOG_LEVELS, default=default.log_level, help="least severe line shown")
+    running.add_argument(
+        "--server-option",
+        dest="server_options",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="a further option of tritonserver, as in --server-option=--grpc-use-ssl=true; may be repeated",
+    )
     running.add_argument(
         "--trace-to",
         type=_trace_address,
@@ -184,6 +214,7 @@ def build_settings(arguments: argparse.Namespace) -> Settings:
         startup_timeout_s=arguments.startup_timeout_s,
         drain_timeout_s=arguments.drain_timeout_s,
         exit_timeout_s=arguments.exit_timeout_s,
+        server_options=tuple(arguments.server_options),
     )
 
 
@@ -215,6 +246,11 @@ def run(arguments: argparse.Namespace) -> int:
         from ops.status import stop
 
         stop(arguments.state_dir)
+        return 0
+    if arguments.command == "reload":
+        from ops.reload import reload
+
+        print(reload(arguments.state_dir, arguments.release, arguments.load_timeout_s))
         return 0
     from ops.serve import serve, serve_detached
 

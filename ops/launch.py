@@ -17,7 +17,6 @@ DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> list[str]:
     options = [
         f"--model-repository={settings.repository}",
-        "--model-control-mode=none",
         "--exit-on-error=true",
         # config.pbtxt is whole, so no model need be started twice to ask it for more: ready in 0.6 s instead of 2.0 s.
         "--disable-auto-complete-config",
@@ -38,7 +37,7 @@ def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> lis
         options.append("--log-verbose=1")
     if settings.trace_to is not None:
         options += _trace_options(settings.trace_to, settings.trace_rate)
-    return options
+    return [*options, *settings.server_options]
 
 
 def _trace_options(collector_url: str, rate: int) -> list[str]:
@@ -65,8 +64,6 @@ def environment(
     """What the server inherits; an installed server (`backend` None) knows its own libraries and Python."""
     # The recognizer reads the size of its cache from here and keeps it in the temporary folder.
     variables = {**inherited, "TMPDIR": str(temporary), "TRIPTYCH_CACHE_MB": str(cache_mb)}
-    # The repository may be a read-only release: the stubs must not write bytecode beside the models.
-    variables["PYTHONDONTWRITEBYTECODE"] = "1"
     if backend is not None:
         _put_first(variables, "LD_LIBRARY_PATH", [str(folder) for folder in backend.library_dirs])
         _put_first(variables, "PATH", [str(backend.programs)])

@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 
-from ops import launch, probe
+from ops import launch, model_control, probe
 from ops.drain import wait_until_idle
 from ops.errors import ServerFailed
 from ops.failures import describe_death, describe_slow_start
@@ -27,8 +27,10 @@ from ops.logs import LogLine, LogReader, LogSummary
 from ops.ports import choose_ports
 from ops.processes import ProcessIdentity, kill_remains
 from ops.python_backend import prepare, remove_environment_folder
+from ops.release import find_release
 from ops.repository import check_repository, has_finalizers
 from ops.server_binary import WheelServer, find_server
+from ops.serving_folder import ServingFolder
 from ops.settings import Ports, Settings
 from ops.shared_memory import new_prefix, remove_abandoned, remove_segments
 from ops.shutdown import shut_down
@@ -69,12 +71,21 @@ class LocalServer:
         self._is_private = settings.state_dir is None
         folder = Path(tempfile.mkdtemp(prefix="triptych_")) if settings.state_dir is None else settings.state_dir
         self._state_folder = StateFolder(folder.absolute())
+        self._serving = ServingFolder(self._state_folder.serving)
         self._segment_prefix = new_prefix()
+        self._control_key = model_control.new_key()
+        self.is_key_hidden = False
+        self._release: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._identity: ProcessIdentity | None = None
         self._log: LogReader | None = None
         self._started_s = self._launched_s = 0.0
         self._started_at = ""
+
+    @property
+    def api_key(self) -> str:
+        """What a client shows to load and unload models, as name=value."""
+        return f"{model_control.HEADER}={self._control_key}"
 
     @property
     def pid(self) -> int:
@@ -125,14 +136,18 @@ class LocalServer:
         """
         settings = self.settings
         check_repository(settings.repository, settings.profile)
+        release = find_release(settings.repository)
+        self._release = release.name if release is not None else None
         binary = find_server(settings.repository)
         self._state_folder.claim()
         self._clear_previous_run()
         self.ports = choose_ports(settings.http_port, settings.grpc_port, settings.metrics_port)
         backend = prepare(binary, self._state_folder.folder) if isinstance(binary, WheelServer) else None
-        command = launch.command_line(
-            binary, backend, launch.server_options(settings, self.ports, self._segment_prefix)
-        )
+        self._serving.fill(settings.repository)
+        self._state_folder.write_key(self._control_key)
+        served = dataclasses.replace(settings, repository=self._serving.folder)
+        options = launch.server_options(served, self.ports, self._segment_prefix)
+        command = launch.command_line(binary, backend, [*options, *model_control.control_options(self._control_key)])
         self._started_s, self._launched_s = time.monotonic(), time.time()
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         variables = launch.environment(
@@ -157,8 +172,10 @@ class LocalServer:
             has_ended = self._process.poll() is not None  # looked at before the log: its last lines count
             self.follow_log()
             watch.raise_if_failed(self.summary, has_ended=has_ended)
+            if self.summary.loading and not self.is_key_hidden:  # it has read its command line
+                self.is_key_hidden = model_control.hide_key(self._process.pid, self._control_key)
             if probe.is_ready(self.ports):
-                self.models = probe.read_models(self.ports)
+                self.models = probe.read_models(self.ports, self._control_key)
                 self.ready_after_s = time.monotonic() - self._started_s
                 self._write_state("ready")
                 return True
@@ -222,6 +239,7 @@ class LocalServer:
             self._state_folder.clear()
         remove_segments(self._segment_prefix)
         self._state_folder.remove_temporary()
+        self._serving.clear()
         remove_environment_folder(self._launched_s, self._launched_s + BACKEND_LOADED_S)
         self._state_folder.release()
         has_told = not self.models and self.log_file.exists()
@@ -254,5 +272,6 @@ class LocalServer:
                 started_at=self._started_at,
                 log_file=str(self.log_file),
                 stop_timeout_s=self.settings.drain_timeout_s + self.settings.exit_timeout_s,
+                release=self._release,
             )
         )

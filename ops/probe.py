@@ -7,12 +7,15 @@ from __future__ import annotations
 import http.client
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ops.model_control import HEADER
 from ops.settings import ADDRESS, Ports
 
 TIMEOUT_S = 5.0
+_NO_HEADERS: Mapping[str, str] = {}
 _SAMPLE = re.compile(r'^(\w+)\{model="([^"]+)"[^}]*\} ([0-9.e+-]+)$', re.MULTILINE)
 _FINISHED = ("nv_inference_request_success", "nv_inference_request_failure")
 
@@ -39,9 +42,9 @@ def is_ready(ports: Ports) -> bool:
     return _answers(ports.http, "/v2/health/ready") and _answers(ports.metrics, "/metrics")
 
 
-def read_models(ports: Ports) -> list[ModelState]:
-    """The repository index; empty when the server does not answer."""
-    status, body = _ask("POST", ports.http, "/v2/repository/index")
+def read_models(ports: Ports, control_key: str) -> list[ModelState]:
+    """The repository index without what was unloaded; empty when the server does not answer."""
+    status, body = _ask("POST", ports.http, "/v2/repository/index", {HEADER: control_key})
     rows: list[dict[str, Any]] = json.loads(body) if status == http.client.OK else []
     return [ModelState(row["name"], str(row.get("version", "")), row.get("state", "UNAVAILABLE")) for row in rows]
 
@@ -74,10 +77,10 @@ def _answers(port: int, path: str) -> bool:
     return _ask("GET", port, path)[0] == http.client.OK
 
 
-def _ask(method: str, port: int, path: str) -> tuple[int, bytes]:
+def _ask(method: str, port: int, path: str, headers: Mapping[str, str] = _NO_HEADERS) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection(ADDRESS, port, timeout=TIMEOUT_S)
     try:
-        connection.request(method, path, headers={"Connection": "close"})
+        connection.request(method, path, headers={"Connection": "close", **headers})
         response = connection.getresponse()
         return response.status, response.read()
     except (OSError, http.client.HTTPException):

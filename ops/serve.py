@@ -36,6 +36,11 @@ def serve(settings: Settings, *, quiet: bool) -> None:
             server.start()
             if server.wait_ready(requests.is_asked):
                 view.end_start()
+                if not server.is_key_hidden:
+                    view.say(
+                        "warning: this system lets nobody take the control key off the server's command line, where "
+                        "other users of the machine can read it and load models of theirs."
+                    )
                 if not quiet:
                     announce(
                         server.settings,
@@ -84,7 +89,7 @@ def serve_detached(settings: Settings, *, quiet: bool) -> None:
     if state is None:
         raise ServerFailed(f"The server stopped again at once. Its log: {folder.log_file}")
     if not quiet:
-        models = [model.name for model in probe.read_models(state.ports)]
+        models = [model.name for model in probe.read_models(state.ports, folder.read_key())]
         announce(settings, state.ports, models, time.monotonic() - started_s, str(folder.log_file))
         print("Look at it with `python -m ops status`, stop it with `python -m ops stop`.")
 
@@ -115,4 +120,8 @@ def as_arguments(settings: Settings, state_dir: Path) -> list[str]:
     """The options that make `python -m ops serve` build these very settings."""
     values = dataclasses.asdict(settings)
     values.update(repository=settings.repository.absolute(), state_dir=state_dir)
-    return [f"--{name.replace('_', '-')}={'' if value is None else value}" for name, value in sorted(values.items())]
+    further = [f"--server-option={option}" for option in values.pop("server_options")]
+    return [
+        *further,
+        *(f"--{name.replace('_', '-')}={'' if value is None else value}" for name, value in sorted(values.items())),
+    ]

@@ -28,6 +28,8 @@ class ServerState:
         segment_prefix: how its shared memory in /dev/shm begins.
         started_at: ISO 8601, UTC.
         stop_timeout_s: how long draining and unloading may take together.
+        repository: as it was named; a link in it may point elsewhere by now.
+        release: name of the release that is served; None when it is a repository that is no release.
     """
 
     phase: Phase
@@ -41,6 +43,7 @@ class ServerState:
     started_at: str
     log_file: str
     stop_timeout_s: float
+    release: str | None = None
 
     @classmethod
     def from_json(cls, text: str) -> ServerState:
@@ -61,13 +64,15 @@ class ServerState:
 
 
 class StateFolder:
-    """The folder of one server: `server.json`, `server.log`, `lock`."""
+    """The folder of one server: `server.json`, `server.log`, `serving/`, `control.key`, `lock`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.file = folder / "server.json"
         self.log_file = folder / "server.log"
         self.supervisor_log_file = folder / "supervisor.log"
+        self.serving = folder / "serving"
+        self._key_file = folder / "control.key"
         self._temporary = folder / "tmp"
         self._lock: int | None = None
 
@@ -104,6 +109,20 @@ class StateFolder:
         staged.write_text(state.to_json())
         staged.replace(self.file)
 
+    def write_key(self, key: str) -> None:
+        """Keeps the key of the server's model control where only this user can read it."""
+        self._key_file.unlink(missing_ok=True)
+        descriptor = os.open(self._key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(key)
+
+    def read_key(self) -> str:
+        """Empty when there is none: the server then answers that it expects one."""
+        try:
+            return self._key_file.read_text()
+        except OSError:
+            return ""
+
     def make_temporary(self) -> Path:
         """An empty folder for the server's temporary files, theirs until `remove_temporary`."""
         self.remove_temporary()
@@ -115,6 +134,7 @@ class StateFolder:
 
     def clear(self) -> None:
         self.file.unlink(missing_ok=True)
+        self._key_file.unlink(missing_ok=True)
 
     def _describe_holder(self) -> str:
         state = self.read()

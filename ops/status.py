@@ -43,6 +43,7 @@ class Status:
     http: str | None = None
     metrics: str | None = None
     repository: str | None = None
+    release: str | None = None
     profile: str | None = None
     cache_mb: int | None = None
     uptime_s: float | None = None
@@ -52,7 +53,8 @@ class Status:
 
 
 def read_status(state_dir: Path) -> Status:
-    state = StateFolder(state_dir).read()
+    folder = StateFolder(state_dir)
+    state = folder.read()
     if state is None or not state.is_alive() or state.server is None:
         return Status("stopped")
     is_ready = probe.is_ready(state.ports)
@@ -65,10 +67,11 @@ def read_status(state_dir: Path) -> Status:
         http=state.ports.http_url,
         metrics=state.ports.metrics_url,
         repository=state.repository,
+        release=state.release,
         profile=state.profile,
         cache_mb=state.cache_mb,
         uptime_s=(datetime.now(timezone.utc) - datetime.fromisoformat(state.started_at)).total_seconds(),
-        models=tuple(probe.read_models(state.ports)) if is_ready else (),
+        models=tuple(probe.read_models(state.ports, folder.read_key())) if is_ready else (),
         memory=measure_memory(state.server, state.segment_prefix),
         log_file=state.log_file,
     )
@@ -112,6 +115,8 @@ def describe_status(status: Status, state_dir: Path) -> list[str]:
         lines.append(f"  memory   {status.memory.rss_mb:.0f} MB in {status.memory.processes} processes{shared}")
     lines.append(f"  cache    {f'{status.cache_mb} MB' if status.cache_mb else 'off'}")
     lines.append(f"  serves   {status.repository} (profile: {status.profile or 'default'})")
+    if status.release is not None:
+        lines.append(f"  release  {status.release}")
     lines.append(f"  log      {status.log_file}")
     return lines
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pytest
+import tritonclient.grpc as triton
 
 from ops.local_server import LocalServer
 from ops.settings import Settings
@@ -17,14 +20,18 @@ TIERS = ("unit", "contract", "e2e", "rules")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test is a failure (CI)")
+    parser.addoption("--families", action="store_true", help="also place and serve the larger torchvision families")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for tier in TIERS:
         config.addinivalue_line("markers", f"{tier}: tests in tests/{tier}")
+    config.addinivalue_line("markers", "families: runs with --families (`make families`)")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if not config.getoption("--families"):
+        items[:] = [item for item in items if item.get_closest_marker("families") is None]
     for item in items:
         item.add_marker(item.path.relative_to(TESTS).parts[0])
     # The quick tiers first: what is broken shows early.
@@ -63,6 +70,31 @@ def ensemble_server() -> Iterator[LocalServer]:
     """The real server over `config.pbtxt`, where `recognizer` is an ensemble of three steps."""
     with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, profile=None)) as server:
         yield server
+
+
+Floats = npt.NDArray[np.float32]
+
+
+@pytest.fixture(scope="session")
+def answers_of() -> Callable[[LocalServer], Callable[[Sequence[bytes]], tuple[Floats, Floats]]]:
+    """A server -> (encoded photos -> all category_scores, embeddings), a request a photo."""
+
+    def bind(server: LocalServer) -> Callable[[Sequence[bytes]], tuple[Floats, Floats]]:
+        client = triton.InferenceServerClient(server.grpc_target)
+
+        def answer(photos: Sequence[bytes]) -> tuple[Floats, Floats]:
+            scores, embeddings = [], []
+            for photo in photos:
+                image = triton.InferInput("image", [1, 1], "BYTES")
+                image.set_data_from_numpy(np.array([[photo]], dtype=object))
+                result = client.infer("recognizer", [image])
+                scores.append(result.as_numpy("category_scores"))
+                embeddings.append(result.as_numpy("embedding"))
+            return np.concatenate(scores), np.concatenate(embeddings)
+
+        return answer
+
+    return bind
 
 
 @pytest.fixture(params=["server", "ensemble_server"])

@@ -29,7 +29,7 @@ def main(folder: str, target: str) -> int:
             started_s = time.perf_counter()
             recognition = client.recognize(photo, top_k=1)
             latencies_ms.append((time.perf_counter() - started_s) * 1e3)
-            top = recognition.top
+            top = recognition.labels[0]
             true_index = int(photo.stem.rpartition("_")[2])
             right += top.index == true_index
             print(

@@ -11,8 +11,9 @@ import pytest
 
 import export.drift
 import stage_metrics
+from export.contract import read_config, read_configs
 from export.labels import SEPARATOR, read_retail_categories
-from export.profiles import read_config, render_profiles, size_for
+from export.profiles import render_profiles, size_for
 from metrics import MAX_CATEGORIES, METRICS, REASONS, UNREADABLE, Metric, render
 from preprocessing import ImageTooLarge, UnreadableImage
 
@@ -63,7 +64,7 @@ def test_refusals_of_the_decoder_have_declared_reasons() -> None:
 def test_abstention_threshold_has_one_home() -> None:
     threshold = read_config(REPOSITORY, "classifier").parameters["abstain_below"].string_value
     assert 0 < float(threshold) < 1
-    fused = render_profiles(REPOSITORY, size_for(2))["recognizer/configs/cpu.pbtxt"]
+    fused = render_profiles(read_configs(REPOSITORY), size_for(2), ["cpu"])["recognizer/configs/cpu.pbtxt"]
     assert re.search(rf'key: "abstain_below"\s+value {{\s+string_value: "{re.escape(threshold)}"', fused)
 
 

@@ -11,8 +11,9 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 import triptych.recognizer
+from export.contract import read_config, read_configs
 from export.labels import SEPARATOR, read_retail_categories
-from export.profiles import CpuSizing, read_config, render_profiles, size_for
+from export.profiles import CpuSizing, render_profiles, size_for
 from export.verification import check_contract
 from preprocessing import ImageTooLarge, UnreadableImage
 from triptych import Label
@@ -147,7 +148,7 @@ def parse(text: str) -> ModelConfig:
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 16, 64])
 def test_cpu_profile_of_embedder_differs_from_config_in_counts_and_threads_alone(cores: int) -> None:
-    profile = parse(render_profiles(REPOSITORY, size_for(cores))["embedder/configs/cpu.pbtxt"])
+    profile = parse(render_profiles(read_configs(REPOSITORY), size_for(cores), ["cpu"])["embedder/configs/cpu.pbtxt"])
     config = read_config(REPOSITORY, "embedder")
     assert profile.parameters["intra_op_threads"].string_value == str(min(cores, 8))
     profile.instance_group[0].count = config.instance_group[0].count
@@ -157,7 +158,7 @@ def test_cpu_profile_of_embedder_differs_from_config_in_counts_and_threads_alone
 
 @pytest.mark.parametrize("cores", [1, 2, 64])
 def test_cpu_profile_of_recognizer_has_the_tensors_limits_and_labels_of_the_ensemble(cores: int) -> None:
-    profile = parse(render_profiles(REPOSITORY, size_for(cores))["recognizer/configs/cpu.pbtxt"])
+    profile = parse(render_profiles(read_configs(REPOSITORY), size_for(cores), ["cpu"])["recognizer/configs/cpu.pbtxt"])
     ensemble, preprocess = read_config(REPOSITORY, "recognizer"), read_config(REPOSITORY, "preprocess")
     assert profile.name == "recognizer"
     assert tensors(profile.input) == tensors(ensemble.input)
@@ -172,6 +173,7 @@ def test_cpu_profile_of_recognizer_has_the_tensors_limits_and_labels_of_the_ense
 
 
 def test_placed_profiles_are_those_rendered_for_the_placed_cores() -> None:
-    sizing = CpuSizing(**json.loads((REPOSITORY / "manifest.json").read_text())["inputs"]["sizing"])
-    for path, text in render_profiles(REPOSITORY, sizing).items():
+    inputs = json.loads((REPOSITORY / "manifest.json").read_text())["inputs"]
+    sizing = CpuSizing(**inputs["sizing"])
+    for path, text in render_profiles(read_configs(REPOSITORY), sizing, inputs["profiles"]).items():
         assert (REPOSITORY / path).read_text() == text

@@ -162,13 +162,13 @@ def test_one_corrupt_photo_among_64_fails_alone(either_server: LocalServer, phot
     contents = [photos[n % 20].read_bytes() + n.to_bytes(2, "big") for n in range(64)]  # trailing bytes: no two alike
     contents[37] = contents[37][:1000]
     with Client(either_server.grpc_target) as client, concurrent.futures.ThreadPoolExecutor(64) as pool:
-        alone = [client.recognize(photo).top.index for photo in photos]
+        alone = [client.recognize(photo).labels[0].index for photo in photos]
         futures = [pool.submit(client.recognize, content) for content in contents]
         for n, future in enumerate(futures):
             if n == 37:
                 assert isinstance(future.exception(), UnreadableImage)
             else:
-                assert future.result().top.index == alone[n % 20], n
+                assert future.result().labels[0].index == alone[n % 20], n
 
 
 def test_repeated_photo_is_answered_whole_whatever_was_asked_first(caller: Caller, photo: bytes) -> None:

@@ -34,6 +34,15 @@ class ImageTooLarge(InvalidInput):
     """The photo is over the server's limit on bytes or on pixels."""
 
 
+class FetchFailed(InvalidInput):
+    """The host of a photo's URL did not give it for a reason that may pass: a timeout, a broken connection, a 5xx.
+
+    Retryable, and yet no `Unavailable`: Triptych is well, and whoever chose the URL is the one to tell.
+    """
+
+    retryable = True
+
+
 class Unavailable(TriptychError):
     """The server cannot answer now; try again later."""
 
@@ -57,7 +66,7 @@ class DeadlineExceeded(TriptychError):
 
 
 class PermissionDenied(TriptychError):
-    """The server wants a credential or a header that this client did not send."""
+    """The server refuses this client's credential or the lack of one, or this client the server's certificate."""
 
 
 class ContractMismatch(TriptychError):

@@ -1,42 +1,91 @@
-"""Any way to name a photo -> its encoded bytes, unchanged. Decodes nothing; must not import an image library."""
+"""Any way to name a photo -> its encoded bytes. Encoded photos pass unchanged; must not import an image library."""
 
 from __future__ import annotations
 
+import inspect
 import io
 import os
-from typing import BinaryIO, TypeAlias
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from triptych.errors import InvalidInput
+from triptych.pixels import PillowImage, encode_array, encode_image
 
-ImageLike: TypeAlias = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO
-"""One encoded photo: its bytes, the path of its file, or a file object opened in binary mode."""
+if TYPE_CHECKING:
+    from PIL import Image
 
-_EXPECTED = "expected one encoded photo (a JPEG, PNG, WebP, GIF, BMP or TIFF) as bytes, a path or a binary file object"
+ImageLike: TypeAlias = (
+    bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO | PillowImage | npt.NDArray[np.uint8]
+)
+"""One photo. Encoded: its bytes, the path of its file, its http or https URL, or a file object opened in binary mode.
+Decoded: a PIL image, or an array uint8[H,W,3], RGB, 0-255 (OpenCV's BGR needs its channels reversed), or uint8[H,W].
+"""
+
+# What the server takes unless its config.pbtxt says otherwise: no more is fetched, and pixels are compressed to fit.
+MAX_IMAGE_BYTES = 20_000_000
+
+_EXPECTED = (
+    "expected one photo: bytes (of a JPEG, PNG, WebP, GIF, BMP or TIFF), a path, a URL, a binary file object, a PIL "
+    "image or an array uint8[H,W,3]"
+)
 _SHOWN_CHARACTERS = 80
+_URL = re.compile("https?://", re.IGNORECASE)
 
 
-def read_photo(photo: ImageLike) -> bytes:
+def read_photo(photo: ImageLike, *, private_urls: bool = False) -> bytes:
     """The encoded photo as real `bytes`: tritonclient would send any other buffer as the text of its `repr`.
 
-    A file object is read from where it stands and left open.
+    A file object is read from where it stands and left open. PIL images and arrays are encoded without loss.
+
+    Args:
+        photo: see `ImageLike`.
+        private_urls: whether a URL may lead to an address that is not public.
 
     Raises:
-        InvalidInput: not an `ImageLike`, no readable file, or nothing in it.
+        InvalidInput: not an `ImageLike`, no readable file, no URL that may be fetched, or nothing in it;
+            `FetchFailed`, which is retryable, where a URL's host did not give the photo this time.
     """
     if isinstance(photo, (bytes, bytearray, memoryview)):
         return _checked(_copied(photo), f"{type(photo).__name__} of length 0")
+    if isinstance(photo, str) and _URL.match(photo):
+        from triptych.url import fetch_photo
+
+        content = fetch_photo(photo, private_urls=private_urls, max_bytes=MAX_IMAGE_BYTES)
+        return _checked(content, "a URL that gives nothing")
     if isinstance(photo, (str, os.PathLike)):
         return _checked(_read_file(photo), f"the empty file {_shown(photo)}")
+    if isinstance(photo, np.ndarray):
+        return encode_array(photo, max_bytes=MAX_IMAGE_BYTES)
+    if (image := _as_pillow(photo)) is not None:
+        return encode_image(image, max_bytes=MAX_IMAGE_BYTES)
     if callable(getattr(photo, "read", None)) and not isinstance(photo, type):
         return _checked(_read_stream(photo), "a file object with nothing left to read; if it was read before, seek(0)")
-    raise InvalidInput(
-        f"This is no photo: got {_kind(photo)}; {_EXPECTED}. "
-        "Encode pixels first (to JPEG or PNG); pass several photos one call each."
-    )
+    raise InvalidInput(f"This is no photo: got {_kind(photo)}; {_EXPECTED}. {_advice(photo)}")
+
+
+def _as_pillow(photo: object) -> Image.Image | None:
+    """The photo if it is a PIL image. Where nobody imported Pillow, none can be."""
+    kind = getattr(sys.modules.get("PIL.Image"), "Image", None)  # None too while another thread imports it
+    return photo if kind is not None and isinstance(photo, kind) else None
 
 
 def _copied(photo: bytes | bytearray | memoryview) -> bytes:
+    if isinstance(photo, np.bytes_):
+        raise InvalidInput(
+            "This photo is a numpy.bytes_, which may have lost zeros at its end; expected bytes. "
+            "Keep photos in a list, or in an array of dtype object."
+        )
     try:
+        if isinstance(photo, memoryview) and photo.ndim != 1:
+            raise InvalidInput(
+                f"This memoryview has {photo.ndim} dimensions; expected the bytes of one encoded photo. "
+                "Pass pixels as an array: numpy.asarray(view)."
+            )
         return bytes(photo)
     except ValueError as error:
         raise InvalidInput(f"The memoryview was released ({error}). Pass it before releasing it.") from error
@@ -47,10 +96,7 @@ def _read_file(path: str | os.PathLike[str]) -> bytes:
         with open(path, "rb") as file:
             return file.read()
     except FileNotFoundError as error:
-        advice = "Check the path"
-        if isinstance(path, str) and "://" in path:
-            advice = "A URL is not fetched: download the photo and pass its bytes"
-        raise InvalidInput(f"There is no file {_shown(path)}; {_EXPECTED}. {advice}.") from error
+        raise InvalidInput(f"There is no file {_shown(path)}; {_EXPECTED}. {_about_missing(path)}") from error
     except IsADirectoryError as error:
         raise InvalidInput(
             f"{_shown(path)} is a directory; {_EXPECTED}. Pass the files in it one call each."
@@ -64,7 +110,16 @@ def _read_file(path: str | os.PathLike[str]) -> bytes:
         raise InvalidInput(f"{_shown(path)} cannot be a path ({error}); {_EXPECTED}. Check the path.") from error
 
 
-def _read_stream(stream: BinaryIO | io.TextIOBase) -> bytes:
+def _about_missing(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    if not isinstance(path, str) and re.match(r"https?:[/\\]", text):
+        return "Pass a URL as str: a path drops one of its slashes."
+    if "://" in text:
+        return "Only URLs that begin with http:// or https:// are fetched: download the photo and pass its bytes."
+    return "Check the path."
+
+
+def _read_stream(stream: Any) -> bytes:
     if isinstance(stream, io.TextIOBase):
         raise InvalidInput(f"The file object is in text mode; {_EXPECTED}. Open the file with mode 'rb'.")
     try:
@@ -73,6 +128,9 @@ def _read_stream(stream: BinaryIO | io.TextIOBase) -> bytes:
         raise InvalidInput(
             f"The file object cannot be read ({error}); {_EXPECTED}. Pass it open for reading."
         ) from error
+    if inspect.iscoroutine(content):
+        content.close()
+        raise InvalidInput(f"The file object is asynchronous; {_EXPECTED}. Await its read() and pass the bytes.")
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise InvalidInput(
             f"The file object's read() gave {_kind(content)}; {_EXPECTED}. Open the file with mode 'rb'."
@@ -86,15 +144,28 @@ def _checked(content: bytes, found: str) -> bytes:
     return content
 
 
+def _advice(photo: object) -> str:
+    """What to pass instead of something that is no `ImageLike`."""
+    if type(photo).__module__.partition(".")[0] == "torch":
+        return (
+            "Of a tensor float[3,H,W] from 0 to 1, pass tensor.mul(255).round().byte().permute(1, 2, 0).cpu().numpy()."
+        )
+    if hasattr(photo, "__array__"):
+        return "Pass numpy.asarray(photo)."
+    if isinstance(photo, Iterable) and not isinstance(photo, Mapping):
+        return "Pass several photos to recognize_many, classify_many or embed_many."
+    return "Pass the photo itself, or where it is."
+
+
 def _kind(value: object) -> str:
+    if value is None:
+        return "None"
     kind = type(value)
-    return (
-        "None" if value is None else f"a {kind.__name__}" if kind.__module__ == "builtins" else f"a {_full_name(kind)}"
-    )
-
-
-def _full_name(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
+    if isinstance(shape, tuple) and dtype is not None:
+        return f"a {name} {str(dtype).removeprefix('torch.')}[{','.join(map(str, shape))}]"
+    return f"a {name}"
 
 
 def _shown(path: str | os.PathLike[str]) -> str:

@@ -1,27 +1,49 @@
-"""What the model `recognizer` is asked and how its answer reads. No I/O: both ends are tritonclient's messages."""
+"""What the model `recognizer` is asked and how its answer reads. No I/O."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import math
+import struct
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
-import tritonclient.grpc as triton
+import numpy.typing as npt
 
 from triptych.errors import ContractMismatch, InvalidInput
-from triptych.results import Label, Recognition
+from triptych.protocol import InferAnswer, InferRequest, JsonObject, RequestedOutput
+from triptych.results import Classification, Embedding, Label, Recognition, Timing
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 MODEL = "recognizer"
 # Name -> datatype, as the server's metadata spells it. Sizes are the server's to choose: a backbone brings its own.
 INPUTS = {"image": "BYTES"}
 OUTPUTS = {"category_scores": "FP32", "retail_score": "FP32", "embedding": "FP32"}
 
+_SCORES = "_scores"
+_CATEGORY = "category"
+
 # Triton 2.51.0 keeps 32 bits of the class count: 2**32 + 1 asks for one class, 2**32 for none.
 MAX_TOP_K = 2**32 - 1
 
 _ADVICE = "Serve the model repository of this client's release, or install the triptych-client of the server's."
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True)
+class Contract:
+    """What the server's `recognizer` answers beyond `OUTPUTS`.
+
+    Attributes:
+        attributes: those with scores of their own, "brand" for an output `brand_scores`.
+    """
+
+    attributes: tuple[str, ...] = ()
 
 
 def check_top_k(top_k: int) -> None:
@@ -33,72 +55,204 @@ def check_top_k(top_k: int) -> None:
         )
 
 
-def check_metadata(metadata: Any, *, request_id: str) -> None:
-    """Compares a `ModelMetadataResponse` with what this client sends and reads. More inputs and outputs are fine.
+def check_min_score(min_score: float | None) -> None:
+    """Raises `InvalidInput` unless `min_score` is None or a probability."""
+    if min_score is None:
+        return
+    if not isinstance(min_score, (int, float)) or isinstance(min_score, bool) or not 0 <= min_score <= 1:
+        raise InvalidInput(f"min_score is {min_score!r}; expected a probability from 0 to 1. Pass 0.5, for example.")
+
+
+def read_contract(metadata: JsonObject, *, request_id: str) -> Contract:
+    """Compares a model's metadata with what this client sends and reads. More inputs and outputs are fine.
 
     Raises:
         ContractMismatch: a tensor is missing or of another datatype; all differences are named.
     """
+    outputs = metadata.get("outputs", [])
     differences = [
-        *_differences("input", INPUTS, metadata.inputs),
-        *_differences("output", OUTPUTS, metadata.outputs),
+        *_differences("input", INPUTS, metadata.get("inputs", [])),
+        *_differences("output", OUTPUTS, outputs),
     ]
     if differences:
         raise _mismatch(f"model {MODEL} differs from what this client expects: {'; '.join(differences)}", request_id)
+    names = (output["name"] for output in outputs)
+    scores = (name.removesuffix(_SCORES) for name in names if name.endswith(_SCORES))
+    return Contract(attributes=tuple(name for name in scores if name != _CATEGORY))
 
 
-def request_arguments(photo: bytes, *, top_k: int, request_id: str) -> dict[str, Any]:
-    """The arguments of tritonclient's `infer` for one encoded photo: one request for all three outputs."""
-    image = triton.InferInput("image", [1, 1], INPUTS["image"])
-    # An object array: numpy's own bytes type would drop the photo's trailing zero bytes.
-    image.set_data_from_numpy(np.array([[photo]], dtype=object))
-    return {
-        "model_name": MODEL,
-        "inputs": [image],
-        "outputs": [
-            triton.InferRequestedOutput("category_scores", class_count=top_k),
-            triton.InferRequestedOutput("retail_score"),
-            triton.InferRequestedOutput("embedding"),
-        ],
-        "request_id": request_id,
-    }
+class Task(ABC, Generic[R]):
+    """One way to ask `recognizer` about photos: which outputs it wants and what they become."""
+
+    name: ClassVar[str]
+
+    @abstractmethod
+    def outputs(self, contract: Contract) -> Iterable[RequestedOutput]:
+        """What the server should send back."""
+
+    @abstractmethod
+    def read_rows(self, rows: Rows, contract: Contract, origin: dict[str, Any]) -> Iterator[R]:
+        """One result a photo; `origin` are the fields of `results.Answer`."""
+
+    def request(self, photos: Sequence[bytes], contract: Contract, request_id: str) -> InferRequest:
+        """One inference over all `photos`."""
+        return InferRequest(MODEL, "image", tuple(photos), tuple(self.outputs(contract)), request_id)
+
+    def read(self, answer: InferAnswer, request: InferRequest, contract: Contract, timing: Timing) -> list[R]:
+        """The results of all photos of `request`, in its order.
+
+        Raises:
+            ContractMismatch: an output is missing, or the classes come without labels.
+        """
+        origin = {
+            "model": MODEL,
+            "model_version": answer.model_version or None,
+            "request_id": request.request_id,
+            "timing": timing,
+        }
+        return list(self.read_rows(Rows(answer, len(request.photos), request.request_id), contract, origin))
 
 
-def read_answer(answer: Any, *, request_id: str) -> Recognition:
-    """An `InferResult` for one photo as a `Recognition`.
+@dataclass(frozen=True)
+class _WithClasses(Task[R]):
+    """Attributes: how many labels, and from which score on."""
 
-    Raises:
-        ContractMismatch: an output is missing, or the classes come without labels.
-    """
-    return Recognition(
-        labels=tuple(_label(entry, request_id) for entry in _row(answer, "category_scores", request_id)),
-        retail_score=float(_row(answer, "retail_score", request_id)[0]),
-        embedding=_row(answer, "embedding", request_id),
-        model=MODEL,
-        model_version=answer.get_response().model_version or None,
-        request_id=request_id,
-    )
+    top_k: int = 5
+    min_score: float | None = None
+
+    def __post_init__(self) -> None:
+        check_top_k(self.top_k)
+        check_min_score(self.min_score)
+
+    def outputs(self, contract: Contract) -> Iterable[RequestedOutput]:
+        """See `Task`."""
+        yield RequestedOutput("retail_score")
+        for attribute in (_CATEGORY, *contract.attributes):
+            yield RequestedOutput(attribute + _SCORES, class_count=self.top_k)
+
+    def _classes(self, rows: Rows, contract: Contract) -> Iterator[dict[str, Any]]:
+        retail_scores = rows.floats("retail_score")
+        categories = rows.labels(_CATEGORY + _SCORES)
+        attributes = {name: rows.labels(name + _SCORES) for name in contract.attributes}
+        for row, labels in enumerate(categories):
+            kept = self._kept(labels)
+            yield {
+                "labels": kept,
+                "attributes": MappingProxyType({name: self._kept(found[row]) for name, found in attributes.items()}),
+                "retail_score": float(retail_scores[row, 0]),
+                "abstained": not kept,
+            }
+
+    def _kept(self, labels: tuple[Label, ...]) -> tuple[Label, ...]:
+        if self.min_score is None:
+            return labels
+        return tuple(label for label in labels if label.score >= self.min_score)
 
 
-def _row(answer: Any, name: str, request_id: str) -> Any:
-    batch = answer.as_numpy(name)
-    if batch is None or batch.ndim != 2 or batch.shape[0] != 1 or not batch.size:
-        found = "nothing" if batch is None else f"the shape {list(batch.shape)}"
-        raise _mismatch(f"output {name} came back as {found}, expected one row", request_id)
-    return batch[0]
+@dataclass(frozen=True)
+class Classify(_WithClasses[Classification]):
+    """The classes alone."""
+
+    name = "classify"
+
+    def read_rows(self, rows: Rows, contract: Contract, origin: dict[str, Any]) -> Iterator[Classification]:
+        """See `Task`."""
+        for fields in self._classes(rows, contract):
+            yield Classification(**fields, **origin)
 
 
-def _label(entry: bytes, request_id: str) -> Label:
-    """Reads Triton's b"score:index:line of labels.txt"; the line itself may hold colons."""
-    try:
-        score, index, line = entry.decode().split(":", 2)
-        return Label.from_line(line, score=float(score), index=int(index))
-    except ValueError as error:
-        raise _mismatch(f"a class came back as {entry!r}, expected score:index:label", request_id) from error
+@dataclass(frozen=True)
+class Recognize(_WithClasses[Recognition]):
+    """Classes and embedding from one pass."""
+
+    name = "recognize"
+
+    def outputs(self, contract: Contract) -> Iterable[RequestedOutput]:
+        """See `Task`."""
+        yield from super().outputs(contract)
+        yield RequestedOutput("embedding")
+
+    def read_rows(self, rows: Rows, contract: Contract, origin: dict[str, Any]) -> Iterator[Recognition]:
+        """See `Task`."""
+        embeddings = rows.floats("embedding")
+        for row, fields in enumerate(self._classes(rows, contract)):
+            yield Recognition(**fields, embedding=embeddings[row], **origin)
 
 
-def _differences(role: str, expected: Mapping[str, str], found: Iterable[Any]) -> Iterable[str]:
-    datatypes = {tensor.name: tensor.datatype for tensor in found}
+@dataclass(frozen=True)
+class Embed(Task[Embedding]):
+    """The embedding alone."""
+
+    name = "embed"
+
+    def outputs(self, contract: Contract) -> Iterable[RequestedOutput]:
+        """See `Task`."""
+        yield RequestedOutput("embedding")
+
+    def read_rows(self, rows: Rows, contract: Contract, origin: dict[str, Any]) -> Iterator[Embedding]:
+        """See `Task`."""
+        for vector in rows.floats("embedding"):
+            yield Embedding(vector=vector, **origin)
+
+
+class Rows:
+    """The outputs of an answer, one row a photo."""
+
+    def __init__(self, answer: InferAnswer, count: int, request_id: str) -> None:
+        self._answer = answer
+        self._count = count
+        self._request_id = request_id
+
+    def floats(self, name: str) -> npt.NDArray[np.float32]:
+        """`float32[N,D]`, read-only."""
+        content, shape = self._content(name, "FP32")
+        if len(content) != 4 * math.prod(shape):
+            raise self._mismatch(f"output {name} came with {len(content)} bytes, expected {4 * math.prod(shape)}")
+        return np.frombuffer(content, np.float32).reshape(shape)
+
+    def labels(self, name: str) -> list[tuple[Label, ...]]:
+        """The classes of each row, from Triton's b"score:index:line of labels.txt"."""
+        content, (_, classes) = self._content(name, "BYTES")
+        entries = list(_elements(content))
+        if len(entries) != self._count * classes:
+            raise self._mismatch(f"output {name} came with {len(entries)} classes, expected {self._count * classes}")
+        labels = [self._label(entry) for entry in entries]
+        return [tuple(labels[start : start + classes]) for start in range(0, len(labels), classes)]
+
+    def _content(self, name: str, datatype: str) -> tuple[bytes | memoryview, tuple[int, int]]:
+        tensor = self._answer.tensors.get(name)
+        if tensor is None:
+            raise self._mismatch(f"output {name} did not come back")
+        has_rows = len(tensor.shape) == 2 and tensor.shape[0] == self._count and tensor.shape[1] > 0
+        if tensor.datatype != datatype or not has_rows:
+            found = f"{tensor.datatype}{list(tensor.shape)}"
+            expected = f"{datatype} with one row for each of {self._count} photos"
+            raise self._mismatch(f"output {name} came back as {found}, expected {expected}")
+        return tensor.content, (tensor.shape[0], tensor.shape[1])
+
+    def _label(self, entry: bytes) -> Label:
+        try:
+            # Split twice only: the line itself may hold colons.
+            score, index, line = entry.decode().split(":", 2)
+            return Label.from_line(line, score=float(score), index=int(index))
+        except ValueError as error:
+            raise self._mismatch(f"a class came back as {entry!r}, expected score:index:label") from error
+
+    def _mismatch(self, found: str) -> ContractMismatch:
+        return _mismatch(found, self._request_id)
+
+
+def _elements(content: bytes | memoryview) -> Iterator[bytes]:
+    """The elements of a BYTES tensor: each behind its length in four little-endian bytes."""
+    at = 0
+    while at + 4 <= len(content):
+        (length,) = struct.unpack_from("<I", content, at)
+        yield bytes(content[at + 4 : at + 4 + length])
+        at += 4 + length
+
+
+def _differences(role: str, expected: Mapping[str, str], found: Iterable[JsonObject]) -> Iterable[str]:
+    datatypes = {tensor["name"]: tensor["datatype"] for tensor in found}
     for name, datatype in expected.items():
         if name not in datatypes:
             yield f"{role} {name} is missing, there is only {', '.join(datatypes) or 'none'}"

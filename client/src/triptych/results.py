@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from triptych.errors import TriptychError
+
 _CATEGORY_SEPARATOR = " / "
+
+R_co = TypeVar("R_co", covariant=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,28 +45,113 @@ class Label:
         return self.name if self.category is None else f"{self.category}{_CATEGORY_SEPARATOR}{self.name}"
 
 
-# Compared by identity: `==` between arrays has no single answer.
-@dataclass(frozen=True, slots=True, eq=False)
-class Recognition:
-    """What the server saw in one photo.
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """Where the time of one call went, in seconds.
 
     Attributes:
-        labels: the best classes, best first; at least one.
-        retail_score: probability that the photo shows something a shop sells, 0 to 1.
-        embedding: `float32[D]`, L2 norm 1, read-only (`.copy()` it to change it). D is the backbone's, 1280 by default.
-        model: the model that answered.
-        model_version: its version, or None when the server does not say.
-        request_id: the id under which the server knows the request.
+        total_s: from the call to its result.
+        remote_s: waiting for the answer that was used: network, queue and server. Triton's answers do not say how much
+            of it each took; `Client.statistics()` has the server's means.
+        client_s: the rest: reading and encoding the photo, decoding the answer, failed tries and the pauses after them.
+        tries: how often the request was sent.
     """
 
-    labels: tuple[Label, ...]
-    retail_score: float
-    embedding: npt.NDArray[np.float32] = field(repr=False)
+    total_s: float
+    remote_s: float
+    tries: int
+
+    @property
+    def client_s(self) -> float:
+        """See the class."""
+        return self.total_s - self.remote_s
+
+
+# Compared by identity from here on: `==` between arrays has no single answer.
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Answer:
+    """What every result says about its origin.
+
+    Attributes:
+        model: the model that answered.
+        model_version: its version, or None when the server does not say.
+        request_id: the id under which the server knows the request; photos sent in one batch share it.
+        timing: of the request that carried the photo.
+    """
+
     model: str
     model_version: str | None
     request_id: str
+    timing: Timing
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Classification(Answer):
+    """The classes of one photo.
+
+    Attributes:
+        labels: the best classes, best first; those below `min_score` are left out.
+        attributes: the same for each further attribute the server's model knows: {"brand": (Label, ...)}.
+        retail_score: probability that the photo shows something a shop sells, 0 to 1.
+        abstained: whether no class reached `min_score`.
+    """
+
+    labels: tuple[Label, ...]
+    attributes: Mapping[str, tuple[Label, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    retail_score: float
+    abstained: bool
 
     @property
-    def top(self) -> Label:
-        """The best label."""
-        return self.labels[0]
+    def top(self) -> Label | None:
+        """The best label; None when abstained."""
+        return self.labels[0] if self.labels else None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Embedding(Answer):
+    """The embedding of one photo.
+
+    Attributes:
+        vector: `float32[D]`, L2 norm 1, read-only (`.copy()` it to change it). D is the backbone's, 1280 by default.
+    """
+
+    vector: npt.NDArray[np.float32] = field(repr=False)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> npt.NDArray[Any]:
+        """The vector, so that numpy takes the result itself."""
+        return np.array(self.vector, dtype=dtype) if copy else np.asarray(self.vector, dtype=dtype)
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Recognition(Classification):
+    """What the server saw in one photo.
+
+    Attributes:
+        embedding: `float32[D]`, L2 norm 1, read-only (`.copy()` it to change it). D is the backbone's, 1280 by default.
+    """
+
+    embedding: npt.NDArray[np.float32] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Item(Generic[R_co]):
+    """One photo of many: its result or its error.
+
+    Attributes:
+        index: its place in the iterable, from 0.
+        source: the photo as it was given.
+        value: the result, or None when it failed.
+        error: why it failed, or None.
+    """
+
+    index: int
+    source: Any = field(repr=False)
+    value: R_co | None = None
+    error: TriptychError | None = None
+
+    def result(self) -> R_co:
+        """The value; raises the error where there is one."""
+        if self.error is not None:
+            raise self.error
+        assert self.value is not None
+        return self.value

@@ -1,13 +1,9 @@
-"""The one boundary where tritonclient's errors become Triptych's, by one table. The original stays chained."""
+"""The one boundary where a transport's failures become Triptych's errors, by one table. The original stays chained."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
-
-from tritonclient.utils import InferenceServerException
 
 from triptych.errors import (
     ConnectionFailed,
@@ -22,10 +18,11 @@ from triptych.errors import (
     TriptychError,
     UnreadableImage,
 )
+from triptych.protocol import TransportError
 
 
 @dataclass(frozen=True)
-class Call:
+class Sent:
     """What an error message may say about the call that failed."""
 
     target: str
@@ -56,7 +53,23 @@ _NOT_READY = "Model {model} at {target} is not ready ({detail}). Try again in a 
 _DENIED = "The server at {target} refuses this client ({detail}). Ask its operator for an address or a right to use it."
 _FULL = "The server at {target} has more work than it takes ({detail}). Try again in a moment, or add replicas."
 _LOST = "The connection to {target} broke before the answer came ({detail}). Send the photo again."
-_OVER_MESSAGE = "The photo does not fit into one gRPC message ({detail}). Send a smaller copy of the photo."
+_OVER_MESSAGE = "The photo does not fit into one message ({detail}). Send a smaller copy of the photo."
+_UNREACHED = (
+    "No Triptych server answers at {target} ({detail}). "
+    "Start one with `make serve`, or pass the right target (`--target`)."
+)
+_UNTRUSTED = (
+    "The certificate of the server at {target} is not trusted ({detail}). Pass the authority that signed it or the "
+    "name it holds (`TLS(root_certificates=..., server_name=...)`, `--tls-ca`), or have it renewed."
+)
+_UNKNOWN_CLIENT = (
+    "The server at {target} does not accept this client's certificate, or wants one ({detail}). Pass one that its "
+    "authority signed (`TLS(certificate=..., private_key=...)`, `--tls-cert`)."
+)
+_NO_TLS = (
+    "What answers at {target} does not speak TLS ({detail}). Pass the address that does, or leave TLS out where the "
+    "network is trusted."
+)
 _FAULT = "The server at {target} failed ({status}: {detail}). Tell its operator, with request id {request_id}."
 
 # Read from the top, the first match wins. A pattern is a case-insensitive regular expression.
@@ -83,21 +96,25 @@ RULES = (
     Rule("UNAVAILABLE", r"exceeds maximum queue size", Overloaded, _FULL),
     Rule("UNAVAILABLE", r"request timeout expired", DeadlineExceeded, _QUEUED),
     Rule("UNAVAILABLE", r"not at ready state|server is stopping|no available versions", NotReady, _NOT_READY),
+    Rule("UNAVAILABLE", r"model load / unload is not allowed", PermissionDenied, _DENIED),
+    # Not worth a retry: until somebody changes a file, the answer stays the same.
+    Rule("UNAVAILABLE", r"certificate_verify_failed|hostname verification check", PermissionDenied, _UNTRUSTED),
+    Rule("UNAVAILABLE", r"_alert_.*(certificate|unknown_ca|access_denied)", PermissionDenied, _UNKNOWN_CLIENT),
+    Rule("UNAVAILABLE", r"wrong_version_number|handshake read failed|unexpected_eof", ConnectionFailed, _NO_TLS),
+    # gRPC does not tell a refused certificate from a balancer with no server behind it, which may pass: retried.
     Rule(
         "UNAVAILABLE",
-        r"failed to connect.*(socket closed|http1)",
+        r"(failed to connect|all backends failing).*(socket closed|http1)",
         ConnectionFailed,
-        "Something at {target} closes the connection ({detail}). Pass the server's gRPC address: its port is 8001 "
-        "unless set otherwise, 8000 speaks HTTP.",
+        "Something at {target} closes the connection ({detail}). It may want TLS or a client's certificate "
+        "(`TLS(...)`, `--tls-ca`, `--tls-cert`), or not be the server's gRPC port: that is 8001 unless set otherwise, "
+        "8000 speaks HTTP.",
     ),
-    Rule("UNAVAILABLE", r"socket closed|connection reset|broken pipe|goaway|ping timeout", ConnectionFailed, _LOST),
+    Rule("UNAVAILABLE", r"all backends failing", ConnectionFailed, _UNREACHED),
     Rule(
-        "UNAVAILABLE",
-        r"",
-        ConnectionFailed,
-        "No Triptych server answers at {target} ({detail}). Start one with `make serve`, or pass the right target "
-        "(`--target`).",
+        "UNAVAILABLE", r"socket closed|connection (reset|lost)|broken pipe|goaway|ping timeout", ConnectionFailed, _LOST
     ),
+    Rule("UNAVAILABLE", r"", ConnectionFailed, _UNREACHED),
     Rule("CANCELLED", r"", ConnectionFailed, _LOST),
     Rule("NOT_FOUND", r"not at ready state|no available versions", NotReady, _NOT_READY),
     Rule("NOT_FOUND", r"", ContractMismatch, _MISMATCH),
@@ -106,7 +123,7 @@ RULES = (
         r"",
         ContractMismatch,
         "What answers at {target} does not offer Triton's inference calls ({detail}). Pass the address of a Triptych "
-        "server's gRPC port.",
+        "server: gRPC is port 8001 unless set otherwise, HTTP 8000.",
     ),
     Rule("DEADLINE_EXCEEDED", r"", DeadlineExceeded, _LATE),
     Rule("UNAUTHENTICATED", r"", PermissionDenied, _DENIED),
@@ -117,34 +134,28 @@ RULES = (
 
 _ADDRESSED_TO_OPERATORS = re.compile(r"^(?:\[request id: [^\]]*\]\s*|in ensemble '[^']*',\s*)+")
 _WHY_UNREACHED = re.compile(
-    r"^(?:failed to connect to all addresses; last error|errors resolving).*: (.+?)\]?$", re.IGNORECASE | re.DOTALL
+    r"^(?:failed to connect to all addresses|connections to all backends failing|errors resolving).*: (.+?)\]?$",
+    re.IGNORECASE | re.DOTALL,
+)
+_WHY_UNTRUSTED = re.compile(
+    r"certificate_verify_failed\W+(?:certificate verify failed: )?(.+?)(?:: ok| \(_ssl[^)]*\))?$",
+    re.IGNORECASE | re.DOTALL,
 )
 
 
-@contextmanager
-def translated(call: Call) -> Iterator[None]:
-    """Raises tritonclient's errors inside the block as Triptych's, the original chained."""
-    try:
-        yield
-    except InferenceServerException as error:
-        raise translate(error, call) from error
-
-
-def translate(error: InferenceServerException, call: Call) -> TriptychError:
-    """The Triptych error that a tritonclient error means; `ServerFault` where no rule fits."""
-    # tritonclient gives "StatusCode.UNAVAILABLE", and None where its own checks refused.
-    status = (error.status() or "StatusCode.UNKNOWN").removeprefix("StatusCode.")
-    text = error.message() or "no details"
-    rule = find_rule(status, text)
+def translate(failure: TransportError, sent: Sent) -> TriptychError:
+    """The Triptych error that a failure means; `ServerFault` where no rule fits."""
+    text = failure.detail or "no details"
+    rule = find_rule(failure.status, text)
     message = rule.sentence.format(
-        target=call.target,
-        timeout_s=call.timeout_s,
-        model=call.model,
-        request_id=call.request_id,
-        status=status,
+        target=sent.target,
+        timeout_s=sent.timeout_s,
+        model=sent.model,
+        request_id=sent.request_id,
+        status=failure.status,
         detail=_detail(text),
     )
-    return rule.error(message, model=call.model, request_id=call.request_id)
+    return rule.error(message, model=sent.model, request_id=sent.request_id)
 
 
 def find_rule(status: str, text: str) -> Rule:
@@ -155,14 +166,14 @@ def find_rule(status: str, text: str) -> Rule:
     return Rule(status, "", ServerFault, _FAULT)
 
 
-def deadline_exceeded(call: Call) -> DeadlineExceeded:
+def deadline_exceeded(sent: Sent) -> DeadlineExceeded:
     """The error for a deadline that passed here, between two calls to the server."""
-    message = _LATE.format(target=call.target, timeout_s=call.timeout_s)
-    return DeadlineExceeded(message, model=call.model, request_id=call.request_id)
+    message = _LATE.format(target=sent.target, timeout_s=sent.timeout_s)
+    return DeadlineExceeded(message, model=sent.model, request_id=sent.request_id)
 
 
 def _detail(text: str) -> str:
     """The server's words without what only its log needs; of a failed connection, only why it failed."""
     text = _ADDRESSED_TO_OPERATORS.sub("", text).rstrip(".")
-    cause = _WHY_UNREACHED.match(text)
+    cause = _WHY_UNTRUSTED.search(text) or _WHY_UNREACHED.match(text)
     return text if cause is None else cause[1].lower()

@@ -45,7 +45,19 @@ class TritonPythonModel:
         self.session = ort.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
         self.input_name = config["input"][0]["name"]
         self.output_names = [output["name"] for output in config["output"]]
+        self._refuse_other_dims(config)
         self._open_metrics(config)
+
+    def _refuse_other_dims(self, config: dict[str, Any]) -> None:
+        """Weights of another shape than `config.pbtxt` may be placed; then only the profiles have their dims."""
+        shapes = {tensor.name: tensor.shape[1:] for tensor in (*self.session.get_inputs(), *self.session.get_outputs())}
+        for tensor in (*config["input"], *config["output"]):
+            name, stated = tensor["name"], [int(dim) for dim in tensor["dims"]]
+            if shapes.get(name) != stated:
+                raise pb_utils.TritonModelException(
+                    f"{config['name']}: the config says {name} is {stated}, the placed ONNX file {shapes.get(name)}. "
+                    "Serve a profile that was placed with it, as `--model-config-name cpu`, or run `make export`."
+                )
 
     def _open_metrics(self, config: dict[str, Any]) -> None:
         self.stage: EmbedMetrics | ClassifyMetrics

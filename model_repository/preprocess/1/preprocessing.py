@@ -109,6 +109,33 @@ class Limits:
     max_image_pixels: int
 
 
+class Header(NamedTuple):
+    """What a photo says about itself before any pixel is decoded.
+
+    Attributes:
+        transpose: what makes it upright; None where it is.
+    """
+
+    image_format: str
+    mode: str
+    transpose: Image.Transpose | None
+
+
+def read_header(photo: bytes, limits: Limits) -> Header:
+    """For a decoder other than this one.
+
+    Raises:
+        UnreadableImage: not one of `FORMATS`, or the header is damaged.
+        ImageTooLarge: over `limits`.
+    """
+    image = _open(photo, limits)
+    try:
+        turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception as error:  # decoders raise what they like; whatever it is, this photo is at fault
+        raise UnreadableImage(f"the {image.format} file is damaged ({error})") from error
+    return Header(image.format or "", image.mode, turn.transpose if turn else None)
+
+
 def _ignore(size_bytes: int, size_pixels: int) -> None:
     """What happens to a photo's size when nobody asked for it."""
 

@@ -30,6 +30,8 @@ from stage_metrics import CacheMetrics, ClassifyMetrics, DecodeMetrics, EmbedMet
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "preprocess/1"))
+# That folder may be in a release, which must stay as its manifest says.
+sys.dont_write_bytecode = True
 
 import preprocessing  # noqa: E402
 
@@ -155,7 +157,8 @@ class TritonPythonModel:
 
 
 def _fingerprint() -> bytes:
+    """Of all that decides an answer: a release that takes over must not find the answers of the one before."""
     digest = hashlib.sha256()
-    for file in (TRANSFORM, EMBEDDER, CLASSIFIER):
+    for file in (TRANSFORM, EMBEDDER, CLASSIFIER, Path(preprocessing.__file__)):
         digest.update(file.read_bytes())
     return digest.digest()

@@ -9,6 +9,8 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
+import mmap
+import os
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,7 +48,7 @@ class Reference:
 
 
 class RunningMean:
-    """Embeddings in, drift out; the mean lives in a file that all instances share.
+    """Embeddings in, drift out; the mean lives in memory that all instances share.
 
     Args:
         server_folder: where all instances of one server, and only they, look.
@@ -54,7 +56,11 @@ class RunningMean:
     """
 
     def __init__(self, server_folder: Path, reference: Reference) -> None:
-        self._file = server_folder / f"mean-{reference.digest[:16]}"
+        # Open for life: the lock hangs on it.
+        self._file = os.open(server_folder / f"mean-{reference.digest[:16]}", os.O_RDWR | os.O_CREAT, 0o600)
+        os.truncate(self._file, reference.mean.nbytes)
+        # Zeros where no instance has put anything yet.
+        self._shared = np.frombuffer(mmap.mmap(self._file, reference.mean.nbytes), np.float64)
         self._reference = reference.mean
         self._lock = threading.Lock()
         self._sum = np.zeros_like(reference.mean)
@@ -72,17 +78,16 @@ class RunningMean:
         with self._lock:
             added, photos = self._sum, self._photos
             self._sum, self._photos = np.zeros_like(added), 0
-        with self._file.open("a+b") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            file.seek(0)
-            mean = np.frombuffer(file.read(), np.float64)
-            if mean.shape != self._reference.shape:
-                mean = self._reference
+        fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            mean = self._shared if self._shared.any() else self._reference
             if photos:
                 kept = 0.5 ** (photos / HALF_LIFE_PHOTOS)
-                mean = kept * mean + (1 - kept) * added / photos
-                file.truncate(0)
-                file.write(mean.tobytes())
+                self._shared[:] = kept * mean + (1 - kept) * added / photos
+                mean = self._shared
+            mean = mean.copy()
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
         return _cosine_distance(mean, self._reference)
 
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import array
 import io
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
+import torch
 
 from triptych import InvalidInput
 from triptych.photo import read_photo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 # Ends in zero bytes and is no text: what a wrong conversion would lose.
 PHOTO = b"\xff\xd8\xff\xe0 photo \x80\x00\x00"
@@ -21,6 +24,16 @@ PHOTO = b"\xff\xd8\xff\xe0 photo \x80\x00\x00"
 
 class _BytesSubclass(bytes):
     pass
+
+
+class _AsyncFile:
+    async def read(self) -> bytes:
+        return PHOTO
+
+
+class _ArrayLike:
+    def __array__(self) -> np.ndarray[Any, Any]:
+        return np.zeros((2, 2, 3), np.uint8)
 
 
 class _PathLike:
@@ -46,10 +59,13 @@ def photo_path(tmp_path: Path) -> Path:
         pytest.param(lambda path: bytearray(PHOTO), id="bytearray"),
         pytest.param(lambda path: memoryview(PHOTO), id="memoryview"),
         pytest.param(lambda path: memoryview(PHOTO[::-1])[::-1], id="strided"),
+        pytest.param(lambda path: memoryview(array.array("H", PHOTO)), id="memoryview-of-words"),
         pytest.param(str, id="str"),
         pytest.param(lambda path: path, id="path"),
+        pytest.param(lambda path: np.str_(path), id="numpy-str"),
         pytest.param(_PathLike, id="path-like"),
         pytest.param(lambda path: io.BytesIO(PHOTO), id="file-object"),
+        pytest.param(lambda path: io.BufferedReader(io.BytesIO(PHOTO)), id="buffered"),
     ],
 )
 def test_photo_becomes_plain_bytes_when_kind_is_allowed(make: Callable[[Path], Any], photo_path: Path) -> None:
@@ -70,8 +86,18 @@ def test_photo_is_read_from_where_it_stands_when_it_is_an_open_file(photo_path: 
     [
         (None, "None"),
         (7, "a int"),
-        ([PHOTO], "a list"),
-        (np.zeros((2, 2, 3), np.uint8), "a numpy.ndarray"),
+        ([PHOTO], "a list; expected one photo"),
+        ([PHOTO], "recognize_many"),
+        ((PHOTO, PHOTO), "recognize_many"),
+        ((photo for photo in (PHOTO,)), "recognize_many"),
+        ({"image": PHOTO}, "a dict"),
+        (np.bytes_(PHOTO), "may have lost zeros"),
+        (np.uint8(7), "a numpy.uint8 uint8[]"),
+        (memoryview(bytes(12)).cast("B", (2, 2, 3)), "has 3 dimensions"),
+        (torch.zeros(3, 4, 5), "a torch.Tensor float32[3,4,5]"),
+        (torch.zeros(3, 4, 5), ".permute(1, 2, 0).cpu().numpy()"),
+        (_ArrayLike(), "numpy.asarray(photo)"),
+        (_AsyncFile(), "Await its read()"),
         (io.BytesIO, "a type"),
         (b"", "bytes of length 0"),
         (bytearray(), "bytearray of length 0"),
@@ -79,7 +105,10 @@ def test_photo_is_read_from_where_it_stands_when_it_is_an_open_file(photo_path: 
         (io.BytesIO(), "nothing left to read"),
         (io.StringIO("text"), "text mode"),
         ("no-such-file.jpg", "no file 'no-such-file.jpg'"),
-        ("https://shop.example/shoe.jpg", "download the photo"),
+        (" https://shop.example/shoe.jpg", "download the photo"),
+        ("s3://shop/shoe.jpg", "download the photo"),
+        (Path("https://shop.example/shoe.jpg"), "Pass a URL as str"),
+        ("http://127.0.0.1/shoe.jpg", "no public address"),
         ("a\0b", "cannot be a path"),
         ("x" * 5000, "cannot be read (File name too long)"),
     ],
@@ -91,7 +120,7 @@ def test_photo_is_refused_with_what_it_was_when_kind_is_wrong(photo: Any, got: s
     message = str(caught.value)
     assert got in message
     assert message.endswith(".")
-    assert len(message) < 400
+    assert len(message) < 500
     assert caught.value.request_id is None
 
 
@@ -133,3 +162,14 @@ def test_photo_is_refused_when_the_memoryview_is_released() -> None:
     view.release()
     with pytest.raises(InvalidInput, match="released"):
         read_photo(view)
+
+
+def test_tensor_becomes_a_photo_when_converted_as_the_sentence_says() -> None:
+    tensor = torch.linspace(0, 1, 60).reshape(3, 4, 5)
+    with pytest.raises(InvalidInput) as caught:
+        read_photo(tensor)  # type: ignore[arg-type]
+    (expression,) = re.findall(r"tensor\..*\(\)(?=\.$)", str(caught.value))
+    pixels = eval(expression, {"tensor": tensor})
+    assert pixels.shape == (4, 5, 3)
+    assert pixels.max() == 255
+    assert read_photo(pixels)

@@ -1,10 +1,9 @@
-"""tritonclient's errors become Triptych's: every gRPC status, and every text that changes what a status means."""
+"""A transport's failures become Triptych's: every gRPC status, and every text that changes what a status means."""
 
 from __future__ import annotations
 
 import grpc
 import pytest
-from tritonclient.utils import InferenceServerException
 
 from triptych import (
     ConnectionFailed,
@@ -19,9 +18,10 @@ from triptych import (
     TriptychError,
     UnreadableImage,
 )
-from triptych.translation import RULES, Call, find_rule, translate, translated
+from triptych.protocol import TransportError
+from triptych.translation import RULES, Sent, find_rule, translate
 
-CALL = Call(target="shop:8001", timeout_s=2.5, model="recognizer", request_id="abc123")
+SENT = Sent(target="shop:8001", timeout_s=2.5, model="recognizer", request_id="abc123")
 
 # The meaning of each status whose text says nothing more.
 MEANINGS = {
@@ -70,7 +70,38 @@ SPOKEN = [
     ("NOT_FOUND", "Request for unknown model: 'recognizer' has no available versions", NotReady),
     ("NOT_FOUND", "Request for unknown model: 'recognizer' is not found", ContractMismatch),
     ("UNAVAILABLE", "This protocol is restricted, expecting header 'triton-grpc-protocol-key'", PermissionDenied),
+    ("UNAVAILABLE", "explicit model load / unload is not allowed if polling is enabled", PermissionDenied),
+    (
+        "UNAVAILABLE",
+        "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:8001: Tls handshake failed "
+        "(TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:1000007d:SSL routines:OPENSSL_internal:"
+        "CERTIFICATE_VERIFY_FAILED: certificate has expired: OK",
+        PermissionDenied,
+    ),
+    (
+        "UNAVAILABLE",
+        "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:8001: Custom verification check "
+        "failed with error: UNAUTHENTICATED: Hostname Verification Check failed.",
+        PermissionDenied,
+    ),
+    (
+        "UNAVAILABLE",
+        "connection lost: [ssl: tlsv13_alert_certificate_required] tlsv13 alert certificate required (_ssl.c:2580)",
+        PermissionDenied,
+    ),
+    (
+        "UNAVAILABLE",
+        "connections to all backends failing; last error: UNKNOWN: ipv4:127.0.0.1:8001: Tls handshake failed "
+        "(TSI_PROTOCOL_FAILURE): SSL_ERROR_SSL: error:100000f7:SSL routines:OPENSSL_internal:WRONG_VERSION_NUMBER: "
+        "Invalid certificate verification context: OK",
+        ConnectionFailed,
+    ),
     ("UNAVAILABLE", "Socket closed", ConnectionFailed),
+    (
+        "UNAVAILABLE",
+        "connections to all backends failing; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Connection reset",
+        ConnectionFailed,
+    ),
     (
         "UNAVAILABLE",
         "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:8000: Socket closed",
@@ -80,14 +111,9 @@ SPOKEN = [
 ]
 
 
-def _error(status: str | None, text: str | None) -> InferenceServerException:
-    return InferenceServerException(msg=text, status=None if status is None else f"StatusCode.{status}")
-
-
 @pytest.mark.parametrize("code", list(grpc.StatusCode), ids=lambda code: code.name)
 def test_error_has_the_class_of_its_status_when_the_text_says_nothing(code: grpc.StatusCode) -> None:
-    # The very string that tritonclient passes on.
-    error = translate(InferenceServerException(msg="words of the server", status=str(code)), CALL)
+    error = translate(TransportError(code.name, "words of the server"), SENT)
     assert type(error) is MEANINGS[code.name]
     assert error.retryable is (type(error) in RETRYABLE)
     assert (error.model, error.request_id) == ("recognizer", "abc123")
@@ -98,7 +124,7 @@ def test_error_has_the_class_of_its_status_when_the_text_says_nothing(code: grpc
 def test_error_has_the_class_of_its_text_when_the_text_decides(
     status: str, text: str, meaning: type[TriptychError]
 ) -> None:
-    error = translate(_error(status, text), CALL)
+    error = translate(TransportError(status, text), SENT)
     assert type(error) is meaning
     assert error.retryable is (meaning in RETRYABLE)
 
@@ -114,7 +140,7 @@ def test_every_rule_is_reached_when_all_examples_arrive() -> None:
 
 def test_error_keeps_only_words_for_the_caller_when_the_server_adds_its_own() -> None:
     text = "[request id: abc] in ensemble 'recognizer', unreadable image: got 0 bytes. Send the file's bytes unchanged."
-    error = translate(_error("INVALID_ARGUMENT", text), CALL)
+    error = translate(TransportError("INVALID_ARGUMENT", text), SENT)
     assert str(error) == "unreadable image: got 0 bytes. Send the file's bytes unchanged."
 
 
@@ -134,7 +160,7 @@ def test_error_keeps_only_words_for_the_caller_when_the_server_adds_its_own() ->
     ],
 )
 def test_error_says_where_why_and_what_next_when_no_server_answers(text: str, reason: str) -> None:
-    message = str(translate(_error("UNAVAILABLE", text), CALL))
+    message = str(translate(TransportError("UNAVAILABLE", text), SENT))
     assert message == (
         f"No Triptych server answers at shop:8001 ({reason}). "
         "Start one with `make serve`, or pass the right target (`--target`)."
@@ -143,31 +169,19 @@ def test_error_says_where_why_and_what_next_when_no_server_answers(text: str, re
 
 def test_error_points_at_the_grpc_port_when_the_port_speaks_http() -> None:
     text = "failed to connect to all addresses; last error: UNAVAILABLE: ipv4:127.0.0.1:8000: Socket closed"
-    assert "8000 speaks HTTP" in str(translate(_error("UNAVAILABLE", text), CALL))
+    assert "8000 speaks HTTP" in str(translate(TransportError("UNAVAILABLE", text), SENT))
 
 
 def test_error_names_the_time_allowed_when_the_deadline_passes() -> None:
-    assert "within 2.5 s" in str(translate(_error("DEADLINE_EXCEEDED", "Deadline Exceeded"), CALL))
+    assert "within 2.5 s" in str(translate(TransportError("DEADLINE_EXCEEDED", "Deadline Exceeded"), SENT))
 
 
 def test_error_names_status_and_request_id_when_the_server_fails() -> None:
-    message = str(translate(_error("INTERNAL", "the stub {died}"), CALL))
+    message = str(translate(TransportError("INTERNAL", "the stub {died}"), SENT))
     assert "INTERNAL: the stub {died}" in message
     assert "abc123" in message
 
 
-@pytest.mark.parametrize(("status", "text"), [(None, "tensor is odd"), ("INTERNAL", None), ("NEW_CODE", "?")])
-def test_error_is_a_server_fault_when_nothing_is_known(status: str | None, text: str | None) -> None:
-    assert type(translate(_error(status, text), CALL)) is ServerFault
-
-
-def test_error_chains_the_original_when_translated() -> None:
-    original = _error("UNAVAILABLE", "Socket closed")
-    with pytest.raises(ConnectionFailed) as caught, translated(CALL):
-        raise original
-    assert caught.value.__cause__ is original
-
-
-def test_error_passes_untouched_when_it_is_not_tritonclients() -> None:
-    with pytest.raises(KeyError), translated(CALL):
-        raise KeyError("a defect of ours")
+@pytest.mark.parametrize(("status", "text"), [("INTERNAL", ""), ("NEW_CODE", "?")])
+def test_error_is_a_server_fault_when_nothing_is_known(status: str, text: str) -> None:
+    assert type(translate(TransportError(status, text), SENT)) is ServerFault

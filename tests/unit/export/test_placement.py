@@ -63,6 +63,41 @@ def test_place_files_leaves_the_old_files_when_staging_fails(tmp_path: Path, mon
     assert not list(tmp_path.glob(".staging-*"))
 
 
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from export import placement
+from export.errors import RepositoryError
+
+# A limit on the size of a file ends a write in its middle, as a full disk does.
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
+try:
+    placement.place_files(Path(sys.argv[1]), {"a": b"new", "model.onnx": bytes(100_000)}, {})
+except RepositoryError as error:
+    print(error)
+    sys.exit(1)
+"""
+
+
+def test_place_files_refuses_when_a_file_cannot_be_written_whole(tmp_path: Path) -> None:
+    place_files(tmp_path, {"a": b"old", "model.onnx": b"old weights"}, {})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    root = Path(__file__).resolve().parents[3]
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path)]
+    result = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
+    assert result.returncode == 1, result.stderr
+    assert "File too large" in result.stdout
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_place_files_removes_what_the_manifest_before_listed_and_this_one_does_not(tmp_path: Path) -> None:
+    (tmp_path / "mine.txt").write_text("kept")
+    place_files(tmp_path, {"embedder/configs/gpu.pbtxt": b"old", "a": b"old"}, {})
+    place_files(tmp_path, {"a": b"new"}, {})
+    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["a", "manifest.json", "mine.txt"]
+
+
 KILLED_AT_RENAME = """
 import os, signal, sys
 from pathlib import Path

@@ -4,8 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from export.contract import read_config
 from export.errors import RepositoryError
-from export.profiles import read_config, size_for
+from export.profiles import size_for
 
 
 @pytest.mark.parametrize("cores", range(1, 129))

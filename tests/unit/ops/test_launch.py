@@ -1,4 +1,5 @@
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -31,6 +32,7 @@ def test_options_leave_out_what_is_off() -> None:
     assert not any(word in plain for word in ("--model-config-name", "--log-verbose", "--trace-config"))
     full = server_options(Settings(profile="gpu", log_level="verbose"), PORTS, "p_")
     assert {"--model-config-name=gpu", "--log-verbose=1"} <= set(full)
+    assert server_options(Settings(server_options=("--a=1", "--b=2")), PORTS, "p_")[-2:] == ["--a=1", "--b=2"]
 
 
 def test_options_send_traces_where_they_are_wanted() -> None:
@@ -62,6 +64,7 @@ def test_detached_arguments_build_the_same_settings(profile: str | None, trace_t
     settings = Settings(
         repository=Path("/m"), profile=profile, http_port=0, cache_mb=0, trace_to=trace_to, state_dir=Path("/s")
     )
+    settings = dataclasses.replace(settings, server_options=("--grpc-use-ssl=true", "--log-verbose=1"))
     words = ["serve", *as_arguments(settings, Path("/s"))]
     assert build_settings(build_parser().parse_args(words)) == settings
 

@@ -1,4 +1,5 @@
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -78,10 +79,14 @@ def test_another_release_starts_anew(tmp_path: Path, reference: Reference) -> No
     assert RunningMean(tmp_path, read).drift() == 0
 
 
-def test_file_cut_short_by_a_kill_is_started_anew(tmp_path: Path, reference: Reference) -> None:
-    mean = RunningMean(tmp_path, reference)
-    mean.add(np.stack([unit(1.0)] * 500))
-    mean.drift()
-    (file,) = tmp_path.glob("mean-*")
-    file.write_bytes(file.read_bytes()[:16])
-    assert RunningMean(tmp_path, reference).drift() == 0
+def test_nothing_is_lost_when_instances_hand_over_at_once(tmp_path: Path, reference: Reference) -> None:
+    means = [RunningMean(tmp_path, reference) for _ in range(4)]
+
+    def hand_over(mean: RunningMean) -> None:
+        for _ in range(HALF_LIFE_PHOTOS // 4):
+            mean.add(unit(np.pi / 2)[None])
+            mean.drift()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(hand_over, means))
+    assert means[0].drift() == pytest.approx(1 - np.cos(np.pi / 4))

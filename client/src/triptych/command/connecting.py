@@ -1,0 +1,93 @@
+"""The options that say which server and how to get in, the same for every subcommand."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import os
+from collections.abc import Callable
+from typing import Any, TypeAlias, get_args
+
+from triptych.client import Client
+from triptych.command.exits import WrongUsage
+from triptych.configuration import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, arguments_from_env
+from triptych.connection import TLS, Carrier
+from triptych.errors import InvalidInput
+
+OpenClient: TypeAlias = Callable[..., Client]
+"""`Client.from_env`, or what a test puts in its place."""
+
+# Triton's own default; 8001, the default of every client, speaks gRPC.
+_DEFAULT_HTTP_TARGET = "127.0.0.1:8000"
+
+
+def add_connection_options(parser: argparse.ArgumentParser) -> None:
+    """Each default is the environment's, then the client's."""
+    options = parser.add_argument_group("connection")
+    options.add_argument(
+        "--target",
+        metavar="HOST:PORT",
+        help=f"the server; several as dns:///NAME:PORT or HOST:PORT,HOST:PORT (default: $TRIPTYCH_TARGET, else "
+        f"{DEFAULT_TARGET}, over http {_DEFAULT_HTTP_TARGET})",
+    )
+    options.add_argument(
+        "--timeout",
+        type=float,
+        metavar="SECONDS",
+        help=f"longest wait for one answer (default: $TRIPTYCH_TIMEOUT_S, else {DEFAULT_TIMEOUT_S:g})",
+    )
+    options.add_argument("--transport", choices=get_args(Carrier), help="default: $TRIPTYCH_TRANSPORT, else grpc")
+    options.add_argument("--tls", action="store_true", help="encrypt, trusting the authorities of this machine")
+    options.add_argument("--tls-ca", metavar="FILE", help="encrypt, trusting these authorities (PEM)")
+    options.add_argument("--tls-cert", metavar="FILE", help="this client's certificate (PEM), for mutual TLS")
+    options.add_argument("--tls-key", metavar="FILE", help="its private key (PEM)")
+    options.add_argument(
+        "--api-key-file", metavar="FILE", help="file that holds name=value of a restricted API (else $TRIPTYCH_API_KEY)"
+    )
+
+
+def open_connection(arguments: argparse.Namespace, open_client: OpenClient, **options: Any) -> Client:
+    """The client that the options and the environment describe; raises `WrongUsage` where there is none."""
+    given = {"timeout_s": arguments.timeout, "transport": arguments.transport, **options}
+    try:
+        return open_client(
+            target=target_of(arguments),
+            **{name: value for name, value in given.items() if value is not None},
+            **_tls(arguments),
+            **_api_key(arguments),
+        )
+    except (InvalidInput, ModuleNotFoundError) as error:
+        raise WrongUsage(str(error)) from error
+
+
+def target_of(arguments: argparse.Namespace) -> str:
+    """Where the client goes."""
+    target: str | None = arguments.target or os.environ.get("TRIPTYCH_TARGET")
+    transport = arguments.transport or os.environ.get("TRIPTYCH_TRANSPORT")
+    return target or (_DEFAULT_HTTP_TARGET if transport == "http" else DEFAULT_TARGET)
+
+
+def _tls(arguments: argparse.Namespace) -> dict[str, TLS]:
+    named = {
+        "root_certificates": arguments.tls_ca,
+        "certificate": arguments.tls_cert,
+        "private_key": arguments.tls_key,
+    }
+    files = {role: path for role, path in named.items() if path is not None}
+    if not (files or arguments.tls):
+        return {}
+    return {"tls": dataclasses.replace(arguments_from_env().get("tls") or TLS(), **files)}
+
+
+def _api_key(arguments: argparse.Namespace) -> dict[str, str]:
+    if arguments.api_key_file is None:
+        return {}
+    try:
+        with open(arguments.api_key_file, encoding="utf-8") as file:
+            return {"api_key": file.read().strip()}
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise WrongUsage(
+            f"The file of the API key cannot be read: {arguments.api_key_file!r} ({reason}). "
+            "Pass a file that holds name=value."
+        ) from error

@@ -1,0 +1,241 @@
+"""Embeddings of many photos as files that numpy and Parquet readers open, written whole or not at all.
+
+Each format also reads its own file back: a later run goes on with it.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import BinaryIO
+
+import numpy as np
+
+from triptych.command.exits import WrongUsage
+from triptych.extras import require
+from triptych.protocol import JsonObject
+
+_FLOAT_BYTES = 4
+# Rows of one row group, which is what a reader and the writer hold: 5 MB at D = 1280.
+_GROUP_ROWS = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One photo: `vector` is its embedding as little-endian float32, or `error` says why there is none."""
+
+    photo: str
+    vector: bytes | None = None
+    error: JsonObject | None = None
+
+    def line(self) -> str:
+        """As a line of a journal."""
+        if self.vector is None:
+            return json.dumps({"photo": self.photo, "error": self.error})
+        return json.dumps({"photo": self.photo, "embedding": base64.b64encode(self.vector).decode("ascii")})
+
+    @classmethod
+    def from_fields(cls, fields: JsonObject) -> Record:
+        """Reads a line of a journal back."""
+        vector = fields.get("embedding")
+        return cls(fields["photo"], None if vector is None else base64.b64decode(vector), fields.get("error"))
+
+
+class EmbeddingFile(ABC):
+    """One output file, or two that belong together.
+
+    Attributes:
+        path: as the user gave it.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All its files, the one the user named last."""
+        return (self.path,)
+
+    @abstractmethod
+    def write(self, records: Iterable[Record], rows: int, size: int) -> None:
+        """Replaces the file by one of all `records`, `rows` of them with an embedding of `size` numbers."""
+
+    @abstractmethod
+    def read(self) -> Iterator[Record]:
+        """The records of a written file; raises `WrongUsage` where it is none."""
+
+
+class NpyFile(EmbeddingFile):
+    """`x.npy`: float32[N,D]; beside it `x.npy.jsonl` says which photo each row is of, and which photos failed."""
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """See `EmbeddingFile`."""
+        return (f"{self.path}.jsonl", self.path)
+
+    def write(self, records: Iterable[Record], rows: int, size: int) -> None:
+        """See `EmbeddingFile`."""
+        with replacing(self.paths) as (names, array):
+            header = {"descr": "<f4", "fortran_order": False, "shape": (rows, size)}
+            np.lib.format.write_array_header_1_0(array, header)  # type: ignore[no-untyped-call]
+            row = 0
+            for record in records:
+                fields: JsonObject = {"row": None, "photo": record.photo}
+                if record.vector is None:
+                    fields["error"] = record.error
+                else:
+                    array.write(record.vector)
+                    fields["row"] = row
+                    row += 1
+                names.write(json.dumps(fields).encode() + b"\n")
+
+    def read(self) -> Iterator[Record]:
+        """See `EmbeddingFile`."""
+        names, path = self.paths
+        try:
+            array = np.load(path, mmap_mode="r", allow_pickle=False)
+            with open(names, encoding="utf-8") as file:
+                for line in file:
+                    fields = json.loads(line)
+                    row = fields["row"]
+                    vector = None if row is None else np.ascontiguousarray(array[row], "<f4").tobytes()
+                    yield Record(fields["photo"], vector, fields.get("error"))
+        except (OSError, ValueError, KeyError, IndexError, TypeError) as error:
+            raise WrongUsage(
+                f"{path!r} and {names!r} are not the two files of an earlier run ({error}). Choose another output."
+            ) from error
+
+
+class ParquetFile(EmbeddingFile):
+    """`x.parquet`: a row a photo, `photo` string, `embedding` list<float> of D numbers or null, `error` string or null.
+
+    `error` starts with its class: "UnreadableImage: unreadable image: ...".
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        try:
+            self._arrow = require("pyarrow", extra="parquet", wanted_by=f"Writing {path}")
+            self._parquet = require("pyarrow.parquet", extra="parquet", wanted_by=f"Writing {path}")
+        except ModuleNotFoundError as error:
+            raise WrongUsage(str(error)) from error
+        except ImportError as error:
+            raise WrongUsage(f"pyarrow is installed and cannot be loaded ({error}). Install what it names.") from error
+
+    def write(self, records: Iterable[Record], rows: int, size: int) -> None:
+        """See `EmbeddingFile`."""
+        arrow = self._arrow
+        # Not of fixed size: pyarrow 25 cannot read a null of such a list back.
+        numbers = arrow.list_(arrow.float32())
+        schema = arrow.schema([("photo", arrow.string()), ("embedding", numbers), ("error", arrow.string())])
+        with (
+            replacing(self.paths) as (file,),
+            self._parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=False) as writer,
+        ):
+            for group in _groups(records, _GROUP_ROWS):
+                vectors = [None if record.vector is None else np.frombuffer(record.vector, "<f4") for record in group]
+                names = arrow.array([_storable(record.photo) for record in group], arrow.string())
+                errors = arrow.array([_error_text(record) for record in group], arrow.string())
+                writer.write_table(arrow.table([names, arrow.array(vectors, numbers), errors], schema=schema))
+
+    def read(self) -> Iterator[Record]:
+        """See `EmbeddingFile`."""
+        try:
+            for batch in self._parquet.ParquetFile(self.path).iter_batches(_GROUP_ROWS):
+                names, errors = (batch.column(name).to_pylist() for name in ("photo", "error"))
+                embeddings = batch.column("embedding")
+                for row, (name, error) in enumerate(zip(names, errors, strict=True)):
+                    vector = embeddings[row].values
+                    packed = None if vector is None else vector.to_numpy().astype("<f4").tobytes()
+                    yield Record(name, packed, None if error is None else _error_fields(error))
+        except (OSError, ValueError, KeyError, AttributeError, self._arrow.ArrowException) as error:
+            raise WrongUsage(
+                f"{self.path!r} is not the file of an earlier run ({error}). Choose another output."
+            ) from error
+
+
+FORMATS: dict[str, Callable[[str], EmbeddingFile]] = {".npy": NpyFile, ".parquet": ParquetFile}
+
+
+def embedding_file(path: str) -> EmbeddingFile:
+    """The file that the suffix of `path` stands for; raises `WrongUsage` for another."""
+    suffix = PurePath(path).suffix
+    if suffix not in FORMATS:
+        raise WrongUsage(f"--output is {path!r}; expected a name that ends in {' or '.join(FORMATS)}.")
+    return FORMATS[suffix](path)
+
+
+def measure(records: Iterable[Record]) -> tuple[int, int]:
+    """How many embeddings there are and how many numbers each has; (0, 0) for none.
+
+    Raises:
+        WrongUsage: they are not all of one size.
+    """
+    rows = size = 0
+    for record in records:
+        if record.vector is None:
+            continue
+        found = len(record.vector) // _FLOAT_BYTES
+        if rows and found != size:
+            raise WrongUsage(
+                f"{record.photo!r} has an embedding of {found} numbers, those before it have {size}: the server's "
+                "model has changed since. Remove the output and begin anew."
+            )
+        rows, size = rows + 1, found
+    return rows, size
+
+
+@contextlib.contextmanager
+def replacing(paths: tuple[str, ...]) -> Iterator[list[BinaryIO]]:
+    """Open files that take the places of `paths` together once all is on the disk.
+
+    The last of `paths` is away while the others change: it is never beside files of another run.
+    """
+    drafts = [f"{path}.tmp" for path in paths]
+    try:
+        with contextlib.ExitStack() as stack:
+            files: list[BinaryIO] = [stack.enter_context(open(draft, "wb")) for draft in drafts]
+            yield files
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
+        if len(paths) > 1:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(paths[-1])
+        for draft, path in zip(drafts, paths, strict=True):
+            os.replace(draft, path)
+    finally:
+        for draft in drafts:
+            with contextlib.suppress(FileNotFoundError):
+                os.remove(draft)
+
+
+def _groups(records: Iterable[Record], rows: int) -> Iterator[list[Record]]:
+    group: list[Record] = []
+    for record in records:
+        group.append(record)
+        if len(group) == rows:
+            yield group
+            group = []
+    if group:
+        yield group
+
+
+def _storable(name: str) -> str:
+    """Parquet's strings are UTF-8, file names need not be: what is none is escaped."""
+    return name.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _error_text(record: Record) -> str | None:
+    return None if record.error is None else _storable(f"{record.error['class']}: {record.error['message']}")
+
+
+def _error_fields(text: str) -> JsonObject:
+    name, _, message = text.partition(": ")
+    return {"class": name, "message": message}

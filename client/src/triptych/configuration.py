@@ -1,0 +1,130 @@
+"""What a client was made with, checked: one value that `Client` and `AsyncClient` build from the same arguments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from triptych.calls import Options, Session
+from triptych.connection import TLS, Auth, Balance, Carrier, Connection, check_headers, parse_api_key
+from triptych.deadline import check_timeout
+from triptych.errors import InvalidInput
+from triptych.retry import Retry
+from triptych.transport import Headers, HeaderSource
+
+if TYPE_CHECKING:
+    from triptych.observation import Observer
+
+DEFAULT_TARGET = "127.0.0.1:8001"
+DEFAULT_TIMEOUT_S = 10.0
+DEFAULT_MAX_IN_FLIGHT = 32
+DEFAULT_RETRY = Retry()
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """Attributes: how to connect, how to call, which headers go with each call, who watches, which URLs are fetched."""
+
+    connection: Connection
+    options: Options
+    header_sources: tuple[HeaderSource, ...] = field(repr=False)
+    metrics: Observer | None
+    private_urls: bool
+
+    def new_session(self) -> Session:
+        """What the calls of one client share."""
+        return Session(self.connection.target, () if self.metrics is None else (self.metrics,))
+
+    def headers(self) -> Headers:
+        """Of the call that is made now. Raises `InvalidInput` for one that cannot be sent."""
+        headers = {name: value for source in self.header_sources for name, value in source().items()}
+        check_headers(headers)
+        return headers
+
+
+def configure(
+    target: str,
+    *,
+    timeout_s: float,
+    retry: Retry,
+    max_in_flight: int,
+    channels: int,
+    tls: TLS | None,
+    auth: Auth | None,
+    api_key: str | None,
+    balance: Balance,
+    transport: Carrier,
+    shared_memory: bool,
+    private_urls: bool,
+    metrics: Observer | None,
+    tracing: bool,
+) -> Configuration:
+    """Checks the arguments of a client.
+
+    Raises:
+        InvalidInput: one that could not be used.
+        ModuleNotFoundError: the extra that an argument needs is not installed.
+    """
+    sources: list[HeaderSource] = []
+    if auth is not None:
+        sources.append(_auth_source(auth))
+    if tracing:
+        from triptych.tracing import trace_headers
+
+        sources.append(trace_headers)
+    connection = Connection(target, transport, channels, tls, balance, parse_api_key(api_key), shared_memory)
+    return Configuration(
+        connection, checked_options(timeout_s, retry, max_in_flight), tuple(sources), metrics, private_urls
+    )
+
+
+def checked_options(timeout_s: float, retry: Retry, max_in_flight: int) -> Options:
+    """Raises `InvalidInput` for values no call can follow."""
+    check_timeout(timeout_s)
+    if not isinstance(retry, Retry):
+        raise InvalidInput(f"retry is {retry!r}; expected a Retry. Pass Retry(tries=1) for no retries.")
+    if not isinstance(max_in_flight, int) or isinstance(max_in_flight, bool) or max_in_flight < 1:
+        raise InvalidInput(f"max_in_flight is {max_in_flight!r}; expected a whole number of photos, at least 1.")
+    return Options(timeout_s, retry, max_in_flight)
+
+
+def arguments_from_env(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
+    """The arguments of a client that the environment names; README.md lists the variables.
+
+    Raises:
+        InvalidInput: a value that cannot be read.
+    """
+    names = {"target": "TARGET", "transport": "TRANSPORT", "api_key": "API_KEY", "balance": "BALANCE"}
+    named = {argument: environment.get(f"TRIPTYCH_{name}") for argument, name in names.items()}
+    arguments: dict[str, Any] = {argument: value for argument, value in named.items() if value is not None}
+    if "TRIPTYCH_TIMEOUT_S" in environment:
+        try:
+            arguments["timeout_s"] = float(environment["TRIPTYCH_TIMEOUT_S"])
+        except ValueError as error:
+            raise InvalidInput(
+                f"TRIPTYCH_TIMEOUT_S is {environment['TRIPTYCH_TIMEOUT_S']!r}; expected seconds, 10 for example."
+            ) from error
+    if "TRIPTYCH_TOKEN" in environment:
+        arguments["auth"] = {"authorization": f"Bearer {environment['TRIPTYCH_TOKEN']}"}
+    files = {
+        field_name: environment[f"TRIPTYCH_TLS_{name}"]
+        for field_name, name in (("root_certificates", "CA"), ("certificate", "CERT"), ("private_key", "KEY"))
+        if f"TRIPTYCH_TLS_{name}" in environment
+    }
+    if files or environment.get("TRIPTYCH_TLS") == "1":
+        arguments["tls"] = TLS(**files, server_name=environment.get("TRIPTYCH_TLS_SERVER_NAME"))
+    return arguments
+
+
+def _auth_source(auth: Auth) -> HeaderSource:
+    if callable(auth):
+        return auth
+    if not isinstance(auth, Mapping):
+        raise InvalidInput(
+            f"auth is a {type(auth).__name__}; expected headers, or a function that gives them. "
+            "Pass {'authorization': 'Bearer ...'}, for example."
+        )
+    headers = dict(auth)
+    return lambda: headers

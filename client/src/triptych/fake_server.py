@@ -1,0 +1,377 @@
+"""A Triton server with the one model `recognizer`, played in memory. Must not import gRPC or a test framework."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from triptych.errors import (
+    ConnectionFailed,
+    ContractMismatch,
+    DeadlineExceeded,
+    ImageTooLarge,
+    InvalidInput,
+    NotReady,
+    Overloaded,
+    PermissionDenied,
+    ServerFault,
+    TriptychError,
+    Unavailable,
+    UnreadableImage,
+)
+from triptych.invention import (
+    classes_tensor,
+    fill_scores,
+    floats_tensor,
+    invent_embedding,
+    invent_retail_score,
+    invent_scores,
+    normalised,
+)
+from triptych.photo import ImageLike, read_photo
+from triptych.protocol import (
+    Call,
+    InferAnswer,
+    InferRequest,
+    JsonObject,
+    Question,
+    RequestedOutput,
+    Tensor,
+    TransportError,
+)
+from triptych.recognizer import MODEL
+
+LABELS = (
+    "Shoes / Loafer",
+    "Shoes / running shoe",
+    "Shoes / sandal",
+    "Clothing / jersey",
+    "Clothing / trench coat",
+    "Fashion Accessories / buckle",
+    "Grocery: Fresh Produce / Granny Smith",
+    "Kitchen / espresso maker",
+    "tabby cat",
+    "lakeside",
+)
+"""Lines of a `labels.txt`; those without a category are no products."""
+
+_UNKNOWN_MODEL = "Request for unknown model: 'recognizer'"
+_READABLE = "expected a whole JPEG, PNG, WebP, GIF, BMP or TIFF file. Send the file's bytes unchanged."
+
+# What Triton 2.51.0 and gRPC say where each error comes from: the client must make the error of it, as in production.
+# The texts of InvalidInput and ServerFault stand for any that no rule knows.
+_SPOKEN: dict[type[TriptychError], tuple[str, str]] = {
+    TriptychError: ("INTERNAL", "[request id: {request_id}] failed to run the model"),
+    InvalidInput: ("INVALID_ARGUMENT", "[request id: {request_id}] the request is refused"),
+    UnreadableImage: ("INVALID_ARGUMENT", f"unreadable image: got 4 bytes that start with b'fake'; {_READABLE}"),
+    ImageTooLarge: (
+        "INVALID_ARGUMENT",
+        "image too large: 21.0 MB, the limit is 20 MB. Send a smaller copy of the photo.",
+    ),
+    Unavailable: ("UNAVAILABLE", "Socket closed"),
+    Overloaded: ("UNAVAILABLE", "[request id: {request_id}] Exceeds maximum queue size"),
+    NotReady: ("UNAVAILABLE", f"{_UNKNOWN_MODEL} version 1 is not at ready state"),
+    ConnectionFailed: (
+        "UNAVAILABLE",
+        "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:8001: Failed to connect to remote "
+        "host: Connection refused",
+    ),
+    DeadlineExceeded: ("DEADLINE_EXCEEDED", "Deadline Exceeded"),
+    PermissionDenied: ("UNAVAILABLE", "This protocol is restricted, expecting header 'triton-grpc-protocol-shop-key'"),
+    ContractMismatch: ("NOT_FOUND", f"{_UNKNOWN_MODEL} is not found"),
+    ServerFault: ("INTERNAL", "[request id: {request_id}] failed to run the model"),
+}
+
+Failure: TypeAlias = type[TriptychError] | TransportError
+"""An error class, which stands for the words of the server behind it; or those words themselves."""
+
+Scores: TypeAlias = Sequence[tuple[str, float]]
+"""Lines of `labels.txt` and their scores, best first."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedCall:
+    """What reached the fake server: a try of a call, with the seconds it had left and its headers."""
+
+    call: Call
+    timeout_s: float
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class _Scripted:
+    scores: Mapping[str, Scores]
+    retail_score: float | None
+    embedding: npt.NDArray[np.float32] | None
+
+
+@dataclass
+class _Scheduled:
+    failure: Failure
+    rpc: str | None
+    left: int
+
+
+class FakeServer:
+    """Answers every photo, always the same photo alike: labels, scores and embedding follow from its bytes.
+
+    Photos are not decoded: any bytes will do, `b"a shoe"` for example. Threads and clients may share one.
+
+    Attributes:
+        calls: every try that arrived, oldest first.
+        delay_s: how long each answer takes; a try with less time ends in `DeadlineExceeded`.
+        ready: whether `recognizer` serves; `client.admin` changes it too.
+        replies: answers to calls other than inference, by rpc, "ModelMetadata" for example, in place of the usual ones.
+        closed: how many connections were closed.
+    """
+
+    def __init__(
+        self,
+        *,
+        labels: Iterable[str] = LABELS,
+        attributes: Mapping[str, Iterable[str]] | None = None,
+        embedding_size: int = 1280,
+        max_batch_size: int = 8,
+        history: int | None = None,
+    ) -> None:
+        """Starts with nothing scripted.
+
+        Args:
+            labels: the classes, as lines of `labels.txt`: "Shoes / running shoe", or "tabby cat" when it is no product.
+            attributes: further attributes and their classes: {"brand": ["Acme", "Zephyr"]}.
+            embedding_size: D of the embeddings.
+            max_batch_size: photos the server takes in one request.
+            history: how many calls to keep; None keeps all.
+        """
+        self._classes = {"category": list(labels)}
+        self._classes |= {name: list(lines) for name, lines in (attributes or {}).items()}
+        self._embedding_size = embedding_size
+        self._max_batch_size = max_batch_size
+        self._lock = threading.Lock()
+        self._scripted: dict[bytes, _Scripted | Failure] = {}
+        self._scheduled: list[_Scheduled] = []
+        self._inferences = self._executions = 0
+        self.calls: deque[RecordedCall] = deque(maxlen=history)
+        self.delay_s = 0.0
+        self.ready = True
+        self.replies: dict[str, JsonObject] = {}
+        self.closed = 0
+
+    @property
+    def requests(self) -> list[InferRequest]:
+        """The inference requests among `calls`, repeated tries included."""
+        return [recorded.call for recorded in self.calls if isinstance(recorded.call, InferRequest)]
+
+    @property
+    def photos(self) -> list[bytes]:
+        """The photos of `requests`, as they arrived."""
+        return [photo for request in self.requests for photo in request.photos]
+
+    def answer(
+        self,
+        photo: ImageLike,
+        *,
+        labels: Scores | None = None,
+        attributes: Mapping[str, Scores] | None = None,
+        retail_score: float | None = None,
+        embedding: npt.ArrayLike | None = None,
+    ) -> None:
+        """Sets what this photo is answered with; what is left out follows from its bytes.
+
+        Args:
+            photo: as the client will be given it; a path is read now.
+            labels: scores of some classes; a class the server does not have is added. The rest of the probability is
+                spread over the other classes.
+            attributes: the same for further attributes.
+            retail_score: 0 to 1.
+            embedding: `[D]` with D the server's `embedding_size`, of any length above 0; it is scaled to norm 1.
+
+        Raises:
+            ValueError: the embedding is of another size or zero, or an attribute is not the server's.
+        """
+        vector = None if embedding is None else self._direction(np.asarray(embedding, dtype=np.float64))
+        scores = {**({} if labels is None else {"category": labels}), **(attributes or {})}
+        for attribute, given in scores.items():
+            if attribute not in self._classes:
+                known = ", ".join(name for name in self._classes if name != "category") or "none"
+                raise ValueError(f"The attribute {attribute!r} is not the server's, it has {known}.")
+            lines = self._classes[attribute]
+            lines += [line for line, _ in given if line not in lines]
+        self._scripted[read_photo(photo)] = _Scripted(scores, retail_score, vector)
+
+    def refuse(self, photo: ImageLike, failure: Failure = UnreadableImage) -> None:
+        """Fails each request that holds this photo, also in a batch with good ones, as the server does.
+
+        Raises:
+            ValueError: the failure is none of a server's.
+        """
+        self._scripted[read_photo(photo)] = _checked(failure)
+
+    def fail_next(self, failure: Failure, *, times: int = 1, rpc: str | None = "ModelInfer") -> None:
+        """Fails the next tries; several orders queue up.
+
+        Args:
+            failure: an error class, which stands for what the server says where it comes from; or those words.
+            times: how many tries; a client gives up after its `Retry.tries`, 4 unless set.
+            rpc: which calls: inference, another by its name, or None for all.
+
+        Raises:
+            ValueError: the failure is none of a server's.
+        """
+        self._scheduled.append(_Scheduled(_checked(failure), rpc, times))
+
+    def receive(self, call: Call, timeout_s: float, headers: Mapping[str, str]) -> float:
+        """Takes a call in; returns how many seconds it takes, at most `timeout_s`."""
+        with self._lock:
+            self.calls.append(RecordedCall(call, timeout_s, dict(headers)))
+        return min(self.delay_s, timeout_s)
+
+    def infer(self, request: InferRequest, timeout_s: float) -> InferAnswer:
+        """The answer to photos; raises `TransportError` as a transport does."""
+        self._fail_when_scheduled("ModelInfer", request.request_id, timeout_s)
+        count = len(request.photos)
+        with self._lock:
+            self._executions += 1
+            self._inferences += count
+        if not self.ready:
+            raise _spoken(NotReady, request.request_id)
+        if count > self._max_batch_size:
+            limit = f"inference request batch-size must be <= {self._max_batch_size} for '{MODEL}'"
+            raise TransportError("INVALID_ARGUMENT", f"[request id: {request.request_id}] {limit}")
+        for place, photo in enumerate(request.photos, start=1):
+            refusal = self._scripted.get(photo)
+            if refusal is not None and not isinstance(refusal, _Scripted):
+                error = _spoken(refusal, request.request_id)
+                suffix = f" (photo {place} of {count} in this request)" if count > 1 else ""
+                raise TransportError(error.status, error.detail + suffix)
+        return InferAnswer("1", dict(self._tensors(request)))
+
+    def ask(self, question: Question, timeout_s: float) -> JsonObject:
+        """The answer to any other call; raises `TransportError` as a transport does."""
+        self._fail_when_scheduled(question.rpc, "", timeout_s)
+        if question.rpc in self.replies:
+            return self.replies[question.rpc]
+        name = question.fields.get("name") or question.fields.get("model_name") or MODEL
+        if question.rpc == "ModelReady":
+            return {"ready": True} if self.ready and name == MODEL else {}
+        if name != MODEL:
+            raise TransportError("NOT_FOUND", f"Request for unknown model: '{name}' is not found")
+        if question.rpc in ("RepositoryModelLoad", "RepositoryModelUnload"):
+            self.ready = question.rpc == "RepositoryModelLoad"
+            return {}
+        if question.rpc in ("ModelMetadata", "ModelConfig") and not self.ready:
+            raise _spoken(NotReady, "")
+        answers = self._answers()
+        if question.rpc not in answers:
+            raise TransportError("UNIMPLEMENTED", f"The fake server does not know {question.rpc}")
+        return answers[question.rpc]
+
+    def _answers(self) -> dict[str, JsonObject]:
+        """What is said of a server with one model, `recognizer`; the 64-bit numbers are strings, as over gRPC."""
+        outputs = {**{f"{name}_scores": len(lines) for name, lines in self._classes.items()}, "retail_score": 1}
+        outputs["embedding"] = self._embedding_size
+        one = {"name": MODEL, "version": "1"}
+        counts = {"inference_count": str(self._inferences), "execution_count": str(self._executions)}
+        return {
+            "ServerLive": {"live": True},
+            "ServerReady": {"ready": True} if self.ready else {},
+            "ServerMetadata": {"name": "triton", "version": "2.51.0", "extensions": ["classification"]},
+            "ModelMetadata": {
+                "name": MODEL,
+                "versions": ["1"],
+                "inputs": [{"name": "image", "datatype": "BYTES", "shape": ["-1", "1"]}],
+                "outputs": [
+                    {"name": name, "datatype": "FP32", "shape": ["-1", str(size)]} for name, size in outputs.items()
+                ],
+            },
+            "ModelConfig": {
+                "name": MODEL,
+                "max_batch_size": self._max_batch_size,
+                "input": [{"name": "image", "data_type": "TYPE_STRING", "dims": ["1"]}],
+                "output": [
+                    {"name": name, "data_type": "TYPE_FP32", "dims": [str(size)]} for name, size in outputs.items()
+                ],
+            },
+            "RepositoryIndex": {"models": [{**one, "state": "READY" if self.ready else "UNAVAILABLE"}]},
+            "ModelStatistics": {
+                "model_stats": [{**one, **counts, "inference_stats": {"success": {"count": str(self._executions)}}}]
+            },
+        }
+
+    def _fail_when_scheduled(self, rpc: str, request_id: str, timeout_s: float) -> None:
+        if self.delay_s > timeout_s:
+            raise _spoken(DeadlineExceeded, request_id)
+        with self._lock:
+            due = next((order for order in self._scheduled if order.rpc in (rpc, None)), None)
+            if due is None:
+                return
+            due.left -= 1
+            if due.left <= 0:
+                self._scheduled.remove(due)
+        raise _spoken(due.failure, request_id)
+
+    def _tensors(self, request: InferRequest) -> Iterator[tuple[str, Tensor]]:
+        for output in request.outputs:
+            if output.name == "embedding":
+                yield output.name, floats_tensor([self._embedding(photo) for photo in request.photos])
+            elif output.name == "retail_score":
+                scores = [np.array([self._retail_score(photo)], dtype=np.float32) for photo in request.photos]
+                yield output.name, floats_tensor(scores)
+            else:
+                yield output.name, self._scores_tensor(request, output)
+
+    def _scores_tensor(self, request: InferRequest, output: RequestedOutput) -> Tensor:
+        attribute = output.name.removesuffix("_scores")
+        lines = self._classes.get(attribute)
+        if lines is None:
+            raise TransportError("INVALID_ARGUMENT", f"unexpected inference output '{output.name}' for model '{MODEL}'")
+        rows = [self._scores(photo, attribute, lines) for photo in request.photos]
+        return floats_tensor(rows) if output.class_count is None else classes_tensor(rows, lines, output.class_count)
+
+    def _scores(self, photo: bytes, attribute: str, lines: Sequence[str]) -> npt.NDArray[np.float32]:
+        scripted = self._scripted.get(photo)
+        if isinstance(scripted, _Scripted) and attribute in scripted.scores:
+            given = {lines.index(line): score for line, score in scripted.scores[attribute]}
+            return fill_scores(given, len(lines))
+        return invent_scores(photo, attribute, len(lines))
+
+    def _retail_score(self, photo: bytes) -> float:
+        scripted = self._scripted.get(photo)
+        if isinstance(scripted, _Scripted) and scripted.retail_score is not None:
+            return scripted.retail_score
+        return invent_retail_score(photo)
+
+    def _embedding(self, photo: bytes) -> npt.NDArray[np.float32]:
+        scripted = self._scripted.get(photo)
+        if isinstance(scripted, _Scripted) and scripted.embedding is not None:
+            return scripted.embedding
+        return invent_embedding(photo, self._embedding_size)
+
+    def _direction(self, vector: npt.NDArray[np.float64]) -> npt.NDArray[np.float32]:
+        if vector.shape != (self._embedding_size,) or not vector.any():
+            raise ValueError(
+                f"The embedding is {list(vector.shape)}; expected [{self._embedding_size}], not all zero. "
+                "Pass FakeServer(embedding_size=...) for another size."
+            )
+        return normalised(vector)
+
+
+def _checked(failure: Failure) -> Failure:
+    if isinstance(failure, TransportError) or failure in _SPOKEN:
+        return failure
+    known = ", ".join(error.__name__ for error in _SPOKEN)
+    raise ValueError(f"No server answers with {failure!r}; expected a TransportError or one of {known}.")
+
+
+def _spoken(failure: Failure, request_id: str) -> TransportError:
+    """A new error each time: one raised twice would carry the first's traceback."""
+    if isinstance(failure, TransportError):
+        return TransportError(failure.status, failure.detail)
+    status, text = _SPOKEN[failure]
+    return TransportError(status, text.replace("{request_id}", request_id))

@@ -1,0 +1,83 @@
+"""Prometheus metrics of a client's calls; needs the extra `metrics`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from triptych.errors import InvalidInput, TriptychError
+from triptych.extras import require
+from triptych.recognizer import Classify, Embed, Recognize
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+# From a repeated photo on the same host to the default deadline.
+LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+
+_METHODS = (Recognize.name, Classify.name, Embed.name)
+
+
+class ClientMetrics:
+    """Counts and times the requests of the clients it is passed to: `Client(metrics=ClientMetrics())`.
+
+    A request of the `_many` calls, which may hold several photos, counts under the name of the single call.
+
+    | metric | kind | labels |
+    |---|---|---|
+    | `triptych_client_requests_total` | counter: requests ended, well or not | `method` |
+    | `triptych_client_errors_total` | counter: those that failed, after all tries | `method`, `error`: the class |
+    | `triptych_client_latency_seconds` | histogram: tries and pauses included | `method` |
+    | `triptych_client_retries_total` | counter: tries that failed and were repeated | `error`: the class |
+    | `triptych_client_in_flight` | gauge: requests on their way | `method` |
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None, namespace: str = "triptych_client") -> None:
+        """Registers the metrics.
+
+        Args:
+            registry: where they are collected; None is Prometheus' own default.
+            namespace: what their names begin with.
+
+        Raises:
+            InvalidInput: the registry has metrics of these names; share one `ClientMetrics` between clients.
+            ModuleNotFoundError: the extra `metrics` is not installed.
+        """
+        prometheus: Any = require("prometheus_client", extra="metrics", wanted_by="ClientMetrics")
+        place = {"namespace": namespace, "registry": prometheus.REGISTRY if registry is None else registry}
+        try:
+            self._requests = prometheus.Counter("requests", "Requests ended, well or not.", ["method"], **place)
+            self._errors = prometheus.Counter("errors", "Requests that failed.", ["method", "error"], **place)
+            self._latency = prometheus.Histogram(
+                "latency_seconds",
+                "From request to answer or failure, tries and pauses included.",
+                ["method"],
+                buckets=LATENCY_BUCKETS_S,
+                **place,
+            )
+            self._retries = prometheus.Counter("retries", "Tries that failed and were repeated.", ["error"], **place)
+            self._in_flight = prometheus.Gauge("in_flight", "Requests on their way.", ["method"], **place)
+        except ValueError as error:
+            raise InvalidInput(
+                f"The metrics {namespace}_* cannot be registered ({error}). Share one ClientMetrics between clients, "
+                "or pass another namespace or registry."
+            ) from error
+        for method in _METHODS:  # else a series, and any alert on its rate, begins with the first request
+            self._requests.labels(method)
+            self._latency.labels(method)
+            self._in_flight.labels(method)
+
+    def started(self, method: str) -> None:
+        """See `observation.Observer`."""
+        self._in_flight.labels(method).inc()
+
+    def ended(self, method: str, seconds: float, error: BaseException | None) -> None:
+        """See `observation.Observer`."""
+        self._in_flight.labels(method).dec()
+        self._requests.labels(method).inc()
+        self._latency.labels(method).observe(seconds)
+        if error is not None:
+            self._errors.labels(method, type(error).__name__).inc()
+
+    def retried(self, error: TriptychError) -> None:
+        """See `observation.Observer`."""
+        self._retries.labels(type(error).__name__).inc()

@@ -1,0 +1,80 @@
+"""The profiles of a machine with an NVIDIA GPU: TensorRT through the onnxruntime backend, and torch."""
+
+from __future__ import annotations
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
+
+from export.contract import Configs
+
+# Photos of several requests in one run; a GPU that runs eight at a time is mostly idle.
+MAX_BATCH_SIZE = 64
+
+# How long a photo waits for company: a tenth of what decoding one takes.
+QUEUE_DELAY_US = 500
+
+# Engines are built for one GPU, driver and TensorRT, in minutes: the folder must outlive the container.
+CACHE_FOLDER = "/var/cache/triptych/tensorrt"
+
+WORKSPACE_BYTES = 2 << 30
+
+TORCH_MODEL = "torch_model.py"
+
+
+def tensorrt(configs: Configs, cores: int) -> Configs:
+    """Both ONNX files in Triton's onnxruntime backend with the TensorRT execution provider; photos decoded on the CPU.
+
+    Source of the keys: github.com/triton-inference-server/onnxruntime_backend, README, "Parameter mapping".
+    """
+    configs["preprocess"].instance_group[0].count = cores
+    for model in ("embedder", "classifier"):
+        config = configs[model]
+        config.backend = "onnxruntime"
+        config.parameters.clear()
+        _on_gpu(config)
+        accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
+        for key, value in _tensorrt_options(config).items():
+            accelerator.parameters[key] = value
+    return configs
+
+
+def _tensorrt_options(config: ModelConfig) -> dict[str, str]:
+    """One engine for every batch size, built at warm-up and kept."""
+    (tensor,) = config.input
+    shape = "x".join(str(dim) for dim in tensor.dims)
+    return {
+        "precision_mode": "FP16",
+        "max_workspace_size_bytes": str(WORKSPACE_BYTES),
+        "trt_engine_cache_enable": "true",
+        "trt_engine_cache_path": f"{CACHE_FOLDER}/{config.name}",
+        "trt_timing_cache_enable": "true",
+        "trt_timing_cache_path": f"{CACHE_FOLDER}/{config.name}",
+        # Sums of squares overflow half precision.
+        "trt_layer_norm_fp32_fallback": "true",
+        "trt_profile_min_shapes": f"{tensor.name}:1x{shape}",
+        "trt_profile_opt_shapes": f"{tensor.name}:{MAX_BATCH_SIZE // 2}x{shape}",
+        "trt_profile_max_shapes": f"{tensor.name}:{MAX_BATCH_SIZE}x{shape}",
+    }
+
+
+def torch(configs: Configs) -> Configs:
+    """All three steps in the Python backend with torch: JPEG decoded by the GPU, tensors handed over where they are."""
+    for model in ("preprocess", "embedder", "classifier"):
+        config = configs[model]
+        config.default_model_filename = TORCH_MODEL
+        _on_gpu(config)
+        # Otherwise Triton copies every input to the host before the model sees it.
+        config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
+        config.parameters.pop("intra_op_threads", None)
+    # Bytes are read by the host.
+    del configs["preprocess"].parameters["FORCE_CPU_ONLY_INPUT_TENSORS"]
+    return configs
+
+
+def _on_gpu(config: ModelConfig) -> None:
+    del config.instance_group[:]
+    config.instance_group.add(kind=ModelInstanceGroup.KIND_GPU, count=1)
+    config.max_batch_size = MAX_BATCH_SIZE
+    config.dynamic_batching.max_queue_delay_microseconds = QUEUE_DELAY_US
+    for sample in config.model_warmup:
+        if sample.batch_size > 1:
+            sample.batch_size = MAX_BATCH_SIZE

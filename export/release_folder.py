@@ -1,0 +1,138 @@
+"""Reads a release: an immutable folder whose name ends in the first 12 hex digits of its digest.
+
+The digest is the SHA-256 of `manifest.json`, which holds the SHA-256 of every other file: `sha256sum manifest.json`
+shows it. Must not import torch or ONNX: `verify` and `publish` run where nothing is exported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from export.errors import ReleaseError, WrongUsage
+from export.placement import MANIFEST, sha256
+
+FORMAT = 1
+MODEL_CARD = "MODEL_CARD.md"
+# Made after the digest is known, so the manifest cannot list it.
+SIGNATURE = "model.sig"
+DIGITS = 12
+
+_NAME = re.compile(rf"^[\w.-]+-[0-9a-f]{{{DIGITS}}}$", re.ASCII)
+_PLAIN = re.compile(r"^[\w.-]+$", re.ASCII)
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Release:
+    """One release on a disk.
+
+    Attributes:
+        digest: 64 hex digits, the SHA-256 of `manifest.json`.
+        manifest: what that file says.
+    """
+
+    folder: Path
+    digest: str
+    manifest: dict[str, Any]
+
+    @property
+    def name(self) -> str:
+        return f"{self.manifest['release']['name']}-{self.digest[:DIGITS]}"
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Path inside the release -> SHA-256, for every file but the manifest and the signature."""
+        files: dict[str, str] = self.manifest["files"]
+        return files
+
+
+def is_release_name(name: str) -> bool:
+    return _NAME.match(name) is not None
+
+
+def read_release(folder: Path) -> Release:
+    """Reads the manifest; `find_faults` says whether the rest is as it says.
+
+    Raises:
+        WrongUsage: this is no release.
+    """
+    return parse_manifest(folder, read_manifest_bytes(folder))
+
+
+def read_manifest_bytes(folder: Path) -> bytes:
+    try:
+        return (folder / MANIFEST).read_bytes()
+    except OSError as error:
+        raise WrongUsage(
+            f"{folder} is no release: cannot read its {MANIFEST} ({error.strerror}). "
+            "Name a folder that `python -m export release` made."
+        ) from error
+
+
+def parse_manifest(folder: Path, content: bytes) -> Release:
+    """Raises:
+    WrongUsage: these bytes are no manifest of a release.
+    """
+    try:
+        manifest = json.loads(content)
+        form = manifest["release"]["format"]
+        names = [manifest["release"]["name"], *manifest["files"]]
+        is_known = form == FORMAT and all(isinstance(name, str) for name in names)
+        is_known = is_known and _PLAIN.match(manifest["release"]["name"]) is not None
+        is_known = is_known and all(_SHA256.fullmatch(digest) for digest in manifest["files"].values())
+    except (ValueError, KeyError, TypeError, AttributeError):
+        is_known = False
+    if not is_known:
+        raise WrongUsage(
+            f"{folder} is no release: its {MANIFEST} is not of format {FORMAT}. "
+            "A model repository becomes one with `python -m export release`."
+        )
+    unsafe = [name for name in manifest["files"] if Path(name).is_absolute() or ".." in Path(name).parts]
+    if unsafe:
+        raise ReleaseError(f"{folder}: the {MANIFEST} lists files outside the release: {', '.join(unsafe)}. Refused.")
+    return Release(folder, sha256(content), manifest)
+
+
+def find_faults(release: Release) -> list[str]:
+    """What differs from the manifest, a sentence each; empty when the release is whole."""
+    found = {
+        str(path.relative_to(release.folder)): path
+        for path in sorted(release.folder.rglob("*"))
+        if path.is_symlink() or not path.is_dir()
+    }
+    allowed = {*release.files, MANIFEST, SIGNATURE}
+    faults = [f"{name} is not in the manifest." for name in found if name not in allowed]
+    faults += [f"{name} is a link, expected a file." for name, path in found.items() if path.is_symlink()]
+    for name, expected in release.files.items():
+        if name not in found:
+            faults.append(f"{name} is missing.")
+            continue
+        got = sha256_of(found[name])
+        if got != expected:
+            faults.append(f"{name} was changed: its SHA-256 is {got}, the manifest says {expected}.")
+    if is_release_name(release.folder.name) and release.folder.name != release.name:
+        faults.append(f"The folder is called {release.folder.name}, its manifest makes it {release.name}.")
+    return faults
+
+
+def require_whole(release: Release) -> None:
+    """Raises:
+    ReleaseError: the release is not what its manifest says.
+    """
+    faults = find_faults(release)
+    if faults:
+        raise ReleaseError(f"{release.folder} is damaged: {' '.join(faults[:3])} Fetch or make the release again.")
+
+
+def sha256_of(file: Path) -> str:
+    """Hex digest of a file of any size."""
+    digest = hashlib.sha256()
+    with file.open("rb") as content:
+        while chunk := content.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()

@@ -1,0 +1,126 @@
+"""What `place` refuses leaves the repository byte for byte as it was."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import onnx
+import pytest
+import torch
+from onnx import TensorProto, helper
+
+from export.__main__ import main
+from export.architectures import find_architecture
+from export.placement import read_manifest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def snapshot(repository: Path) -> dict[str, tuple[bytes, int]]:
+    return {
+        path.relative_to(repository).as_posix(): (path.read_bytes(), path.stat().st_mtime_ns)
+        for path in repository.rglob("*")
+        if path.is_file()
+    }
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A copy of the placed one."""
+    return Path(shutil.copytree(ROOT / "model_repository", tmp_path / "repository"))
+
+
+@pytest.fixture(scope="session")
+def state() -> dict[str, torch.Tensor]:
+    """MobileNetV3-small's tensors, small and random."""
+    torch.manual_seed(0)
+    return dict(find_architecture("mobilenet_v3_small").build(1000).state_dict())
+
+
+def refusal(repository: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """What `place` said, having checked that it changed nothing and exits 1."""
+    before = snapshot(repository)
+    assert main(["place", "--repository", str(repository), *arguments]) == 1
+    assert snapshot(repository) == before
+    assert {path.name for path in repository.iterdir()} == {name.partition("/")[0] for name in before}
+    assert read_manifest(repository) is not None
+    return capsys.readouterr().err
+
+
+def test_truncated_checkpoint_is_refused(
+    repository: Path, state: dict[str, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(state, tmp_path / "w.pth")
+    os.truncate(tmp_path / "w.pth", 1_000_000)
+    said = refusal(repository, ["--model", "mobilenet_v3_small", "--weights", str(tmp_path / "w.pth")], capsys)
+    assert "w.pth (1,000,000 bytes)" in said
+    assert "cut short" in said
+
+
+def test_pickled_module_is_refused_and_not_run(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(torch.nn.Linear(2, 2), tmp_path / "w.pth")
+    assert "pickled code" in refusal(repository, ["--checkpoint", str(tmp_path / "w.pth")], capsys)
+
+
+def test_checkpoint_of_other_classes_is_refused_until_they_are_named(
+    repository: Path, state: dict[str, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = {**state, "classifier.3.weight": torch.ones(37, 1024), "classifier.3.bias": torch.zeros(37)}
+    torch.save(state, tmp_path / "w.pth")
+    (tmp_path / "labels.txt").write_text("\n".join(f"class {n}" for n in range(36)))
+    arguments = ["--model", "mobilenet_v3_small", "--checkpoint", str(tmp_path / "w.pth")]
+    assert "has 37 classes, ImageNet-1k has 1000" in refusal(repository, arguments, capsys)
+    said = refusal(repository, [*arguments, "--labels", str(tmp_path / "labels.txt")], capsys)
+    assert "has 37 classes" in said
+    assert "has 36 lines" in said
+
+
+def test_checkpoint_of_another_shape_is_refused(
+    repository: Path, state: dict[str, torch.Tensor], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({**state, "features.0.0.weight": torch.ones(8, 3, 3, 3)}, tmp_path / "w.pth")
+    said = refusal(repository, ["--model", "mobilenet_v3_small", "--weights", str(tmp_path / "w.pth")], capsys)
+    assert "first features.0.0.weight: (8, 3, 3, 3), expected (16, 3, 3, 3)" in said
+
+
+def test_unknown_model_is_refused_with_near_names(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "Did you mean resnet50" in refusal(repository, ["--model", "resnet51", "--weights", "none"], capsys)
+
+
+def test_network_without_linear_head_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(repository, ["--model", "squeezenet1_1", "--weights", "none"], capsys)
+    assert "something non-linear comes after it" in said
+
+
+def test_side_the_network_does_not_take_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(repository, ["--model", "vit_b_32", "--weights", "none", "--image-side", "160"], capsys)
+    assert "does not take images of 160 x 160 px" in said
+
+
+def test_onnx_file_with_a_fixed_batch_is_refused(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    graph = helper.make_graph(
+        [helper.make_node("GlobalAveragePool", ["x"], ["y"])],
+        "fixed",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [1, 3, 224, 224])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 1, 1])],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), str(tmp_path / "m.onnx"))
+    assert "its batch is fixed at 1" in refusal(repository, ["--onnx", str(tmp_path / "m.onnx")], capsys)
+
+
+def test_factory_that_fails_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = refusal(repository, ["--module", "no_such_module:build"], capsys)
+    assert "ModuleNotFoundError" in said
+
+
+def test_repository_that_is_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    assert main(["place", "--repository", str(tmp_path)]) == 1
+    assert "holds files and no model" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

@@ -1,0 +1,94 @@
+"""Every hardware profile has the tensors of `config.pbtxt`, and names files that are there."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
+
+from export.contract import MODELS, Configs, Shape, read_configs, shaped
+from export.gpu_profiles import TORCH_MODEL
+from export.profiles import PROFILES, render_profiles, size_for
+
+REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
+STEPS = ("preprocess", "embedder", "classifier")
+# The default's, and one in which no size is the default's.
+SHAPES = {"default": Shape(224, 1280, 1000), "other": Shape(299, 2048, 37)}
+
+
+def rendered(profile: str, shape: Shape) -> Configs:
+    texts = render_profiles(shaped(read_configs(REPOSITORY), shape), size_for(2), [profile])
+    assert set(texts) == {f"{model}/configs/{profile}.pbtxt" for model in MODELS}
+    return {name.partition("/")[0]: text_format.Parse(text, ModelConfig()) for name, text in texts.items()}
+
+
+def tensors(of: object) -> dict[str, tuple[str, tuple[int, ...]]]:
+    return {t.name: (DataType.Name(t.data_type), tuple(int(dim) for dim in t.dims)) for t in of}  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
+@pytest.mark.parametrize("profile", PROFILES)
+def test_profile_has_the_tensors_of_config_in_the_backbones_size(profile: str, shape: Shape) -> None:
+    base = read_configs(REPOSITORY)
+    for model, config in rendered(profile, shape).items():
+        expected = shaped(base, shape)[model]
+        assert config.name == model
+        assert tensors(config.input) == tensors(expected.input)
+        assert tensors(config.output) == tensors(expected.output)
+        assert config.max_batch_size >= base["recognizer"].max_batch_size
+        for sample in config.model_warmup:
+            for name, tensor in sample.inputs.items():
+                assert tuple(tensor.dims) == tensors(config.input)[name][1]
+            assert sample.batch_size <= config.max_batch_size
+        assert "1280" not in text_format.MessageToString(config) or shape.features == 1280
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_profile_names_files_that_are_there(profile: str) -> None:
+    for model, config in rendered(profile, SHAPES["default"]).items():
+        folder = REPOSITORY / model
+        for output in config.output:
+            assert not output.label_filename or (folder / output.label_filename).is_file()
+        for sample in config.model_warmup:
+            for tensor in sample.inputs.values():
+                assert not tensor.input_data_file or (folder / "warmup" / tensor.input_data_file).is_file()
+        if config.backend == "python":
+            assert (folder / "1" / (config.default_model_filename or "model.py")).is_file()
+        if config.backend == "onnxruntime":
+            assert (folder / "1/model.onnx").is_file()
+
+
+@pytest.mark.parametrize("profile", ["gpu", "gpu-torch"])
+def test_gpu_profile_runs_both_networks_on_the_gpu_and_more_photos_at_once(profile: str) -> None:
+    configs = rendered(profile, SHAPES["default"])
+    for model in ("embedder", "classifier"):
+        assert [group.kind for group in configs[model].instance_group] == [ModelInstanceGroup.KIND_GPU]
+        assert max(sample.batch_size for sample in configs[model].model_warmup) == configs[model].max_batch_size == 64
+    assert configs["recognizer"].platform == "ensemble"
+
+
+@pytest.mark.parametrize("model", ["embedder", "classifier"])
+def test_tensorrt_builds_one_engine_for_every_batch_that_can_come(model: str) -> None:
+    config = rendered("gpu", SHAPES["other"])[model]
+    (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
+    assert accelerator.name == "tensorrt"
+    (name,), (dims,) = zip(*((tensor.name, list(tensor.dims)) for tensor in config.input), strict=True)
+    for bound, batch in (("min", 1), ("max", config.max_batch_size)):
+        stated = accelerator.parameters[f"trt_profile_{bound}_shapes"]
+        assert stated == f"{name}:" + "x".join(map(str, [batch, *dims]))
+    assert accelerator.parameters["trt_engine_cache_path"] == accelerator.parameters["trt_timing_cache_path"]
+    assert accelerator.parameters["precision_mode"] == "FP16"
+
+
+def test_torch_profile_serves_the_torch_code_in_every_step() -> None:
+    configs = rendered("gpu-torch", SHAPES["default"])
+    assert {configs[model].default_model_filename for model in STEPS} == {TORCH_MODEL}
+    assert configs["preprocess"].parameters.keys() == read_configs(REPOSITORY)["preprocess"].parameters.keys()
+
+
+def test_placed_repository_has_the_default_profiles() -> None:
+    profiles = json.loads((REPOSITORY / "manifest.json").read_text())["inputs"]["profiles"]
+    assert profiles == ["cpu", "cpu-native", "gpu"]

@@ -1,0 +1,36 @@
+"""Servers with settings of a test's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from ops.settings import DEFAULT_PROFILE, REPOSITORY, Settings
+
+
+@pytest.fixture
+def settings_with(tmp_path: Path) -> Callable[..., Settings]:
+    """Settings of a server whose `recognizer`, of the cpu profile, has been changed; the rest is linked."""
+
+    def make(change: Callable[[ModelConfig], None] = lambda _: None, *options: str) -> Settings:
+        repository = tmp_path / "repository"
+        for model in REPOSITORY.iterdir():
+            if model.name != "recognizer" and model.is_dir():
+                (repository / model.name).parent.mkdir(parents=True, exist_ok=True)
+                (repository / model.name).symlink_to(model)
+        recognizer = repository / "recognizer"
+        profile = f"configs/{DEFAULT_PROFILE}.pbtxt"
+        (recognizer / "configs").mkdir(parents=True)
+        for entry in (REPOSITORY / "recognizer").iterdir():
+            if entry.name != "configs":
+                (recognizer / entry.name).symlink_to(entry)
+        config = text_format.Parse((REPOSITORY / "recognizer" / profile).read_text(encoding="utf-8"), ModelConfig())
+        change(config)
+        (recognizer / profile).write_text(text_format.MessageToString(config), encoding="utf-8")
+        return Settings(repository=repository, http_port=0, grpc_port=0, metrics_port=0, server_options=options)
+
+    return make
