@@ -159,8 +159,8 @@ def test_refusal_is_the_same(caller: Caller, reference: Client, bad: bytes, erro
 
 
 @all_callers
-def test_control_of_models_is_denied_when_the_server_does_not_offer_it(caller: Caller) -> None:
-    with pytest.raises(PermissionDenied, match="not allowed"):
+def test_control_of_models_is_denied_when_the_caller_has_no_key(caller: Caller) -> None:
+    with pytest.raises(PermissionDenied, match="refuses this client"):
         caller.run(caller.client.admin.load("recognizer"))
 
 
