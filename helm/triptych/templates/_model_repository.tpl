@@ -17,7 +17,7 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
 {{- $model := .Values.modelRepository -}}
 {{- if eq $model.type "pvc" }}
 - name: models
-  persistentVolumeClaim: {claimName: {{ $model.pvc.existingClaim }}, readOnly: true}
+  persistentVolumeClaim: {claimName: {{ $model.pvc.existingClaim | quote }}, readOnly: true}
 {{- else if eq $model.type "ociVolume" }}
 - name: models
   image: {reference: {{ $model.ociVolume.reference | quote }}, pullPolicy: {{ $model.ociVolume.pullPolicy }}}
@@ -27,7 +27,7 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
 {{- end }}
 {{- if and (eq $model.type "gcs") $model.gcs.existingSecret }}
 - name: bucket-credentials
-  secret: {secretName: {{ $model.gcs.existingSecret }}, defaultMode: 0440}
+  secret: {secretName: {{ $model.gcs.existingSecret | quote }}, defaultMode: 0440}
 {{- end }}
 {{- end -}}
 
@@ -57,8 +57,8 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
     - {name: HOME, value: /tmp}
     {{- if and (eq $model.type "s3") $model.s3.existingSecret }}
     {{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
-    - name: {{ . }}
-      valueFrom: {secretKeyRef: {name: {{ $model.s3.existingSecret }}, key: {{ . }}}}
+    - name: {{ . | quote }}
+      valueFrom: {secretKeyRef: {name: {{ $model.s3.existingSecret | quote }}, key: {{ . | quote }}}}
     {{- end }}
     {{- end }}
   resources:

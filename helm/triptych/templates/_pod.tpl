@@ -65,7 +65,7 @@ spec:
 
 {{/* What the pod says about itself but its containers and volumes. */}}
 {{- define "triptych.podSettings" -}}
-serviceAccountName: {{ include "triptych.serviceAccountName" . }}
+serviceAccountName: {{ include "triptych.serviceAccountName" . | quote }}
 automountServiceAccountToken: false
 enableServiceLinks: false
 {{- with .Values.lifecycle }}
@@ -77,7 +77,7 @@ securityContext:
 {{- with .Values.image.pullSecrets }}
 imagePullSecrets:
   {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
   {{- end }}
 {{- end }}
 {{- with .Values.topologySpreadConstraints }}
@@ -106,14 +106,14 @@ affinity:
   {{- toYaml . | nindent 2 }}
 {{- end }}
 {{- with .Values.priorityClassName }}
-priorityClassName: {{ . }}
+priorityClassName: {{ . | quote }}
 {{- end }}
 {{- with .Values.schedulerName }}
-schedulerName: {{ . }}
+schedulerName: {{ . | quote }}
 {{- end }}
 {{- if .Values.gpu.enabled }}
 {{- with .Values.gpu.runtimeClassName }}
-runtimeClassName: {{ . }}
+runtimeClassName: {{ . | quote }}
 {{- end }}
 {{- if .Values.gpu.dra.enabled }}
 resourceClaims:
@@ -162,12 +162,12 @@ resourceClaims:
   configMap: {name: {{ include "triptych.fullname" . }}-scripts, defaultMode: 0444}
 {{- with .Values.triton.grpc.tls.existingSecret }}
 - name: tls
-  secret: {secretName: {{ . }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
 {{- if .Values.gpu.enabled }}
 - name: engine-cache
   {{- if .Values.gpu.engineCache.existingClaim }}
-  persistentVolumeClaim: {claimName: {{ .Values.gpu.engineCache.existingClaim }}}
+  persistentVolumeClaim: {claimName: {{ .Values.gpu.engineCache.existingClaim | quote }}}
   {{- else }}
   emptyDir: {sizeLimit: {{ .Values.gpu.engineCache.sizeLimit }}}
   {{- end }}

@@ -104,7 +104,7 @@ trace-config: triton.tracing
 - name: TRIPTYCH_ADMIN_KEY
   valueFrom:
     {{- if .existingSecret }}
-    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .secretKey }}}
+    secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .secretKey | quote }}}
     {{- else }}
     fieldRef: {fieldPath: metadata.uid}
     {{- end }}
