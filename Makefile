@@ -8,7 +8,8 @@ TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup photos export serve demo test unit contract e2e families rules observe dashboards lint types bench generate check clean
+.PHONY: help setup photos export image serve demo test unit contract chart chart-tools chart-e2e e2e families rules observe dashboards lint types
+.PHONY: bench generate check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -36,14 +37,15 @@ serve: export ## start the server and stay up (Ctrl-C stops it)
 demo: export ## start the server, recognise the sample photos, stop it
 	@$(BIN)/python -m ops run -- $(BIN)/python client/examples/recognize_folder.py $(PHOTOS)
 
-test: export ## run every test
-	@$(PYTEST)
+test: export ## run every test but `families` and `chart-e2e`; a tier whose tools are missing is skipped with its reason
+	@$(PYTEST) --ignore tests/chart/cluster
 
 unit contract e2e: export ## run one tier of tests
 	@$(PYTEST) -m $@
 
 families: export ## place and serve a member of every torchvision family (not in CI: minutes)
 	@$(PYTEST) tests/e2e/test_families.py --families -s
+
 rules: export ## rules and dashboards: alerts silent, then firing; every query against a live Prometheus
 	@$(PYTEST) -m rules
 
@@ -53,21 +55,35 @@ observe: export ## server, Prometheus with the rules, a short load; Ctrl-C stops
 dashboards: export ## draw the dashboards' panels from a live server into ops/dashboards/preview
 	@$(BIN)/python -m ops observe --load-s 300 --for 0 --draw ops/dashboards/preview
 
+chart-tools: setup ## fetch the real Helm 3 and 4 and the schemas of custom resources (70 MB; needs Go)
+	@$(BIN)/python -m tests.chart.tools
+
+chart: export chart-tools ## run the chart's tests
+	@$(PYTEST) tests/chart --ignore tests/chart/cluster
+
+chart-e2e: chart-tools ## install the chart on a Kubernetes API server built here with Go (the first time 10 to 30 min)
+	@$(BIN)/python -m tests.chart.cluster.build
+	@$(PYTEST) tests/chart/cluster
+
 lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
 
 types: setup ## mypy, strict
 	@$(BIN)/mypy export ops loadtest client/src client/docs client/examples tests && $(BIN)/mypy --python-version 3.11 ops/dashboards/*.py
-	@for file in model_repository/*/1/*model.py; do $(BIN)/mypy $$file || exit 1; done
+	@for file in model_repository/*/1/*model.py helm/triptych/files/*.py; do $(BIN)/mypy $$file || exit 1; done
+
+image: export ## the serving image, of a fresh release of what is placed (docker)
+	@$(BIN)/python -m ops.image "$$($(BIN)/python -m export release --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])')"
 
 bench: export ## what serving costs over the same work in one process
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png
 
-generate: setup ## write what is derived: constraints.txt, the client's API reference, ops/METRICS.md, rules and dashboards
+generate: setup ## write what is derived: constraints, API reference, METRICS.md, rules, dashboards, chart's copies, image's packages
 	@$(BIN)/python client/docs/reference.py
 	@$(BIN)/uv pip compile -q client/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
 	@$(BIN)/python model_repository/recognizer/1/metrics.py > ops/METRICS.md
-	@$(BIN)/python -m ops render
+	@$(BIN)/python -m ops render && $(BIN)/python -m ops.chart
+	@$(BIN)/uv pip compile -q --group pyproject.toml:models -c constraints.txt --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate -o ops/image/requirements.txt
 
 check: lint types test ## what CI runs
 

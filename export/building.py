@@ -14,6 +14,7 @@ from export import graphs
 from export.backbones import Backbone
 from export.contract import Configs
 from export.errors import BackboneError
+from export.onnx_trunk import OnnxTrunk
 from export.photo_parity import (
     Floats,
     PhotoParity,
@@ -71,11 +72,10 @@ def build_graphs(backbone: Backbone, with_programs: bool = False) -> Graphs:
     embedder, classifier = graphs.Embedder(backbone).eval(), graphs.Classifier(backbone).eval()
     classifier_program = graphs.classifier_program(classifier)
     programs = {}
-    write_onnx: Callable[..., bytes] | None = getattr(backbone.trunk, "embedder_onnx", None)  # type: ignore[assignment]
-    if write_onnx is not None:
+    if isinstance(backbone.trunk, OnnxTrunk):
         if with_programs:
             raise BackboneError("The profile gpu-torch runs torch; from an ONNX file place `gpu` instead.")
-        embedder_onnx = write_onnx(backbone.preset)
+        embedder_onnx = backbone.trunk.embedder_onnx(backbone.preset)
     else:
         embedder_program = graphs.embedder_program(embedder, backbone.transform.side_px)
         embedder_onnx = graphs.embedder_onnx(embedder_program)

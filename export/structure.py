@@ -13,7 +13,7 @@ from torch import nn
 
 from export.errors import BackboneError
 
-# Two orders of summation in float32, relative to the largest logit: under 1e-6 over 57 architectures of torchvision.
+# Two orders of summation in float32, relative to the largest logit; the 58 of 60 networks that are cut stay within it.
 LOGITS_RTOL = 1e-4
 
 

@@ -15,7 +15,7 @@ from ops.settings import Settings
 
 TESTS = Path(__file__).parent
 PHOTOS = TESTS.parent / ".cache/photos"
-TIERS = ("unit", "contract", "e2e", "rules")
+TIERS = ("unit", "contract", "chart", "e2e", "rules")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

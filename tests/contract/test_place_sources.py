@@ -20,6 +20,8 @@ from export.errors import WeightsUnavailable
 from export.placement import read_manifest
 from export.sources import Choice, load
 
+Floats = npt.NDArray[np.float32]
+
 NETWORK = """
     import torch
     from torch import nn
@@ -62,11 +64,11 @@ def placed(arguments: list[str], repository: Path) -> Path:
     return repository
 
 
-def features(repository: Path) -> npt.NDArray[np.float32]:
+def features(repository: Path) -> Floats:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
     session = ort.InferenceSession(str(repository / "embedder/1/model.onnx"))
-    found: npt.NDArray[np.float32] = session.run(["features"], {"pixels": pixels})[0]
-    return found
+    answer: Floats = session.run(["features"], {"pixels": pixels})[0]
+    return answer
 
 
 @pytest.mark.parametrize(("opset", "softmax"), [(17, False), (18, False), (18, True)])

@@ -74,7 +74,7 @@ def test_model_card_tells_what_the_manifest_says(release: Release) -> None:
     manifest = release.manifest
     assert manifest["backbone"]["licence"] in card
     assert manifest["backbone"]["source"] in card
-    assert f"| embedding_min_cosine | {manifest['parity']['embedding_min_cosine']:.6g} |" in card
+    assert f"| fp32.embedding_min_cosine | {manifest['parity']['fp32']['embedding_min_cosine']:.6g} |" in card
     assert "1000, of which 401 are things a shop sells, in 31 retail categories" in card
     for topic in ("parity", "accuracy", "speed"):
         section = card.partition(f"## {topic.capitalize()}\n")[2].partition("\n## ")[0]
@@ -121,7 +121,7 @@ def test_inspect_shows_models_tensors_figures_and_digest(release: Release, capsy
     assert main(["inspect", str(REPOSITORY)]) == 0
     table = capsys.readouterr().out
     assert "category_scores FP32[1000]" in table
-    assert "parity.embedding_min_cosine" in table
+    assert "parity.fp32.embedding_min_cosine" in table
     assert "not a release" in table
 
 
@@ -147,10 +147,10 @@ def test_diff_names_files_fields_labels_and_figures(
     (other / "recognizer/warmup/photo").unlink()
     (other / "recognizer/1/new.py").write_text("")
     manifest = json.loads((other / "manifest.json").read_text())
-    manifest["parity"]["photos"] += 1
+    manifest["parity"]["fp32"]["photos"] += 1
     (other / "manifest.json").write_text(json.dumps(manifest))
     assert main(["diff", str(release.folder), str(other)]) == 1
-    photos = manifest["parity"]["photos"]
+    photos = manifest["parity"]["fp32"]["photos"]
     assert capsys.readouterr().out.splitlines() == [
         "changed  classifier/labels.txt",
         "changed  preprocess/config.pbtxt",
@@ -159,5 +159,5 @@ def test_diff_names_files_fields_labels_and_figures(
         "preprocess/config.pbtxt: instance_group.0.count 1 -> 3",
         "classifier/labels.txt: removed tench",
         "classifier/labels.txt: added carp",
-        f"parity.photos {photos - 1} -> {photos}",
+        f"parity.fp32.photos {photos - 1} -> {photos}",
     ]

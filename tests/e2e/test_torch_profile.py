@@ -23,6 +23,8 @@ from export.sources import Choice, load
 from ops.local_server import LocalServer
 from ops.settings import Settings
 
+Floats = npt.NDArray[np.float32]
+
 
 @pytest.fixture(scope="module")
 def torch_server(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -> object:
@@ -63,11 +65,11 @@ def test_torch_profile_answers_a_batch_of_all_kinds_and_refuses_a_damaged_photo_
         image = opened.convert("RGB")
     contents = [makers()[name](image) for name in ("exif 6", "png", "cmyk jpeg", "grey jpeg", "exif 6")]
 
-    def ask(batch: list[bytes]) -> npt.NDArray[np.float32]:
+    def ask(batch: list[bytes]) -> Floats:
         tensor = triton.InferInput("image", [len(batch), 1], "BYTES")
         tensor.set_data_from_numpy(np.array([[photo] for photo in batch], dtype=object))
-        embeddings: npt.NDArray[np.float32] = client.infer("recognizer", [tensor]).as_numpy("embedding")
-        return embeddings
+        answer: Floats = client.infer("recognizer", [tensor]).as_numpy("embedding")
+        return answer
 
     together = ask(contents)
     alone = np.concatenate([ask([content]) for content in contents])

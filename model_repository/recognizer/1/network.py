@@ -9,6 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
+# Photos in a run, and whether it has the machine to itself: a lone photo, a photo under load, the batch that the `cpu`
+# profile prefers, the largest. ONNX Runtime plans its memory anew for each size.
+WARM_UP = ((1, True), (1, False), (4, False), (8, False))
+
 Pixels = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
 Arrays = dict[str, npt.NDArray[np.float32]]
@@ -43,8 +47,8 @@ class Network:
     def _warm_up(self) -> None:
         """Triton's own warm-up meets one instance and one of the two sessions; the rest is an answer from the cache."""
         side_px = self._one_thread[0].get_inputs()[0].shape[1]
-        pixels = np.zeros((1, side_px, side_px, 3), np.uint8)
-        for is_alone in (True, False):
+        for photos, is_alone in WARM_UP:
+            pixels = np.zeros((photos, side_px, side_px, 3), np.uint8)
             self.classify(self.embed(pixels, is_alone)["features"], is_alone)
 
 

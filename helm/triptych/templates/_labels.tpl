@@ -1,0 +1,33 @@
+{{/* Labels that selectors use; they never change between versions of the chart. Arguments of all: root, component. */}}
+{{- define "triptych.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "triptych.name" .root }}
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{/* Labels of a pod: nothing that a new chart version would change, or every upgrade would restart every pod. */}}
+{{- define "triptych.podLabels" -}}
+{{- $labels := include "triptych.selectorLabels" . | fromYaml -}}
+{{- $_ := set $labels "app.kubernetes.io/part-of" "triptych" -}}
+{{- toYaml (merge $labels .root.Values.commonLabels) -}}
+{{- end -}}
+
+{{- define "triptych.labels" -}}
+{{- $labels := include "triptych.podLabels" . | fromYaml -}}
+{{- $_ := set $labels "app.kubernetes.io/version" .root.Chart.AppVersion -}}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" .root.Release.Service -}}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" .root.Chart.Name .root.Chart.Version | replace "+" "_") -}}
+{{- toYaml $labels -}}
+{{- end -}}
+
+{{/* Metadata of an object. `suffix` of its name, further `labels` and `annotations` may be left out. */}}
+{{- define "triptych.metadata" -}}
+name: {{ include "triptych.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}
+namespace: {{ .root.Release.Namespace }}
+labels:
+  {{- toYaml (merge (include "triptych.labels" . | fromYaml) (.labels | default dict)) | nindent 2 }}
+{{- with .annotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}

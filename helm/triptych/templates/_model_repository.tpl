@@ -1,0 +1,145 @@
+{{/* Folder of the release where `python -m export publish` puts it: <name>-<first 12 digits of the digest>. */}}
+{{- define "triptych.releaseFolder" -}}
+{{- $model := .Values.modelRepository -}}
+releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
+{{- end -}}
+
+{{- define "triptych.shortRelease" -}}
+{{- if .Values.modelRepository.release }}{{ trimPrefix "sha256:" .Values.modelRepository.release | trunc 12 }}{{ else }}in-image{{ end -}}
+{{- end -}}
+
+{{- define "triptych.isFetched" -}}
+{{- if has .Values.modelRepository.type (list "s3" "gcs" "initContainer") -}}true{{- end -}}
+{{- end -}}
+
+{{/* Volume of the models; none where the image holds them. */}}
+{{- define "triptych.modelVolume" -}}
+{{- $model := .Values.modelRepository -}}
+{{- if eq $model.type "pvc" }}
+- name: models
+  persistentVolumeClaim: {claimName: {{ $model.pvc.existingClaim }}, readOnly: true}
+{{- else if eq $model.type "ociVolume" }}
+- name: models
+  image: {reference: {{ $model.ociVolume.reference | quote }}, pullPolicy: {{ $model.ociVolume.pullPolicy }}}
+{{- else if include "triptych.isFetched" . }}
+- name: models
+  emptyDir: {sizeLimit: {{ $model.sizeLimit }}}
+{{- end }}
+{{- if and (eq $model.type "gcs") $model.gcs.existingSecret }}
+- name: bucket-credentials
+  secret: {secretName: {{ $model.gcs.existingSecret }}, defaultMode: 0440}
+{{- end }}
+{{- end -}}
+
+{{/* Mount of the models, read-only. */}}
+{{- define "triptych.modelMount" -}}
+{{- $model := .Values.modelRepository -}}
+{{- if eq $model.type "pvc" }}
+- name: models
+  mountPath: /models
+  subPath: {{ list $model.pvc.path (include "triptych.releaseFolder" .) | compact | join "/" }}
+  readOnly: true
+{{- else if ne $model.type "image" }}
+- {name: models, mountPath: /models, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{/* Containers that bring the release and check it before the server starts. */}}
+{{- define "triptych.modelContainers" -}}
+{{- $model := .Values.modelRepository -}}
+{{- if has $model.type (list "s3" "gcs") }}
+- name: fetch-release
+  image: {{ $model.fetcher.image }}
+  command: [rclone]
+  args:
+    {{- include "triptych.fetchArguments" . | nindent 4 }}
+  env:
+    - {name: HOME, value: /tmp}
+    {{- if and (eq $model.type "s3") $model.s3.existingSecret }}
+    {{- range list "AWS_ACCESS_KEY_ID" "AWS_SECRET_ACCESS_KEY" }}
+    - name: {{ . }}
+      valueFrom: {secretKeyRef: {name: {{ $model.s3.existingSecret }}, key: {{ . }}}}
+    {{- end }}
+    {{- end }}
+  resources:
+    {{- toYaml $model.fetcher.resources | nindent 4 }}
+  securityContext:
+    {{- toYaml .Values.containerSecurityContext | nindent 4 }}
+  volumeMounts:
+    - {name: models, mountPath: /models}
+    - {name: tmp, mountPath: /tmp}
+    {{- if and (eq $model.type "gcs") $model.gcs.existingSecret }}
+    - {name: bucket-credentials, mountPath: /etc/triptych/bucket, readOnly: true}
+    {{- end }}
+{{- else if eq $model.type "initContainer" }}
+- name: fetch-release
+  image: {{ $model.initContainer.image }}
+  {{- with $model.initContainer.command }}
+  command:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with $model.initContainer.args }}
+  args:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  env:
+    - {name: HOME, value: /tmp}
+    - {name: TRIPTYCH_RELEASE, value: {{ $model.release | quote }}}
+    {{- with $model.initContainer.env }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  {{- with $model.initContainer.envFrom }}
+  envFrom:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+  resources:
+    {{- toYaml $model.initContainer.resources | nindent 4 }}
+  securityContext:
+    {{- toYaml .Values.containerSecurityContext | nindent 4 }}
+  volumeMounts:
+    - {name: models, mountPath: /models}
+    - {name: tmp, mountPath: /tmp}
+{{- end }}
+{{- if and $model.verify (ne $model.type "image") }}
+- name: verify-release
+  image: {{ include "triptych.image" . }}
+  imagePullPolicy: {{ .Values.image.pullPolicy }}
+  command: [python3, /opt/triptych/scripts/verify_release.py]
+  args: [/models, {{ $model.release | quote }}]
+  resources:
+    {{- toYaml $model.fetcher.resources | nindent 4 }}
+  securityContext:
+    {{- toYaml .Values.containerSecurityContext | nindent 4 }}
+  volumeMounts:
+    {{- include "triptych.modelMount" . | nindent 4 }}
+    - {name: scripts, mountPath: /opt/triptych/scripts, readOnly: true}
+{{- end }}
+{{- end -}}
+
+{{- define "triptych.fetchArguments" -}}
+{{- $model := .Values.modelRepository -}}
+- copy
+- --config=
+- --retries=5
+- --log-level=INFO
+{{- if eq $model.type "s3" }}
+- --s3-provider={{ ternary "Other" "AWS" (ne $model.s3.endpoint "") }}
+- --s3-env-auth
+{{- with $model.s3.region }}
+- --s3-region={{ . }}
+{{- end }}
+{{- with $model.s3.endpoint }}
+- --s3-endpoint={{ . }}
+{{- end }}
+- ":s3:{{ list $model.s3.bucket $model.s3.prefix (include "triptych.releaseFolder" .) | compact | join "/" }}"
+{{- else }}
+- --gcs-bucket-policy-only
+{{- if $model.gcs.existingSecret }}
+- --gcs-service-account-file=/etc/triptych/bucket/credentials.json
+{{- else }}
+- --gcs-env-auth
+{{- end }}
+- ":gcs:{{ list $model.gcs.bucket $model.gcs.prefix (include "triptych.releaseFolder" .) | compact | join "/" }}"
+{{- end }}
+- /models
+{{- end -}}

@@ -1,0 +1,178 @@
+{{/* The pod, the same under a Deployment, a StatefulSet and a Rollout. */}}
+{{- define "triptych.podTemplate" -}}
+metadata:
+  labels:
+    {{- $labels := include "triptych.podLabels" (dict "root" . "component" "server") | fromYaml }}
+    {{- $_ := set $labels "triptych-release" (include "triptych.shortRelease" .) }}
+    {{- toYaml (merge $labels .Values.podLabels) | nindent 4 }}
+  annotations:
+    kubectl.kubernetes.io/default-container: triton
+    # A changed script is a new pod.
+    triptych-scripts: {{ include "triptych.scripts" . | sha256sum }}
+    {{- with .Values.modelRepository.release }}
+    triptych-release: {{ . | quote }}
+    {{- end }}
+    {{- with .Values.podAnnotations }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+spec:
+  {{- include "triptych.podSettings" . | nindent 2 }}
+  {{- $modelContainers := include "triptych.modelContainers" . }}
+  {{- if or .Values.extraInitContainers $modelContainers }}
+  initContainers:
+    {{- with .Values.extraInitContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+    {{- with $modelContainers }}
+    {{- trim . | nindent 4 }}
+    {{- end }}
+  {{- end }}
+  containers:
+    - name: triton
+      image: {{ include "triptych.image" . }}
+      imagePullPolicy: {{ .Values.image.pullPolicy }}
+      command: [tritonserver]
+      args:
+        {{- include "triptych.serverArguments" . | nindent 8 }}
+      env:
+        {{- include "triptych.serverEnvironment" . | nindent 8 }}
+      {{- with .Values.extraEnvFrom }}
+      envFrom:
+        {{- toYaml . | nindent 8 }}
+      {{- end }}
+      ports:
+        - {name: http, containerPort: 8000, protocol: TCP}
+        - {name: grpc, containerPort: 8001, protocol: TCP}
+        - {name: metrics, containerPort: 8002, protocol: TCP}
+      {{- include "triptych.probes" . | nindent 6 }}
+      {{- with .Values.lifecycle.preStopSleepSeconds }}
+      lifecycle:
+        preStop:
+          sleep: {seconds: {{ . }}}
+      {{- end }}
+      resources:
+        {{- include "triptych.serverResources" . | nindent 8 }}
+      securityContext:
+        {{- toYaml .Values.containerSecurityContext | nindent 8 }}
+      volumeMounts:
+        {{- include "triptych.mounts" . | nindent 8 }}
+    {{- with .Values.extraContainers }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  volumes:
+    {{- include "triptych.volumes" . | nindent 4 }}
+{{- end -}}
+
+{{/* What the pod says about itself but its containers and volumes. */}}
+{{- define "triptych.podSettings" -}}
+serviceAccountName: {{ include "triptych.serviceAccountName" . }}
+automountServiceAccountToken: false
+enableServiceLinks: false
+{{- with .Values.lifecycle }}
+# {{ .preStopSleepSeconds }} s of sleep while callers leave + {{ $.Values.triton.exitTimeoutSeconds }} s for the server to end + 5 s or more to spare.
+terminationGracePeriodSeconds: {{ .terminationGracePeriodSeconds }}
+{{- end }}
+securityContext:
+  {{- toYaml .Values.podSecurityContext | nindent 2 }}
+{{- with .Values.image.pullSecrets }}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . }}
+  {{- end }}
+{{- end }}
+{{- with .Values.topologySpreadConstraints }}
+topologySpreadConstraints:
+  {{- range . }}
+  - {{ toYaml . | nindent 4 | trim }}
+    labelSelector:
+      matchLabels:
+        {{- include "triptych.selectorLabels" (dict "root" $ "component" "server") | nindent 8 }}
+    {{- if ne $.Values.workload.kind "StatefulSet" }}
+    # Old and new pods are spread apart from each other.
+    matchLabelKeys: [{{ eq $.Values.workload.kind "Rollout" | ternary "rollouts-pod-template-hash" "pod-template-hash" }}]
+    {{- end }}
+  {{- end }}
+{{- end }}
+{{- with .Values.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .Values.priorityClassName }}
+priorityClassName: {{ . }}
+{{- end }}
+{{- with .Values.schedulerName }}
+schedulerName: {{ . }}
+{{- end }}
+{{- if .Values.gpu.enabled }}
+{{- with .Values.gpu.runtimeClassName }}
+runtimeClassName: {{ . }}
+{{- end }}
+{{- if .Values.gpu.dra.enabled }}
+resourceClaims:
+  - {name: gpu, resourceClaimTemplateName: {{ include "triptych.fullname" . }}-gpu}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "triptych.serverResources" -}}
+{{- $resources := deepCopy .Values.resources -}}
+{{- if .Values.gpu.enabled -}}
+{{- if .Values.gpu.dra.enabled -}}
+{{- $_ := set $resources "claims" (list (dict "name" "gpu")) -}}
+{{- else -}}
+{{- $limits := deepCopy ($resources.limits | default dict) -}}
+{{- $_ := set $limits .Values.gpu.resourceName .Values.gpu.count -}}
+{{- $_ := set $resources "limits" $limits -}}
+{{- end -}}
+{{- end -}}
+{{ toYaml $resources }}
+{{- end -}}
+
+{{- define "triptych.mounts" -}}
+- {name: shm, mountPath: /dev/shm}
+- {name: tmp, mountPath: /tmp}
+{{- include "triptych.modelMount" . }}
+- {name: scripts, mountPath: /opt/triptych/scripts, readOnly: true}
+{{- if .Values.triton.grpc.tls.existingSecret }}
+- {name: tls, mountPath: /etc/triptych/tls, readOnly: true}
+{{- end }}
+{{- if .Values.gpu.enabled }}
+- {name: engine-cache, mountPath: /var/cache/triptych}
+{{- end }}
+{{- with .Values.extraVolumeMounts }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- define "triptych.volumes" -}}
+- name: shm
+  emptyDir: {medium: Memory, sizeLimit: {{ .Values.shm.sizeLimit }}}
+- name: tmp
+  emptyDir: {sizeLimit: {{ .Values.tmp.sizeLimit }}}
+{{- include "triptych.modelVolume" . }}
+- name: scripts
+  configMap: {name: {{ include "triptych.fullname" . }}-scripts, defaultMode: 0444}
+{{- with .Values.triton.grpc.tls.existingSecret }}
+- name: tls
+  secret: {secretName: {{ . }}, defaultMode: 0440}
+{{- end }}
+{{- if .Values.gpu.enabled }}
+- name: engine-cache
+  {{- if .Values.gpu.engineCache.existingClaim }}
+  persistentVolumeClaim: {claimName: {{ .Values.gpu.engineCache.existingClaim }}}
+  {{- else }}
+  emptyDir: {sizeLimit: {{ .Values.gpu.engineCache.sizeLimit }}}
+  {{- end }}
+{{- end }}
+{{- with .Values.extraVolumes }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

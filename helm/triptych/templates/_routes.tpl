@@ -1,0 +1,15 @@
+{{/* Where a route sends requests: arguments root, port. */}}
+{{- define "triptych.backends" -}}
+{{- $name := include "triptych.fullname" .root -}}
+{{- $canary := .root.Values.canary -}}
+{{- if and (eq .root.Values.workload.kind "Rollout") $canary.rollout.useRoutes -}}
+# Argo Rollouts moves the weights.
+- {name: {{ $name }}, port: {{ .port }}, weight: 100}
+- {name: {{ $name }}-canary, port: {{ .port }}, weight: 0}
+{{- else if $canary.route.service -}}
+- {name: {{ $name }}, port: {{ .port }}, weight: {{ sub 100 $canary.route.weightPercent }}}
+- {name: {{ $canary.route.service }}, port: {{ .port }}, weight: {{ $canary.route.weightPercent }}}
+{{- else -}}
+- {name: {{ $name }}, port: {{ .port }}}
+{{- end -}}
+{{- end -}}

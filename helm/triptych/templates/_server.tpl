@@ -1,0 +1,116 @@
+{{/* The server's arguments: the only place that makes them. */}}
+{{- define "triptych.serverArguments" -}}
+{{- $triton := .Values.triton -}}
+- --model-repository=/models
+- --model-control-mode=none
+- --disable-auto-complete-config
+- --exit-on-error=true
+- --exit-timeout-secs={{ $triton.exitTimeoutSeconds }}
+- --log-format=ISO8601
+{{- with $triton.logVerbose }}
+- --log-verbose={{ . }}
+{{- end }}
+{{- with $triton.modelConfigName }}
+- --model-config-name={{ . }}
+{{- end }}
+- --http-port=8000
+- --http-thread-count={{ $triton.http.threads }}
+{{- with $triton.http.maxInputBytes }}
+- --http-max-input-size={{ int64 . }}
+{{- end }}
+- --grpc-port=8001
+{{- with $triton.grpc }}
+{{- if .maxConnectionAgeSeconds }}
+- --grpc-max-connection-age={{ mul .maxConnectionAgeSeconds 1000 }}
+- --grpc-max-connection-age-grace={{ mul .maxConnectionAgeGraceSeconds 1000 }}
+{{- end }}
+{{- if .tls.existingSecret }}
+- --grpc-use-ssl=true
+- --grpc-server-cert=/etc/triptych/tls/tls.crt
+- --grpc-server-key=/etc/triptych/tls/tls.key
+{{- if .tls.mutual }}
+- --grpc-use-ssl-mutual=true
+- --grpc-root-cert=/etc/triptych/tls/ca.crt
+{{- end }}
+{{- end }}
+{{- end }}
+- --metrics-port=8002
+- --metrics-config=summary_latencies={{ $triton.metrics.summaries }}
+{{- if $triton.metrics.histograms }}
+- --metrics-config=histogram_latencies=true
+{{- end }}
+{{- with $triton.restrictedApis.apis }}
+# The kubelet puts the key in: the pod's spec holds its name only.
+- --http-restricted-api={{ join "," . }}:triptych-key=$(TRIPTYCH_ADMIN_KEY)
+- --grpc-restricted-protocol={{ join "," . }}:triptych-key=$(TRIPTYCH_ADMIN_KEY)
+{{- end }}
+{{- if $triton.allowClientSharedMemory }}
+- --allow-client-shm=true
+{{- end }}
+{{- if $triton.tracing.enabled }}
+- --trace-config=mode=opentelemetry
+- --trace-config=opentelemetry,url={{ $triton.tracing.url }}
+- --trace-config=opentelemetry,resource=service.name={{ include "triptych.fullname" . }}
+- --trace-config=rate={{ int64 $triton.tracing.rate }}
+- --trace-config=level=TIMESTAMPS
+{{- end }}
+{{- with $triton.extraArgs }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{/* Flags that are made above: in extraArgs they would be there twice. */}}
+{{- define "triptych.ownFlags" -}}
+model-repository: modelRepository
+model-store: modelRepository
+model-control-mode: nothing, it is always none
+repository-poll-secs: nothing, releases are never polled
+load-model: nothing, the whole release is loaded
+disable-auto-complete-config: nothing, configs are whole
+exit-on-error: nothing, a pod that cannot load its models must not serve
+exit-timeout-secs: triton.exitTimeoutSeconds
+log-format: nothing, it is always ISO8601
+log-verbose: triton.logVerbose
+model-config-name: triton.modelConfigName
+allow-http: nothing, the probes need it
+http-port: nothing, it is always 8000
+http-thread-count: triton.http.threads
+http-max-input-size: triton.http.maxInputBytes
+allow-grpc: nothing, callers need it
+grpc-port: nothing, it is always 8001
+grpc-max-connection-age: triton.grpc.maxConnectionAgeSeconds
+grpc-max-connection-age-grace: triton.grpc.maxConnectionAgeGraceSeconds
+grpc-use-ssl: triton.grpc.tls
+grpc-use-ssl-mutual: triton.grpc.tls.mutual
+grpc-server-cert: triton.grpc.tls.existingSecret
+grpc-server-key: triton.grpc.tls.existingSecret
+grpc-root-cert: triton.grpc.tls.existingSecret
+allow-metrics: nothing, the autoscaler needs them
+metrics-port: nothing, it is always 8002
+http-restricted-api: triton.restrictedApis
+grpc-restricted-protocol: triton.restrictedApis
+allow-client-shm: triton.allowClientSharedMemory
+trace-config: triton.tracing
+{{- end -}}
+
+{{/* Variables the server reads, and the key its arguments name. */}}
+{{- define "triptych.serverEnvironment" -}}
+# Triton, ONNX Runtime and Python may write nowhere else.
+- {name: HOME, value: /tmp}
+- {name: TMPDIR, value: /tmp}
+- {name: TRIPTYCH_CACHE_MB, value: {{ .Values.triton.answerCache.sizeMb | quote }}}
+{{- with .Values.triton.restrictedApis }}
+{{- if .apis }}
+- name: TRIPTYCH_ADMIN_KEY
+  valueFrom:
+    {{- if .existingSecret }}
+    secretKeyRef: {name: {{ .existingSecret }}, key: {{ .secretKey }}}
+    {{- else }}
+    fieldRef: {fieldPath: metadata.uid}
+    {{- end }}
+{{- end }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}

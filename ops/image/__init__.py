@@ -1,0 +1,1 @@
+"""The serving image: NVIDIA's Triton, the packages the models import, one release."""

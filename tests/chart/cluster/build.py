@@ -1,0 +1,75 @@
+"""Builds Kubernetes' own control plane and etcd from the versions in go.mod: `python -m tests.chart.cluster.build`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from tests.chart.tools import TOOLS
+
+HERE = Path(__file__).parent
+BUILT = TOOLS / "cluster"
+STAGES = BUILT / "stages.yaml"
+# What KWOK does to nodes and pods when it is told nothing; a file of our own would replace it, so it is added to.
+_STAGE_FOLDERS = ("node/fast", "pod/fast")
+
+
+def main() -> int:
+    """Build what go.mod pins; a second call finds it in Go's cache and takes seconds."""
+    if shutil.which("go") is None:
+        print("error: the control plane is built with Go: install Go 1.26 or newer", file=sys.stderr)
+        return 1
+    BUILT.mkdir(parents=True, exist_ok=True)
+    started_s = time.monotonic()
+    # The release's version goes in as its own build script writes it; without it the API server says v0.0.0.
+    version = _module("k8s.io/kubernetes")["Version"]
+    flags = "-s -w " + " ".join(
+        f"-X k8s.io/component-base/version.{name}={value}"
+        for name, value in {
+            "gitVersion": version,
+            "gitMajor": version.lstrip("v").split(".")[0],
+            "gitMinor": version.split(".")[1],
+        }.items()
+    )
+    built = subprocess.run(
+        ["go", "build", "-trimpath", "-ldflags", flags, "-o", f"{BUILT}{os.sep}", "tool"],
+        cwd=HERE,
+    )
+    if built.returncode:
+        return 1
+    STAGES.write_text("---\n".join(_stages()))
+    for module in ("k8s.io/kubernetes", "go.etcd.io/etcd/server/v3", "sigs.k8s.io/kwok"):
+        print(f"{'built':12} {module} {_module(module)['Version']}")
+    print(f"in {time.monotonic() - started_s:.0f} s")
+    return 0
+
+
+def _stages() -> list[str]:
+    kwok = Path(_module("sigs.k8s.io/kwok")["Dir"])
+    found = [
+        path.read_text()
+        for folder in _STAGE_FOLDERS
+        for path in sorted((kwok / "kustomize/stage" / folder).glob("*.yaml"))
+        if path.name != "kustomization.yaml"
+    ]
+    return [*found, (HERE / "stages.yaml").read_text()]
+
+
+def _module(path: str) -> dict[str, str]:
+    told = subprocess.run(
+        ["go", "list", "-m", "-json", path],
+        cwd=HERE,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
+    return json.loads(told.stdout)  # type: ignore[no-any-return]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,34 @@
+"""load-test-job.yaml: a Job that loads the server."""
+
+from __future__ import annotations
+
+from tests.chart.matrix import TOGGLES, merged
+from tests.chart.rendering import NAMESPACE, render
+
+
+def test_job_is_absent_by_default() -> None:
+    assert not render().all("Job")
+
+
+def test_job_finds_the_server_by_its_variables() -> None:
+    rendered = render(merged(TOGGLES["load-test"], {"service": {"httpPort": 81, "grpcPort": 82}}))
+    (container,) = rendered.one("Job")["spec"]["template"]["spec"]["containers"]
+    variables = {variable["name"]: variable["value"] for variable in container["env"]}
+    assert variables["TRIPTYCH_TARGET"] == f"shop-triptych.{NAMESPACE}.svc:82"
+    assert variables["TRIPTYCH_HTTP_URL"] == f"http://shop-triptych.{NAMESPACE}.svc:81"
+    assert variables["TRIPTYCH_METRICS_URL"].startswith(
+        f"http://{rendered.one('Service', '-headless')['metadata']['name']}."
+    )
+    assert container["args"] == ["bench"]
+
+
+def test_job_fails_once_and_is_taken_away() -> None:
+    spec = render(TOGGLES["load-test"]).one("Job")["spec"]
+    assert spec["backoffLimit"] == 0
+    assert spec["activeDeadlineSeconds"] == 1800
+    assert spec["ttlSecondsAfterFinished"] == 86400
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+
+
+def test_job_has_a_name_for_each_revision() -> None:
+    assert render(TOGGLES["load-test"]).one("Job")["metadata"]["name"].endswith("-load-1")  # a Job cannot be changed

@@ -1,0 +1,114 @@
+"""Random values that the schema lets in: they render valid objects that agree, or are refused with a sentence."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft7Validator
+
+from tests.chart.invariants import inconsistencies
+from tests.chart.matrix import TOGGLES, merged
+from tests.chart.rendering import RefusedByHelm, Values, needs_crds, render
+from tests.chart.schemas import kube_versions
+from tests.chart.test_values_schema import LEAVES, at, resolved
+
+NEWEST = kube_versions()[-1]
+EXAMPLES = 60
+# What other values are checked against: a text of no sense there is refused, as it should be.
+MEANINGFUL = (
+    *("triton.modelConfigName", "modelRepository.fetcher.image", "modelRepository.initContainer.image"),
+    *("loadTest.image", "canary.route.service", "nameOverride", "fullnameOverride"),
+)
+
+
+def is_described(schema: dict[str, Any]) -> bool:
+    """Whether the schema says everything of the value: what is handed to Kubernetes as it is has rules of its own."""
+    schema = resolved(schema)
+    if "object" in schema.get("type", "") and not schema.get("properties"):
+        return False
+    parts = [*schema.get("properties", {}).values(), *schema.get("anyOf", []), *filter(None, [schema.get("items")])]
+    return all(map(is_described, parts))
+
+
+RANDOM = {
+    path: schema
+    for path, schema in LEAVES.items()
+    if is_described(schema) and not path[0].startswith(("extra", "podSecurityContext", "containerSecurityContext"))
+}
+
+
+def conforming(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values that conform to the schema, of the keywords that values.schema.json uses."""
+    schema = resolved(schema)
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if "anyOf" in schema:
+        return st.one_of(*map(conforming, schema["anyOf"]))
+    kinds = schema["type"] if isinstance(schema["type"], list) else [schema["type"]]
+    return st.one_of(*(_of_kind(kind, schema) for kind in kinds))
+
+
+def _of_kind(kind: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
+    low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
+    if kind == "string":
+        # `$` of Python's patterns lets a line end in, that of JSON Schema does not.
+        pattern = schema.get("pattern", "^.*$").removesuffix("$") + r"\Z"
+        printable = st.characters(codec="ascii", min_codepoint=0x20, max_codepoint=0x7E)
+        return st.from_regex(pattern, alphabet=printable).filter(lambda text: len(text) >= schema.get("minLength", 0))
+    if kind == "array":
+        size = {"max_size": min(3, schema.get("maxItems", 3)), "min_size": schema.get("minItems", 0)}
+        return st.lists(conforming(schema["items"]), **size, unique_by=repr)
+    if kind == "object":
+        parts = {name: conforming(part) for name, part in schema.get("properties", {}).items()}
+        needed = {name: parts.pop(name) for name in schema.get("required", [])}
+        return st.fixed_dictionaries(needed, optional=parts)
+    return {
+        "integer": st.integers(low, high),
+        "number": st.floats(low, high, allow_infinity=False, exclude_min="exclusiveMinimum" in schema),
+        "boolean": st.booleans(),
+        "null": st.none(),
+    }[kind]
+
+
+def values() -> st.SearchStrategy[Values]:
+    """Two toggles over each other, then a few random keys."""
+    toggles = st.lists(st.sampled_from(sorted(TOGGLES)), max_size=2, unique=True)
+    keys: st.SearchStrategy[list[Any]] = st.lists(st.sampled_from(sorted(RANDOM)), min_size=1, max_size=4, unique=True)
+    leaves = keys.flatmap(lambda paths: st.tuples(*(conforming(RANDOM[path]).map(partial(at, path)) for path in paths)))
+    return st.builds(lambda names, parts: merged(*(TOGGLES[name] for name in names), *parts), toggles, leaves)
+
+
+@given(values())
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,  # Helm takes its time on a busy machine
+    derandomize=True,  # the same examples for everyone: a finding belongs into the matrix, not into somebody's luck
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
+)
+def test_values_render_valid_objects_or_are_refused(values: Values) -> None:
+    needs_crds()
+    try:
+        rendered = render(values)
+    except RefusedByHelm as refused:
+        if "These values are refused:" in str(refused):
+            return
+        raise
+    assert inconsistencies(rendered, NEWEST) == []
+
+
+@pytest.mark.parametrize("text", ["0", "1e3", "true", "null", "on"])
+def test_text_stays_text_when_it_looks_like_something_else(text: str) -> None:
+    """Every string that may be such a text is one at once, under toggles that bring every object."""
+    needs_crds()
+    wide = ("tls", "keda", "pod-monitor", "http-route", "grpc-route", "load-test", "gpu", "ingress", "restricted-key")
+    for more in ("repository-pvc", "repository-s3", "repository-gcs", "repository-init-container", "statefulset"):
+        values = merged(*(TOGGLES[name] for name in (*wide, more)), {"ingress": {"tls": []}})
+        for path, schema in LEAVES.items():
+            is_free = path in RANDOM and schema.get("type") == "string" and ".".join(path) not in MEANINGFUL
+            if is_free and path[-1] not in ("memory", "sizeLimit") and Draft7Validator(schema).is_valid(text):
+                values = merged(values, at(path, text))
+        assert inconsistencies(render(values), NEWEST) == []

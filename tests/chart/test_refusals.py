@@ -1,0 +1,291 @@
+"""What would install and then not work is refused, with a sentence that says what to change."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+import pytest
+
+from tests.chart.matrix import DIGEST, GATEWAY, TOGGLES, merged
+from tests.chart.rendering import CHART, Values, oldest_kube_version, refusal, run_helm
+from tests.chart.schemas import kube_versions
+from tests.chart.tools import HELMS
+
+ROUTES: Values = {"gatewayApi": {"httpRoute": {"enabled": True, "parentRefs": GATEWAY}}}
+
+
+def repository(kind: str, **settings: object) -> Values:
+    return {"modelRepository": {"type": kind, "release": DIGEST, **settings}}
+
+
+# Values, and the part of the sentence that says what to change.
+REFUSED: dict[str, tuple[Values, str]] = {
+    "grace-too-short": ({"lifecycle": {"terminationGracePeriodSeconds": 69}}, "make 70. Set it to 70 or more"),
+    "sleep-too-short": (
+        {"lifecycle": {"preStopSleepSeconds": 47}},
+        "which cuts off gRPC callers: 5 + 1.1 x triton.grpc.maxConnectionAgeSeconds 30 + "
+        "maxConnectionAgeGraceSeconds 10 make 48. Set it to 48 or more",
+    ),
+    "histograms-before-26.01": (
+        {"triton": {"version": "25.12"}},
+        "triton.metrics.histograms needs Triton 26.01, triton.version is 25.12. Set it to false",
+    ),
+    "input-size-before-25.06": (
+        {"triton": {"version": "25.05", "metrics": {"histograms": False}, "http": {"maxInputBytes": 1048576}}},
+        "triton.http.maxInputBytes needs Triton 25.06, triton.version is 25.05. Set it to 0",
+    ),
+    "client-memory-before-26.04": (
+        {
+            "triton": {
+                "version": "26.03",
+                "allowClientSharedMemory": True,
+                "restrictedApis": {"apis": ["model-repository"]},
+            }
+        },
+        "triton.allowClientSharedMemory needs Triton 26.04, triton.version is 26.03",
+    ),
+    "client-memory-restricted": (
+        {"triton": {"allowClientSharedMemory": True, "restrictedApis": {"apis": ["shared-memory"]}}},
+        "Take one of the two back",
+    ),
+    "health-restricted": (
+        {"triton": {"restrictedApis": {"apis": ["health"]}}},
+        "has health, so the kubelet's probes would fail and every pod be restarted for ever. Take it out",
+    ),
+    "inference-restricted": (
+        {"triton": {"restrictedApis": {"apis": ["inference"]}}},
+        "has inference, so the deep probe and `helm test` would fail: they have no key. Take it out",
+    ),
+    "tracing-to-nowhere": (
+        {"triton": {"tracing": {"enabled": True}}},
+        "Set triton.tracing.url to an OTLP/HTTP endpoint",
+    ),
+    "mutual-without-certificate": (
+        {"triton": {"grpc": {"tls": {"mutual": True}}}},
+        "Set triton.grpc.tls.existingSecret to a Secret with tls.crt, tls.key and ca.crt",
+    ),
+    "poll-mode": (
+        {"triton": {"extraArgs": ["--model-control-mode=poll"]}},
+        "triton.extraArgs has --model-control-mode=poll, which the chart sets itself. Take it out; what decides it is: "
+        "nothing, it is always none",
+    ),
+    "poll-interval": ({"triton": {"extraArgs": ["--repository-poll-secs=15"]}}, "releases are never polled"),
+    "tag-latest": ({"image": {"tag": "latest"}}, "no rollback finds the old one. Set it to the tag"),
+    "load-test-without-image": ({"loadTest": {"enabled": True}}, "Set it to an image that holds the load test"),
+    "load-test-untagged": (
+        {"loadTest": {"enabled": True, "image": "registry.example:5000/load"}},
+        "loadTest.image is registry.example:5000/load, without tag or digest. Add one",
+    ),
+    "load-test-latest": (
+        {"loadTest": {"enabled": True, "image": "load:latest"}},
+        "loadTest.image is load:latest, another image every day. Name a version",
+    ),
+    "init-container-without-image": (
+        repository("initContainer"),
+        "Set it to an image that writes the release to /models",
+    ),
+    "no-release": (
+        {"modelRepository": {"type": "pvc", "pvc": {"existingClaim": "models"}}},
+        "nothing says which release to serve. Set it to the digest sha256:...",
+    ),
+    "pvc-without-claim": (repository("pvc"), "modelRepository.pvc.existingClaim is empty. Set it to the claim"),
+    "s3-without-bucket": (repository("s3"), "modelRepository.s3.bucket is empty. Set it to the bucket"),
+    "gcs-without-bucket": (repository("gcs"), "modelRepository.gcs.bucket is empty. Set it to the bucket"),
+    "oci-without-digest": (
+        repository("ociVolume", ociVolume={"reference": "registry.example/releases:1"}),
+        "without a digest. Set it to registry/name@sha256:...",
+    ),
+    "shm-fills-memory": (
+        {"shm": {"sizeLimit": "3Gi"}},
+        "so a full one kills the server. Raise the limit, or lower shm.sizeLimit",
+    ),
+    "cache-fills-tmp": (
+        {"triton": {"answerCache": {"sizeMb": 512}}},
+        "Raise tmp.sizeLimit, or lower triton.answerCache.sizeMb",
+    ),
+    "gpu-profile-without-gpu": (
+        {"triton": {"modelConfigName": "gpu"}},
+        "gpu.enabled is false. Set it to true, or choose the profile cpu",
+    ),
+    "claim-without-gpu": ({"gpu": {"dra": {"enabled": True}}}, "nothing is claimed. Set gpu.enabled to true"),
+    "no-pod-may-move": (
+        {"workload": {"maxSurge": "0%", "maxUnavailable": 0}},
+        "no pod could ever be replaced. Set one of them to 1 or more",
+    ),
+    "two-budgets": ({"pdb": {"minAvailable": 1}}, 'Kubernetes takes one. Set one of them to ""'),
+    "no-budget": ({"pdb": {"maxUnavailable": ""}}, "Set pdb.maxUnavailable to 1"),
+    "budget-keeps-all": (
+        {"pdb": {"maxUnavailable": "", "minAvailable": 2}},
+        "pdb.minAvailable is 2 of 2 pods, so no node could ever be drained. Set it lower",
+    ),
+    "budget-keeps-all-rounded": (
+        {"pdb": {"maxUnavailable": "", "minAvailable": "51%"}},
+        "pdb.minAvailable is 51% of 2 pods, so no node could ever be drained",
+    ),
+    "budget-keeps-the-fewest": (
+        merged(TOGGLES["hpa"], {"workload": {"replicas": 9}, "pdb": {"maxUnavailable": "", "minAvailable": 2}}),
+        "pdb.minAvailable is 2 of 2 pods",
+    ),
+    "budget-lets-none-go": (
+        {"pdb": {"maxUnavailable": "0%"}},
+        "pdb.maxUnavailable is 0%, so no node could ever be drained",
+    ),
+    "hpa-and-keda": (
+        merged(TOGGLES["hpa"], TOGGLES["keda"]),
+        "two of them fight over the replicas. Set one to false",
+    ),
+    "more-than-most": (merged(TOGGLES["hpa"], {"autoscaling": {"minReplicas": 11}}), "Swap them"),
+    "hpa-from-none": (
+        merged(TOGGLES["hpa"], {"autoscaling": {"minReplicas": 0}}),
+        "a HorizontalPodAutoscaler cannot start from none. Set it to 1 or more",
+    ),
+    "keda-from-none": (
+        merged(TOGGLES["keda"], {"autoscaling": {"minReplicas": 0}}),
+        "only Triton's metrics would wake the server, which it does not send while there is no pod. Set it to 1",
+    ),
+    "hpa-on-nothing": (
+        merged(TOGGLES["hpa-cpu"], {"autoscaling": {"hpa": {"cpuFallback": {"enabled": False}}}}),
+        "Enable autoscaling.inFlight, autoscaling.queueWait or autoscaling.hpa.cpuFallback",
+    ),
+    "hpa-without-request": (
+        merged(TOGGLES["hpa"], {"resources": {"requests": {"cpu": None}}}),
+        "needs resources.requests.cpu, of which it takes its percentage. Set it, or disable the fallback",
+    ),
+    "keda-on-nothing": (
+        merged(TOGGLES["keda"], {"autoscaling": {"inFlight": {"enabled": False}, "queueWait": {"enabled": False}}}),
+        "Enable autoscaling.inFlight or autoscaling.queueWait, or add to autoscaling.keda.extraTriggers",
+    ),
+    "keda-without-prometheus": (
+        {"autoscaling": {"keda": {"enabled": True}}},
+        "autoscaling.keda.prometheusAddress is empty. Set it to the Prometheus",
+    ),
+    "two-monitors": (
+        merged(TOGGLES["pod-monitor"], TOGGLES["service-monitor"]),
+        "every figure would count twice. Disable one",
+    ),
+    "monitor-without-service": (
+        merged(TOGGLES["service-monitor"], TOGGLES["no-headless"]),
+        "Set headlessService.enabled to true, or use monitoring.podMonitor",
+    ),
+    "route-without-gateway": (
+        {"gatewayApi": {"grpcRoute": {"enabled": True}}},
+        "gatewayApi.grpcRoute.enabled is true, but parentRefs is empty, so no Gateway takes the route. Add one",
+    ),
+    "ingress-without-host": ({"ingress": {"enabled": True}}, "Add the host names"),
+    "callers-on-every-port": (
+        {"networkPolicy": {"callerPorts": []}},
+        "which Kubernetes reads as every port. Set it to [http, grpc] or one of them",
+    ),
+    "weights-without-route": (
+        {"workload": {"kind": "Rollout"}, "canary": {"rollout": {"useRoutes": True}}},
+        "Enable gatewayApi.httpRoute or gatewayApi.grpcRoute",
+    ),
+    "analysis-without-prometheus": (
+        {"workload": {"kind": "Rollout"}, "canary": {"rollout": {"analysis": {"enabled": True}}}},
+        "canary.rollout.analysis.prometheusAddress is empty. Set it to the Prometheus",
+    ),
+    "two-canaries": (
+        merged(TOGGLES["rollout-routes"], {"canary": {"route": {"service": "next"}}}),
+        'Set canary.route.service to ""',
+    ),
+    "analysis-without-rollout": (
+        {"canary": {"rollout": {"analysis": {"enabled": True}}}},
+        "workload.kind is Deployment. Set workload.kind to Rollout, or use canary.route",
+    ),
+    "canary-without-route": (
+        {"canary": {"route": {"service": "next"}}},
+        "canary.route.service is set without a route to carry the weights. Enable",
+    ),
+    "canary-without-service": (
+        merged(ROUTES, {"canary": {"route": {"weightPercent": 10}}}),
+        "Set it to the Service of the second release",
+    ),
+    "variable-of-the-chart": (
+        {"extraEnv": [{"name": "TRIPTYCH_CACHE_MB", "value": "1"}]},
+        "Take it out and use triton.answerCache.sizeMb",
+    ),
+    "volume-of-the-chart": (
+        {"extraVolumes": [{"name": "shm", "emptyDir": {}}]},
+        "the name of a volume of the chart. Rename it",
+    ),
+}
+# Values that an older Kubernetes cannot serve: since when it can, and what to change.
+REFUSED_BEFORE: dict[str, tuple[Values, str, str]] = {
+    "oci-volume": (TOGGLES["repository-oci"], "1.35", "Choose pvc, s3 or gcs"),
+    "device-claim": (
+        TOGGLES["gpu-dra"],
+        "1.34",
+        "Set it to false and gpu.resourceName to what the device plugin offers",
+    ),
+    "same-zone": (TOGGLES["service-zones"], "1.34", "Leave it empty"),
+    "close": ({"service": {"trafficDistribution": "PreferClose"}}, "1.31", "Leave it empty"),
+}
+
+
+@pytest.fixture(scope="module")
+def bare_refusal(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """What a copy of the chart without rules and dashboards says when asked for them."""
+    copy = tmp_path_factory.mktemp("bare") / "triptych"
+    shutil.copytree(CHART, copy, ignore=shutil.ignore_patterns("rules", "dashboards"))
+    wanted = ("--set", "monitoring.rules.enabled=true,monitoring.dashboards.enabled=true")
+    done = run_helm("helm4", "template", "shop", str(copy), "--kube-version", kube_versions()[-1], *wanted)
+    assert done.returncode != 0
+    return " ".join(done.stderr.split())
+
+
+def sentences() -> dict[str, str]:
+    """Every sentence of the chart's refusals, with a pattern of what it becomes."""
+    text = (CHART / "templates/_refusals.tpl").read_text()
+    lines = re.sub(r"(?s)\{\{-? ?/\*.*?\*/ ?-?\}\}", "", text).splitlines()
+    found = [
+        line for line in lines if re.match(r"[a-z]|\{\{ \$", line) and " " in re.sub(r"\{\{.*?\}\}", "", line).strip()
+    ]
+    return {line: ".*".join(map(re.escape, re.split(r"\{\{.*?\}\}", line))) for line in found}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_values_are_refused_with_what_to_change(case: str) -> None:
+    values, sentence = REFUSED[case]
+    said = refusal(values)
+    assert sentence in said
+    assert "These values are refused:" in said
+
+
+@pytest.mark.parametrize("case", REFUSED_BEFORE)
+def test_values_are_refused_when_kubernetes_is_too_old(case: str) -> None:
+    values, since, sentence = REFUSED_BEFORE[case]
+    before = f"{since.partition('.')[0]}.{int(since.partition('.')[2]) - 1}.0"
+    said = refusal(values, kube_version=before)
+    assert f"needs Kubernetes {since}; the cluster is v{before}" in said
+    assert sentence in said
+
+
+@pytest.mark.parametrize("what", ["rules", "dashboards"])
+def test_monitoring_is_refused_when_the_chart_holds_no_files_for_it(what: str, bare_refusal: str) -> None:
+    assert (
+        f"monitoring.{what}.enabled is true, but this copy of the chart holds no {what}. Run `make generate`"
+        in bare_refusal
+    )
+
+
+def test_every_refusal_of_the_chart_is_tried(bare_refusal: str) -> None:
+    said = "\n".join(
+        [bare_refusal]
+        + [refusal(values) for values, _ in REFUSED.values()]
+        + [refusal(values, kube_version=oldest_kube_version()) for values, _, _ in REFUSED_BEFORE.values()]
+    )
+    patterns = sentences()
+    assert len(patterns) > 40  # the file is read as it is written
+    assert [line for line, pattern in patterns.items() if not re.search(pattern, said)] == []
+
+
+@pytest.mark.parametrize("helm", HELMS)
+def test_all_refusals_are_said_at_once(helm: str) -> None:
+    said = refusal(merged(REFUSED["grace-too-short"][0], REFUSED["hpa-and-keda"][0]), helm=helm)
+    assert REFUSED["grace-too-short"][1] in said
+    assert REFUSED["hpa-and-keda"][1] in said
+
+
+def test_kubernetes_is_refused_when_older_than_the_chart_knows() -> None:
+    assert "incompatible with Kubernetes v1.29.0" in refusal({}, kube_version="1.29.0")

@@ -1,0 +1,51 @@
+"""The image's files without building it: linted, pinned, and holding what the models import."""
+
+from __future__ import annotations
+
+import ast
+import importlib.metadata
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from ops.image.context import HERE
+from ops.settings import REPOSITORY, ROOT
+
+PINNED = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
+
+
+def test_dockerfile_has_no_findings() -> None:
+    linter = Path(sys.executable).with_name("hadolint")
+    linted = subprocess.run([linter, HERE / "Dockerfile"], capture_output=True, text=True, check=False)
+    assert (linted.returncode, linted.stdout) == (0, "")
+
+
+def test_packages_are_pinned_as_everywhere_and_by_hash() -> None:
+    requirements = (HERE / "requirements.txt").read_text(encoding="utf-8")
+    constraints = dict(PINNED.findall((ROOT / "constraints.txt").read_text(encoding="utf-8")))
+    pinned = dict(PINNED.findall(requirements))
+    assert pinned
+    assert {name: constraints.get(name) for name in pinned} == pinned
+    blocks = re.split(r"^(?=\S)", requirements, flags=re.MULTILINE)
+    assert [block for block in blocks if PINNED.match(block) and "--hash=sha256:" not in block] == []
+
+
+def test_packages_are_those_the_models_import() -> None:
+    own = {path.stem for path in REPOSITORY.glob("*/1/*.py")} | {"triton_python_backend_utils"}
+    # The profile gpu-torch wants an image with torch in it; this one serves the others.
+    served = [path for path in REPOSITORY.glob("*/1/*.py") if path.name != "torch_model.py"]
+    imported = {name for path in served for name in imports(path)}
+    foreign = imported - own - set(sys.stdlib_module_names)
+    providers = importlib.metadata.packages_distributions()
+    needed = {name.lower() for module in foreign for name in providers[module]}
+    installed = {name.lower() for name, _ in PINNED.findall((HERE / "requirements.txt").read_text(encoding="utf-8"))}
+    assert needed - installed == set()
+
+
+def imports(file: Path) -> set[str]:
+    nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return {name.partition(".")[0] for name in plain} | {
+        node.module.partition(".")[0] for node in nodes if isinstance(node, ast.ImportFrom) and node.module
+    }
