@@ -105,6 +105,7 @@ def _add_check(parser: argparse.ArgumentParser) -> None:
     )
     _add_listening(parser)
     _add_serving(parser)
+    _add_server_options(parser)
     parser.add_argument("--url", metavar="http://HOST:PORT", help="look at that running server's HTTP endpoint instead")
 
 
@@ -115,14 +116,7 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     _add_serving(parser)
     running = parser.add_argument_group("how it runs")
     running.add_argument("--log-level", choices=LOG_LEVELS, default=default.log_level, help="least severe line shown")
-    running.add_argument(
-        "--server-option",
-        dest="server_options",
-        action="append",
-        default=[],
-        metavar="OPTION",
-        help="a further option of tritonserver, as in --server-option=--grpc-use-ssl=true; may be repeated",
-    )
+    _add_server_options(running)
     running.add_argument(
         "--trace-to",
         type=_trace_address,
@@ -146,6 +140,17 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     )
     limits.add_argument(
         "--exit-timeout-s", type=_whole_number, default=default.exit_timeout_s, help="for models to unload, at a stop"
+    )
+
+
+def _add_server_options(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--server-option",
+        dest="server_options",
+        action="append",
+        default=[],
+        metavar="OPTION",
+        help="a further option of tritonserver, as in --server-option=--grpc-use-ssl=true; may be repeated",
     )
 
 
@@ -281,6 +286,7 @@ def _check(arguments: argparse.Namespace) -> int:
         http_port=arguments.http_port,
         grpc_port=arguments.grpc_port,
         metrics_port=arguments.metrics_port,
+        server_options=tuple(arguments.server_options),
     )
     return check(settings, arguments.url)
 

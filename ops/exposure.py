@@ -42,21 +42,26 @@ def check_exposure(url: str) -> list[Parts]:
         return [("error", "server", f"{url} answers {status} to /v2; it is no Triton, or asks for a key.", "")]
     about = json.loads(body)
     found: list[Parts] = [("ok", "server", f"{about.get('name')} {about.get('version')} answers.", "")]
-    is_local = _is_loopback(address.hostname)
     open_apis = [
         api for api, (method, path) in APIS.items() if _ask(address.hostname, port, method, path)[0] == http.client.OK
     ]
     if not open_apis:
         return [*found, ("ok", "access", f"Restricted: {', '.join(APIS)}.", "")]
     sentence = f"Anyone who reaches {url} may use {', '.join(open_apis)}."
-    if is_local:
+    if is_loopback(address.hostname):
         return [*found, ("ok", "access", f"{sentence} It is on this machine alone.", "")]
-    flag = f"--http-restricted-api={','.join(APIS)}:KEY=VALUE"
-    fix = f"Start it with {flag} and --grpc-restricted-protocol alike; a control API that is open runs code."
-    return [*found, ("error", "access", sentence, fix)]
+    flags = " and ".join(advise_restriction(name, open_apis) for name in ("http", "grpc"))
+    return [*found, ("error", "access", sentence, f"Start it with {flags}; an open control API runs code.")]
 
 
-def _is_loopback(host: str) -> bool:
+def advise_restriction(protocol: str, apis: list[str]) -> str:
+    """The option of tritonserver that keeps these APIs from whoever has no key; empty for none."""
+    flag = {"http": "--http-restricted-api", "grpc": "--grpc-restricted-protocol"}[protocol]
+    return f"{flag}={','.join(apis)}:KEY=VALUE" if apis else ""
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine reaches that host; a name that is not known counts as others'."""
     try:
         addresses = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None)}
     except OSError:

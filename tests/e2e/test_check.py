@@ -6,25 +6,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops import exposure, launch
+from ops import exposure
 from ops.__main__ import main
 from ops.local_server import LocalServer
-from ops.settings import Ports, Settings
+from ops.settings import Settings
 
 FREE_PORTS = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
-SERVER_OPTIONS = launch.server_options
 
 
 @pytest.fixture
-def restricted(monkeypatch: pytest.MonkeyPatch) -> Iterator[LocalServer]:
-    """A server whose control APIs want a key, started with the very flag that `check` tells."""
-
-    def add_restriction(settings: Settings, ports: Ports, segment_prefix: str) -> list[str]:
-        flag = f"--http-restricted-api={','.join(exposure.APIS)}:key=secret"
-        return [*SERVER_OPTIONS(settings, ports, segment_prefix), flag]
-
-    monkeypatch.setattr(launch, "server_options", add_restriction)
-    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
+def restricted() -> Iterator[LocalServer]:
+    """A server whose control APIs all want a key, with the very option that `check` tells."""
+    option = exposure.advise_restriction("http", [api for api in exposure.APIS if api != "model-repository"])
+    option = option.replace("KEY=VALUE", "key=secret")
+    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, server_options=(option,))) as server:
         yield server
 
 
@@ -43,22 +38,22 @@ def test_taken_port_is_told_and_exits_1(server: LocalServer, capsys: pytest.Capt
 
 def test_open_server_is_fine_on_this_machine_alone(server: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", f"--url={server.http_url}"]) == 0
-    assert f"may use {', '.join(exposure.APIS)}. It is on this machine alone." in capsys.readouterr().out
+    assert "may use shared-memory, trace, logging. It is on this machine alone." in capsys.readouterr().out
 
 
 def test_open_server_that_others_reach_is_an_error(
     server: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exposure, "_is_loopback", lambda host: False)  # no server is bound to other addresses here
+    monkeypatch.setattr(exposure, "is_loopback", lambda host: False)  # no server is bound to other addresses here
     assert main(["check", f"--url={server.http_url}"]) == 1
     said = capsys.readouterr().out
-    assert "--http-restricted-api=model-repository,shared-memory,trace,logging:KEY=VALUE" in said
+    assert "--http-restricted-api=shared-memory,trace,logging:KEY=VALUE" in said
 
 
 def test_restricted_server_is_fine_for_others_too(
     restricted: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exposure, "_is_loopback", lambda host: False)
+    monkeypatch.setattr(exposure, "is_loopback", lambda host: False)
     assert main(["check", f"--url={restricted.http_url}"]) == 0
     assert "Restricted: model-repository, shared-memory, trace, logging." in capsys.readouterr().out
 
@@ -76,4 +71,4 @@ def test_dead_address_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(("host", "is_loopback"), [("127.0.0.1", True), ("localhost", True), ("192.0.2.1", False)])
 def test_loopback_is_told_from_other_addresses(host: str, is_loopback: bool) -> None:
-    assert exposure._is_loopback(host) == is_loopback
+    assert exposure.is_loopback(host) == is_loopback

@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 from loky import cpu_count
 
-from ops.preflight import Finding, check_hardware, check_models, check_ports, check_shared_memory, check_weights
+from ops.preflight import (
+    Finding,
+    check_access,
+    check_hardware,
+    check_models,
+    check_ports,
+    check_shared_memory,
+    check_weights,
+)
 from ops.settings import Settings
 
 ONE = """name: "one"
@@ -103,3 +111,29 @@ def test_taken_port_is_an_error() -> None:
         finding = only(check_ports(Settings(http_port=port, grpc_port=0, metrics_port=0)))
     assert finding.level == "error"
     assert f"Port {port} (http) is taken" in finding.sentence
+
+
+OPEN = "--http-address=0.0.0.0"
+SAFE = "--http-restricted-api=shared-memory,trace,logging:key=value"
+
+
+@pytest.mark.parametrize(
+    ("options", "level", "words"),
+    [
+        ((), "ok", "listens on 127.0.0.1 alone"),
+        ((OPEN,), "error", "--http-restricted-api=shared-memory,trace,logging:KEY=VALUE with --server-option"),
+        ((OPEN, "--http-restricted-api=trace:k=v"), "error", "--http-restricted-api=shared-memory,logging:KEY=VALUE"),
+        (
+            (OPEN, SAFE),
+            "ok",
+            "Other machines reach http; model-repository, shared-memory, trace, logging are restricted",
+        ),
+        ((OPEN, SAFE, "--grpc-address=0.0.0.0"), "error", "--grpc-restricted-protocol=shared-memory,trace,logging:"),
+    ],
+)
+def test_server_that_others_would_reach_must_restrict_its_apis(
+    options: tuple[str, ...], level: str, words: str
+) -> None:
+    finding = check_access(Settings(server_options=options))
+    assert finding.level == level
+    assert words in f"{finding.sentence} {finding.fix}"
