@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+
 from tests.chart.matrix import TOGGLES, merged
 from tests.chart.rendering import render
 
@@ -22,7 +24,7 @@ def test_pods_start_together() -> None:
 
 
 def test_pod_is_that_of_the_deployment_but_for_the_hash_it_spreads_by() -> None:
-    stateful, deployed = render(TOGGLES["statefulset"]).pod(), render().pod()
+    stateful, deployed = render(TOGGLES["statefulset"]).pod(), deepcopy(render().pod())
     for constraint in deployed["spec"]["topologySpreadConstraints"]:
         assert constraint.pop("matchLabelKeys") == ["pod-template-hash"]
     assert stateful == deployed
