@@ -18,6 +18,8 @@ import triton_python_backend_utils as pb_utils
 REPOSITORY = Path(__file__).resolve().parents[2]
 # Metrics and log lines are those of the fused model.
 sys.path.insert(0, str(REPOSITORY / "recognizer/1"))
+# That folder may be in a release, which must stay as its manifest says.
+sys.dont_write_bytecode = True
 
 from publisher import Publisher, open_meter  # noqa: E402
 from refusals import refuse  # noqa: E402
