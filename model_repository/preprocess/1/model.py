@@ -13,6 +13,8 @@ import preprocessing
 
 # Metrics and log lines are those of the fused model.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recognizer/1"))
+# That folder may be in a release, which must stay as its manifest says.
+sys.dont_write_bytecode = True
 
 from publisher import Publisher, open_meter
 from refusals import refuse
