@@ -16,9 +16,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recognizer/1"))
 # That folder may be in a release, which must stay as its manifest says.
 sys.dont_write_bytecode = True
 
-from publisher import Publisher, open_meter
-from refusals import refuse
-from stage_metrics import DecodeMetrics, record_shared_memory
+from publisher import Publisher, open_meter  # noqa: E402
+from refusals import refuse  # noqa: E402
+from stage_metrics import DecodeMetrics, record_shared_memory  # noqa: E402
 
 
 class TritonPythonModel:
