@@ -52,6 +52,7 @@ def makers() -> dict[str, Callable[[Image.Image], bytes]]:
         "gif": lambda image: encode(image, "GIF"),
         "bmp": lambda image: encode(image, "BMP"),
         "tiff": lambda image: encode(image, "TIFF"),
+        "tiff, exif 6": lambda image: encode(image, "TIFF", exif=_exif(6)),
         "1 x 1 px": lambda image: encode(image.resize((1, 1)), "PNG"),
         "1 x 40 px": lambda image: encode(image.resize((1, 40)), "PNG"),
     }
@@ -67,9 +68,13 @@ def _jpeg_of(short_side_px: int) -> Callable[[Image.Image], bytes]:
 
 
 def _exif_of(orientation: int, short_side_px: int) -> Callable[[Image.Image], bytes]:
+    return lambda image: encode(_resized(image, short_side_px), "JPEG", quality=90, exif=_exif(orientation))
+
+
+def _exif(orientation: int) -> Image.Exif:
     exif = Image.Exif()
     exif[_EXIF_ORIENTATION] = orientation
-    return lambda image: encode(_resized(image, short_side_px), "JPEG", quality=90, exif=exif.tobytes())
+    return exif
 
 
 def _with_alpha(image: Image.Image) -> Image.Image:

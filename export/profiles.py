@@ -92,6 +92,7 @@ def _fused_recognizer(configs: Configs, sizing: CpuSizing) -> ModelConfig:
         if output.name in labelled:
             output.label_filename = LABELS
     fused.instance_group.add(kind=ModelInstanceGroup.KIND_CPU, count=sizing.recognizer_instances)
+    fused.dynamic_batching.CopyFrom(preprocess.dynamic_batching)
     fused.dynamic_batching.preferred_batch_size.append(PREFERRED_BATCH_SIZE)
     fused.model_warmup.extend(preprocess.model_warmup)
     for name, parameter in preprocess.parameters.items():

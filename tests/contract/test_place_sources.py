@@ -95,7 +95,7 @@ def test_onnx_file_is_placed_as_the_module_it_came_from(
         assert (repository / "classifier/labels.txt").read_text().splitlines()[1] == "Shoes / sandal"
         manifest = read_manifest(repository)
         assert manifest is not None
-        assert manifest["photo_parity"]["encodings"] == 37
+        assert manifest["photo_parity"]["encodings"] == 38
 
 
 def test_checkpoint_is_recognised_by_its_tensors(tmp_path: Path, photos: list[Path]) -> None:

@@ -130,7 +130,7 @@ def read_header(photo: bytes, limits: Limits) -> Header:
     """
     image = _open(photo, limits)
     try:
-        turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+        turn = _turn_of(image)
     except Exception as error:  # decoders raise what they like; whatever it is, this photo is at fault
         raise UnreadableImage(f"the {image.format} file is damaged ({error})") from error
     return Header(image.format or "", image.mode, turn.transpose if turn else None)
@@ -173,7 +173,7 @@ def preprocess(
     image = _open(photo, limits)
     width_px, height_px = image.size
     try:
-        turn = _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
+        turn = _turn_of(image)
         box = _stored_crop_box(image.size, turn, transform)
         divisor = _shrink_by_dct(image, DCT_MARGIN * transform.side_px)
         rgb = _to_rgb(image)
@@ -205,6 +205,11 @@ def _open(photo: bytes, limits: Limits) -> Image.Image:
             f"{limits.max_image_pixels / 1e6:g} megapixels",
         )
     return image
+
+
+def _turn_of(image: Image.Image) -> _Turn | None:
+    """What is left to do when the photo has been decoded: Pillow turns a TIFF as it loads it, and states its size so."""
+    return None if image.format == "TIFF" else _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 def _shrink_by_dct(image: Image.Image, min_short_side_px: int) -> int:

@@ -16,6 +16,7 @@ import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from ops.local_server import LocalServer
+from ops.probe import read_activity
 from ops.settings import Settings
 from triptych import (
     AsyncClient,
@@ -91,6 +92,31 @@ def test_queue_timeout_is_a_deadline_when_the_server_gives_a_request_up(
         client.recognize(next(fresh))
         outcomes = outcomes_of(client, [next(fresh) for _ in range(24)])
         assert outcomes.keys() == {"Recognition", "DeadlineExceeded"}
+
+
+@pytest.mark.parametrize("profile", ["cpu", None], ids=["fused", "ensemble"])
+def test_server_computes_nothing_for_a_caller_who_has_given_up(profile: str | None, fresh: Iterator[bytes]) -> None:
+    settings = Settings(http_port=0, grpc_port=0, metrics_port=0, profile=profile)
+    # Over HTTP, where nothing but the request's own timeout tells the server.
+    with LocalServer(settings) as server, Client(server.http_url, transport="http", retry=ONCE, timeout_s=60) as client:
+
+        def computed() -> int:
+            name = "recognizer" if profile else "embedder"
+            return next(model.inferences for model in client.statistics() if model.name == name)
+
+        client.recognize(next(fresh))
+        before = computed()
+        hasty = client.with_options(timeout_s=0.2)
+        with ThreadPoolExecutor(2) as pool:
+            crowd = pool.submit(outcomes_of, client, [next(fresh) for _ in range(128)])
+            # Half a second of work at least is before them, and they wait 0.2.
+            while (activity := read_activity(server.ports.metrics)) is None or activity.pending < 64:
+                assert not crowd.done()
+            assert pool.submit(outcomes_of, hasty, [next(fresh) for _ in range(8)]).result() == {"DeadlineExceeded": 8}
+            assert crowd.result() == {"Recognition": 128}
+        # Queues are first in, first out: whoever comes now comes after those who left.
+        client.recognize(next(fresh))
+        assert computed() - before == 128 + 1
 
 
 def test_client_waits_until_the_model_is_loaded_when_it_is_not_ready(fresh: Iterator[bytes]) -> None:
