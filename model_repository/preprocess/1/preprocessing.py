@@ -208,7 +208,7 @@ def _open(photo: bytes, limits: Limits) -> Image.Image:
 
 
 def _turn_of(image: Image.Image) -> _Turn | None:
-    """What is left to do when the photo has been decoded: Pillow turns a TIFF as it loads it, and states its size so."""
+    """What is left to do to a decoded photo: Pillow turns a TIFF as it loads it, and states its size so."""
     return None if image.format == "TIFF" else _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
