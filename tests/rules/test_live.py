@@ -73,6 +73,14 @@ QUERIES: list[tuple[str, str, str]] = [
 ]
 
 
+RUNBOOKS = sorted((ROOT / "ops/runbooks").glob("*.md"))
+
+
+def runbook_queries(file: Path) -> list[str]:
+    blocks = re.findall(r"^```promql\n(.*?)^```$", file.read_text(), re.M | re.S)
+    return [query for block in blocks for query in block.strip().split("\n\n")]
+
+
 @pytest.fixture(scope="module")
 def prometheus(server: LocalServer, ensemble_server: LocalServer, photos: list[Path]) -> Iterator[LocalPrometheus]:
     """Scrapes both forms, each as a namespace of its own; every photo has been asked of both for a while."""
@@ -107,6 +115,7 @@ def moment_s(prometheus: LocalPrometheus) -> float:
 def test_every_metric_named_is_scraped_or_recorded(prometheus: LocalPrometheus) -> None:
     expressions = [rule["expr"] for rule in [*RULES, *rules_of(KUBERNETES_RULES)]]
     expressions += [scaled(expand(expr, SCREEN_S)) for _, _, expr in QUERIES]
+    expressions += [scaled(query) for file in RUNBOOKS for query in runbook_queries(file)]
     named = {name for expr in expressions for name in find_metrics(expr)}
     there = prometheus.metric_names()
     missing = {name for name in named - there if not any(re.fullmatch(pattern, name) for pattern in ABSENT)}
@@ -158,11 +167,10 @@ def test_panels_have_data_of_each_form(prometheus: LocalPrometheus, moment_s: fl
             assert rows, f"{title}: {chosen}"
 
 
-@pytest.mark.parametrize("file", sorted((ROOT / "ops/runbooks").glob("*.md")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", RUNBOOKS, ids=lambda file: file.stem)
 def test_runbook_queries_run(prometheus: LocalPrometheus, file: Path) -> None:
-    for block in re.findall(r"^```promql\n(.*?)^```$", file.read_text(), re.M | re.S):
-        for query in block.strip().split("\n\n"):
-            prometheus.query(query)
+    for query in runbook_queries(file):
+        prometheus.query(query)
 
 
 def test_panels_are_drawn(prometheus: LocalPrometheus, moment_s: float, tmp_path: Path) -> None:
