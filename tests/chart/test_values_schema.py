@@ -146,6 +146,10 @@ WRONG: dict[str, tuple[Values, tuple[str, ...]]] = {
     "version-as-number": ({"triton": {"version": 26.04}}, ("triton", "version", "string")),
     "no-flag": ({"triton": {"extraArgs": ["log-verbose=1"]}}, ("extraArgs", "match pattern")),
     "more-than-all": ({"canary": {"route": {"weightPercent": 101}}}, ("canary", "route", "weightPercent", "100")),
+    "scaling-policy-without-a-period": (
+        {"autoscaling": {"hpa": {"behavior": {"scaleDown": {"policies": [{"type": "Pods", "value": 1}]}}}}},
+        ("autoscaling", "scaleDown", "policies", "periodSeconds"),
+    ),
     "label-that-selects": (
         {"podLabels": {"app.kubernetes.io/name": "mine"}},
         ("app.kubernetes.io/name",),
