@@ -113,6 +113,18 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"shm": {"sizeLimit": "3Gi"}},
         "so a full one kills the server. Raise the limit, or lower shm.sizeLimit",
     ),
+    "request-above-the-limit": (
+        {"resources": {"requests": {"memory": "3Gi"}, "limits": {"memory": "2048Mi"}}},
+        "resources.requests.memory is 3Gi, more than resources.limits.memory 2048Mi. Lower the request, or raise",
+    ),
+    "cores-above-the-limit": (
+        {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}}},
+        "resources.requests.cpu is 2, more than resources.limits.cpu 1500m. Lower the request, or raise the limit",
+    ),
+    "gpu-left-idle": (
+        {"gpu": {"enabled": True}},
+        'triton.modelConfigName "cpu" leaves the GPU idle. Set triton.modelConfigName to gpu or gpu-torch',
+    ),
     "cache-fills-tmp": (
         {"triton": {"answerCache": {"sizeMb": 512}}},
         "Raise tmp.sizeLimit, or lower triton.answerCache.sizeMb",

@@ -114,7 +114,7 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
   securityContext:
     {{- toYaml .Values.containerSecurityContext | nindent 4 }}
   volumeMounts:
-    {{- include "triptych.modelMount" . | nindent 4 }}
+    {{- include "triptych.modelMount" . | trim | nindent 4 }}
     - {name: scripts, mountPath: /opt/triptych/scripts, readOnly: true}
 {{- end }}
 {{- end -}}

@@ -134,6 +134,14 @@ modelRepository.type is ociVolume, which needs Kubernetes 1.35; the cluster is {
 {{- if and $limit (ge (include "triptych.bytes" .Values.shm.sizeLimit | int64) (include "triptych.bytes" $limit | int64)) }}
 shm.sizeLimit is {{ .Values.shm.sizeLimit }} and resources.limits.memory {{ $limit }}: what lies in /dev/shm counts towards the limit, so a full one kills the server. Raise the limit, or lower shm.sizeLimit.
 {{- end }}
+{{- $requests := .Values.resources.requests | default dict -}}
+{{- range $what, $unit := dict "memory" "triptych.bytes" "cpu" "triptych.millicores" }}
+{{- $asked := get $requests $what }}
+{{- $allowed := get ($.Values.resources.limits | default dict) $what }}
+{{- if and $asked $allowed (gt (include $unit $asked | int64) (include $unit $allowed | int64)) }}
+resources.requests.{{ $what }} is {{ $asked }}, more than resources.limits.{{ $what }} {{ $allowed }}. Lower the request, or raise the limit.
+{{- end }}
+{{- end }}
 {{- $cache := mul .Values.triton.answerCache.sizeMb 1048576 -}}
 {{- if and $cache (le (include "triptych.bytes" .Values.tmp.sizeLimit | int64) $cache) }}
 tmp.sizeLimit is {{ .Values.tmp.sizeLimit }}, which the answer cache of {{ .Values.triton.answerCache.sizeMb }} MB fills, and the pod is evicted. Raise tmp.sizeLimit, or lower triton.answerCache.sizeMb.
@@ -143,6 +151,9 @@ tmp.sizeLimit is {{ .Values.tmp.sizeLimit }}, which the answer cache of {{ .Valu
 {{- define "triptych.refuse.workload" -}}
 {{- if and (hasPrefix "gpu" .Values.triton.modelConfigName) (not .Values.gpu.enabled) }}
 triton.modelConfigName is {{ .Values.triton.modelConfigName }}, which needs a GPU, and gpu.enabled is false. Set it to true, or choose the profile cpu.
+{{- end }}
+{{- if and .Values.gpu.enabled (has .Values.triton.modelConfigName (list "" "cpu" "cpu-native")) }}
+gpu.enabled is true, but triton.modelConfigName {{ .Values.triton.modelConfigName | quote }} leaves the GPU idle. Set triton.modelConfigName to gpu or gpu-torch, or gpu.enabled to false.
 {{- end }}
 {{- if and .Values.gpu.enabled .Values.gpu.dra.enabled (semverCompare "<1.34-0" .Capabilities.KubeVersion.Version) }}
 gpu.dra.enabled needs Kubernetes 1.34; the cluster is {{ .Capabilities.KubeVersion.Version }}. Set it to false and gpu.resourceName to what the device plugin offers.

@@ -1,3 +1,12 @@
+{{- define "triptych.isRouted" -}}
+{{- if or .Values.ingress.enabled .Values.gatewayApi.httpRoute.enabled .Values.gatewayApi.grpcRoute.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* Whether a peer of the policy may be somewhere else than in the release's namespace. */}}
+{{- define "triptych.letsOthersIn" -}}
+{{- range .Values.networkPolicy.callers }}{{ if or .ipBlock (hasKey . "namespaceSelector") }}true{{ end }}{{ end -}}
+{{- end -}}
+
 {{/* Where a route sends requests: arguments root, port. */}}
 {{- define "triptych.backends" -}}
 {{- $name := include "triptych.fullname" .root -}}
