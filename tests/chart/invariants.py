@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from tests.chart.rendering import NAMESPACE, Rendered
+from tests.chart.rendering import Rendered
 from tests.chart.schemas import Object, violations
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
@@ -22,7 +22,7 @@ def inconsistencies(rendered: Rendered, kube_version: str) -> list[str]:
     for thing in rendered:
         who = f"{thing['kind']}/{thing['metadata']['name']}"
         found += [f"{who}: {line}" for line in violations(thing, kube_version)]
-        found += [f"{who}: {line}" for line in _own_faults(thing)]
+        found += [f"{who}: {line}" for line in _own_faults(thing, rendered.namespace)]
     found += [f"{name}: {count} objects" for name, count in Counter(rendered.names()).items() if count > 1]
     found += [f"{who}: {line}" for who, pod in pods(rendered) for line in _pod_faults(rendered, pod)]
     return [*found, *_selector_faults(rendered), *_port_faults(rendered), *_reference_faults(rendered)]
@@ -66,12 +66,12 @@ def services(rendered: Rendered) -> dict[str, Object]:
     return {thing["metadata"]["name"]: thing for thing in rendered.all("Service")}
 
 
-def _own_faults(thing: Object) -> Iterator[str]:
+def _own_faults(thing: Object, namespace: str) -> Iterator[str]:
     metadata = thing["metadata"]
     allowed = SERVICE_NAME if thing["kind"] == "Service" else DNS_LABEL
     if not allowed.fullmatch(str(metadata["name"])):
         yield f"the name is not a DNS label of at most 63 characters: {metadata['name']!r}"
-    if metadata.get("namespace", NAMESPACE) != NAMESPACE:
+    if metadata.get("namespace", namespace) != namespace:
         yield f"stands in the namespace {metadata['namespace']}"
     for key, value in metadata.get("labels", {}).items():
         if not LABEL_KEY.fullmatch(key) or not isinstance(value, str) or not LABEL_VALUE.fullmatch(value):

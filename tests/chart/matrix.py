@@ -67,7 +67,10 @@ TOGGLES: dict[str, Values] = {
     "client-shared-memory": {
         "triton": {"allowClientSharedMemory": True, "restrictedApis": {"apis": ["model-repository", "logging"]}}
     },
-    "tracing": {"triton": {"tracing": {"enabled": True, "url": "http://otel.tracing.svc:4318/v1/traces"}}},
+    "tracing": {
+        "triton": {"tracing": {"enabled": True, "url": "http://otel.tracing.svc:4318/v1/traces"}},
+        "networkPolicy": {"egress": [{"ports": [{"protocol": "TCP", "port": 4318}, {"protocol": "UDP", "port": 53}]}]},
+    },
     "server-options": {
         "triton": {
             "http": {"maxInputBytes": 30000000, "threads": 4},

@@ -34,6 +34,7 @@ class Rendered:
 
     text: str
     objects: tuple[Object, ...] = field(repr=False)
+    namespace: str = NAMESPACE
 
     def __iter__(self) -> Iterator[Object]:
         return iter(self.objects)
@@ -70,6 +71,7 @@ def render(
     profile: str | None = None,
     helm: str = "helm4",
     release: str = RELEASE,
+    namespace: str = NAMESPACE,
     kube_version: str | None = None,
 ) -> Rendered:
     """What `helm template` makes of the values, over those of a profile of `ci/` where one is named.
@@ -78,7 +80,8 @@ def render(
         RefusedByHelm: the schema, a refusal of the chart or Helm itself said no.
     """
     found = _render(
-        json.dumps(values or {}, sort_keys=True), profile, helm, release, kube_version or kube_versions()[-1]
+        json.dumps(values or {}, sort_keys=True),
+        *(profile, helm, release, namespace, kube_version or kube_versions()[-1]),
     )
     if isinstance(found, str):
         raise RefusedByHelm(found)
@@ -121,20 +124,22 @@ def needs_crds() -> None:
 
 
 @cache
-def _render(values_json: str, profile: str | None, helm: str, release: str, kube_version: str) -> Rendered | str:
+def _render(
+    values_json: str, profile: str | None, helm: str, release: str, namespace: str, kube_version: str
+) -> Rendered | str:
     """The objects, or what Helm said instead: both are kept."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as values:
         values.write(values_json)
         values.flush()
         done = run_helm(
-            *(helm, "template", release, str(CHART), "--namespace", NAMESPACE, "--kube-version", kube_version),
+            *(helm, "template", release, str(CHART), "--namespace", namespace, "--kube-version", kube_version),
             *(("--values", str(PROFILES[profile])) if profile else ()),
             *("--values", values.name),
         )
     if done.returncode:
         return done.stderr.strip()
     assert not done.stderr.strip(), done.stderr
-    return Rendered(done.stdout, tuple(parse(done.stdout)))
+    return Rendered(done.stdout, tuple(parse(done.stdout)), namespace)
 
 
 def parse(text: str) -> Iterator[Object]:

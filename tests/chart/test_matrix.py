@@ -82,11 +82,36 @@ def test_profiles_hold_those_that_were_promised() -> None:
     assert set(PROFILES) >= {"cpu", "gpu", "autoscaled", "hardened"}
 
 
-def test_notes_say_how_to_call_the_release() -> None:
-    done = run_helm("helm4", "install", RELEASE, str(CHART), "--dry-run=client", "--namespace", NAMESPACE)
+def notes(*arguments: str) -> str:
+    done = run_helm("helm4", "install", RELEASE, str(CHART), "--dry-run=client", "--namespace", NAMESPACE, *arguments)
     assert done.returncode == 0, done.stderr
-    notes = done.stdout.partition("NOTES:")[2]
+    return " ".join(done.stdout.partition("NOTES:")[2].split())
+
+
+@pytest.mark.parametrize("profile", PROFILES)
+def test_gateway_of_the_profile_is_let_in(profile: str) -> None:
+    assert "the gateway's pods get in only if" not in notes("--values", str(PROFILES[profile]))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "ingress.enabled=true,ingress.hosts={a.example}",
+        "gatewayApi.grpcRoute.enabled=true,gatewayApi.grpcRoute.parentRefs[0].name=public",
+    ],
+)
+def test_notes_warn_when_the_policy_keeps_the_gateway_out(values: str) -> None:
+    assert "the gateway's pods get in only if" in notes("--set", values)
+
+
+def test_notes_warn_of_the_alert_when_there_may_be_no_pod() -> None:
+    assert "TriptychAbsent" in notes("--values", str(PROFILES["keda"]))
+    assert "TriptychAbsent" not in notes()
+
+
+def test_notes_say_how_to_call_the_release() -> None:
+    said = notes()
     name = render().workload()["metadata"]["name"]
-    assert f"port-forward -n {NAMESPACE}" in notes or f"-n {NAMESPACE} port-forward" in notes
-    assert name in notes
-    assert "triptych recognize" in notes
+    assert f"port-forward -n {NAMESPACE}" in said or f"-n {NAMESPACE} port-forward" in said
+    assert name in said
+    assert "triptych recognize" in said

@@ -112,3 +112,23 @@ def test_text_stays_text_when_it_looks_like_something_else(text: str) -> None:
             if is_free and path[-1] not in ("memory", "sizeLimit") and Draft7Validator(schema).is_valid(text):
                 values = merged(values, at(path, text))
         assert inconsistencies(render(values), NEWEST) == []
+
+
+@pytest.mark.parametrize("text", ["1e3", "true", "null", "on"])
+def test_release_and_namespace_stay_text_when_they_look_like_something_else(text: str) -> None:
+    """Names that the schema never sees: they stand in labels, selectors, queries and addresses of every object."""
+    needs_crds()
+    wide = ("hpa-external", "pod-monitor", "http-route", "load-test", "tracing")
+    routes = ("keda", "service-monitor", "rollout-routes", "rollout-analysis", "gpu-dra")
+    for toggles in (wide, routes, ("statefulset",)):
+        values = merged(*(TOGGLES[name] for name in toggles), {"nameOverride": text, "fullnameOverride": f"x{text}"})
+        assert inconsistencies(render(values, release=text, namespace=text), NEWEST) == []
+    if text.isalpha():  # alone it is the whole name of the objects
+        assert inconsistencies(render({"fullnameOverride": text}), NEWEST) == []
+
+
+def test_dotted_release_names_objects_without_dots_and_meets_no_other() -> None:
+    needs_crds()
+    dotted, dashed = render(release="shop.v2"), render(release="shop-v2")
+    assert inconsistencies(dotted, NEWEST) == []
+    assert not set(dotted.names()) & set(dashed.names())

@@ -27,6 +27,15 @@ REFUSED: dict[str, tuple[Values, str]] = {
         "which cuts off gRPC callers: 5 + 1.1 x triton.grpc.maxConnectionAgeSeconds 30 + "
         "maxConnectionAgeGraceSeconds 10 make 48. Set it to 48 or more",
     ),
+    "deadline-before-the-start-is-over": (
+        {"probes": {"startup": {"failureThreshold": 179}}},  # 5 x 179 + 5
+        "failureThreshold 179 + workload.minReadySeconds 5 make 900. Set it to more than 900",
+    ),
+    "one-port-twice": ({"service": {"grpcPort": 8000}}, "both 8000; a Service has one port of a number. Change one"),
+    "canary-of-itself": (
+        merged(ROUTES, {"canary": {"route": {"service": "shop-triptych"}}}),
+        "the Service of this very release. Set it to that of the second one",
+    ),
     "histograms-before-26.01": (
         {"triton": {"version": "25.12"}},
         "triton.metrics.histograms needs Triton 26.01, triton.version is 25.12. Set it to false",
@@ -60,6 +69,10 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "tracing-to-nowhere": (
         {"triton": {"tracing": {"enabled": True}}},
         "Set triton.tracing.url to an OTLP/HTTP endpoint",
+    ),
+    "tracing-behind-a-closed-door": (
+        {"triton": {"tracing": TOGGLES["tracing"]["triton"]["tracing"]}},
+        "networkPolicy lets no pod out, so no trace arrives. Add to networkPolicy.egress the collector",
     ),
     "mutual-without-certificate": (
         {"triton": {"grpc": {"tls": {"mutual": True}}}},
@@ -99,6 +112,18 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "shm-fills-memory": (
         {"shm": {"sizeLimit": "3Gi"}},
         "so a full one kills the server. Raise the limit, or lower shm.sizeLimit",
+    ),
+    "request-above-the-limit": (
+        {"resources": {"requests": {"memory": "3Gi"}, "limits": {"memory": "2048Mi"}}},
+        "resources.requests.memory is 3Gi, more than resources.limits.memory 2048Mi. Lower the request, or raise",
+    ),
+    "cores-above-the-limit": (
+        {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}}},
+        "resources.requests.cpu is 2, more than resources.limits.cpu 1500m. Lower the request, or raise the limit",
+    ),
+    "gpu-left-idle": (
+        {"gpu": {"enabled": True}},
+        'triton.modelConfigName "cpu" leaves the GPU idle. Set triton.modelConfigName to gpu or gpu-torch',
     ),
     "cache-fills-tmp": (
         {"triton": {"answerCache": {"sizeMb": 512}}},
@@ -209,6 +234,14 @@ REFUSED: dict[str, tuple[Values, str]] = {
         {"extraVolumes": [{"name": "shm", "emptyDir": {}}]},
         "the name of a volume of the chart. Rename it",
     ),
+    "mount-of-the-chart": (
+        {"extraVolumeMounts": [{"name": "more", "mountPath": "/models/"}]},
+        "extraVolumeMounts has /models/, a folder that the chart mounts itself. Mount it elsewhere",
+    ),
+    "container-of-the-chart": (
+        {"extraContainers": [{"name": "triton", "image": "a:1"}]},
+        "triton in extraContainers or extraInitContainers is the name of a container of the chart. Rename it",
+    ),
 }
 # Values that an older Kubernetes cannot serve: since when it can, and what to change.
 REFUSED_BEFORE: dict[str, tuple[Values, str, str]] = {
@@ -239,7 +272,7 @@ def sentences() -> dict[str, str]:
     text = (CHART / "templates/_refusals.tpl").read_text()
     lines = re.sub(r"(?s)\{\{-? ?/\*.*?\*/ ?-?\}\}", "", text).splitlines()
     found = [
-        line for line in lines if re.match(r"[a-z]|\{\{ \$", line) and " " in re.sub(r"\{\{.*?\}\}", "", line).strip()
+        line for line in lines if re.match(r"[a-z]|\{\{ [$.]", line) and " " in re.sub(r"\{\{.*?\}\}", "", line).strip()
     ]
     return {line: ".*".join(map(re.escape, re.split(r"\{\{.*?\}\}", line))) for line in found}
 
@@ -261,6 +294,12 @@ def test_values_are_refused_when_kubernetes_is_too_old(case: str) -> None:
     assert sentence in said
 
 
+def test_release_is_refused_when_its_name_makes_no_service() -> None:
+    said = refusal({}, release="2nd")
+    assert "would be called 2nd-triptych, and the name of a Service begins with a letter" in said
+    assert "set fullnameOverride" in said
+
+
 @pytest.mark.parametrize("what", ["rules", "dashboards"])
 def test_monitoring_is_refused_when_the_chart_holds_no_files_for_it(what: str, bare_refusal: str) -> None:
     assert (
@@ -271,7 +310,7 @@ def test_monitoring_is_refused_when_the_chart_holds_no_files_for_it(what: str, b
 
 def test_every_refusal_of_the_chart_is_tried(bare_refusal: str) -> None:
     said = "\n".join(
-        [bare_refusal]
+        [bare_refusal, refusal({}, release="2nd")]
         + [refusal(values) for values, _ in REFUSED.values()]
         + [refusal(values, kube_version=oldest_kube_version()) for values, _, _ in REFUSED_BEFORE.values()]
     )

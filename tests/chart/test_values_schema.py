@@ -134,6 +134,15 @@ def _paths_of(values: Values, name: str) -> Iterator[tuple[str, ...]]:
 WRONG: dict[str, tuple[Values, tuple[str, ...]]] = {
     "typo": ({"workload": {"replica": 3}}, ("workload", "replica", "not allowed")),
     "typo-at-the-top": ({"autoscalling": {}}, ("autoscalling", "not allowed")),
+    "dot-in-a-name": ({"fullnameOverride": "shop.v2"}, ("fullnameOverride", "match pattern")),
+    "half-a-policy": (
+        {"autoscaling": {"hpa": {"behavior": {"scaleUp": {"policies": [{"type": "Pods", "value": 1}]}}}}},
+        ("scaleUp", "policies", "periodSeconds"),
+    ),
+    "gateway-without-name": (
+        {"gatewayApi": {"httpRoute": {"parentRefs": [{"namespace": "gateways"}]}}},
+        ("parentRefs", "name"),
+    ),
     "unknown-kind": ({"workload": {"kind": "DaemonSet"}}, ("workload", "kind", "Deployment", "StatefulSet", "Rollout")),
     "poll": ({"modelRepository": {"type": "poll"}}, ("modelRepository", "type", "pvc", "ociVolume")),
     "short-digest": (

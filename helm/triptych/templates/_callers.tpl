@@ -27,6 +27,7 @@ spec:
     - name: test
       image: {{ include "triptych.image" .root }}
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
+      terminationMessagePolicy: FallbackToLogsOnError
       command:
         {{- toYaml .command | nindent 8 }}
       resources:

@@ -1,7 +1,7 @@
 {{/* Labels that selectors use; they never change between versions of the chart. Arguments of all: root, component. */}}
 {{- define "triptych.selectorLabels" -}}
-app.kubernetes.io/name: {{ include "triptych.name" .root }}
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/name: {{ include "triptych.name" .root | quote }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -22,8 +22,8 @@ app.kubernetes.io/component: {{ .component }}
 
 {{/* Metadata of an object. `suffix` of its name, further `labels` and `annotations` may be left out. */}}
 {{- define "triptych.metadata" -}}
-name: {{ include "triptych.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}
-namespace: {{ .root.Release.Namespace }}
+name: "{{ include "triptych.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}"
+namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- toYaml (merge (include "triptych.labels" . | fromYaml) (.labels | default dict)) | nindent 2 }}
 {{- with .annotations }}

@@ -49,7 +49,8 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
 {{- $model := .Values.modelRepository -}}
 {{- if has $model.type (list "s3" "gcs") }}
 - name: fetch-release
-  image: {{ $model.fetcher.image }}
+  image: {{ $model.fetcher.image | quote }}
+  terminationMessagePolicy: FallbackToLogsOnError
   command: [rclone]
   args:
     {{- include "triptych.fetchArguments" . | nindent 4 }}
@@ -73,7 +74,8 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
     {{- end }}
 {{- else if eq $model.type "initContainer" }}
 - name: fetch-release
-  image: {{ $model.initContainer.image }}
+  image: {{ $model.initContainer.image | quote }}
+  terminationMessagePolicy: FallbackToLogsOnError
   {{- with $model.initContainer.command }}
   command:
     {{- toYaml . | nindent 4 }}
@@ -105,13 +107,14 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
   image: {{ include "triptych.image" . }}
   imagePullPolicy: {{ .Values.image.pullPolicy }}
   command: [python3, /opt/triptych/scripts/verify_release.py]
+  terminationMessagePolicy: FallbackToLogsOnError
   args: [/models, {{ $model.release | quote }}]
   resources:
     {{- toYaml $model.fetcher.resources | nindent 4 }}
   securityContext:
     {{- toYaml .Values.containerSecurityContext | nindent 4 }}
   volumeMounts:
-    {{- include "triptych.modelMount" . | nindent 4 }}
+    {{- include "triptych.modelMount" . | trim | nindent 4 }}
     - {name: scripts, mountPath: /opt/triptych/scripts, readOnly: true}
 {{- end }}
 {{- end -}}

@@ -1,8 +1,8 @@
-{{/* Names of objects end in suffixes of up to 22 characters and stay within 63: what is longer than 40 is cut and told
-apart by a hash, so that two long release names never meet. */}}
+{{/* Names of objects end in suffixes of up to 22 characters and stay within 63, and a Service's name has no dot, which
+Helm lets a release have: what is longer than 40 or dotted is cut and told apart by a hash, so that two never meet. */}}
 {{- define "triptych.short" -}}
-{{- if gt (len .) 40 -}}
-{{ trunc 31 . | trimSuffix "-" }}-{{ sha256sum . | trunc 8 }}
+{{- if or (gt (len .) 40) (contains "." .) -}}
+{{ replace "." "-" . | trunc 31 | trimSuffix "-" }}-{{ sha256sum . | trunc 8 }}
 {{- else -}}
 {{ . }}
 {{- end -}}
@@ -41,7 +41,7 @@ apart by a hash, so that two long release names never meet. */}}
 {{- define "triptych.scaleTarget" -}}
 apiVersion: {{ eq .Values.workload.kind "Rollout" | ternary "argoproj.io/v1alpha1" "apps/v1" }}
 kind: {{ .Values.workload.kind }}
-name: {{ include "triptych.fullname" . }}
+name: {{ include "triptych.fullname" . | quote }}
 {{- end -}}
 
 {{- define "triptych.isAutoscaled" -}}

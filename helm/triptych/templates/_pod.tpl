@@ -32,6 +32,8 @@ spec:
       image: {{ include "triptych.image" . }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       command: [tritonserver]
+      # Why it ended stands in `kubectl describe pod`.
+      terminationMessagePolicy: FallbackToLogsOnError
       args:
         {{- include "triptych.serverArguments" . | nindent 8 }}
       env:

@@ -7,6 +7,12 @@
 {{- mulf $number (get $factors $unit) | int64 -}}
 {{- end -}}
 
+{{/* A Kubernetes quantity of CPU in thousandths of a core, for comparisons. */}}
+{{- define "triptych.millicores" -}}
+{{- $text := toString . -}}
+{{- mulf (trimSuffix "m" $text | float64) (hasSuffix "m" $text | ternary 1 1000) | int64 -}}
+{{- end -}}
+
 {{/* Triton's release as a number to compare: "26.04" is 2604. */}}
 {{- define "triptych.release" -}}
 {{- replace "." "" . | int -}}

@@ -1,12 +1,27 @@
 {{/* What would install and then not work: each a sentence that says what to change. All are shown at once. */}}
 {{- define "triptych.refusals" -}}
 {{- $found := list -}}
-{{- range list "drain" "flags" "image" "modelRepository" "memory" "workload" "budget" "autoscaling" "monitoring" "routes" "canary" "extras" -}}
+{{- range list "names" "drain" "flags" "image" "modelRepository" "memory" "workload" "budget" "autoscaling" "monitoring" "routes" "canary" "extras" -}}
 {{- range include (printf "triptych.refuse.%s" .) $ | trim | splitList "\n" -}}
 {{- if trim . }}{{ $found = append $found (trim .) }}{{ end -}}
 {{- end -}}
 {{- end -}}
 {{- if $found }}{{ fail (printf "\n\nThese values are refused:\n- %s\n" (join "\n- " $found)) }}{{ end -}}
+{{- end -}}
+
+{{- define "triptych.refuse.names" -}}
+{{- $name := include "triptych.fullname" . -}}
+{{- if not (regexMatch "^[a-z]" $name) }}
+the objects would be called {{ $name }}, and the name of a Service begins with a letter. Install under another release name, or set fullnameOverride.
+{{- end }}
+{{- with .Values.canary.route.service }}
+{{- if eq . $name }}
+canary.route.service is {{ . }}, the Service of this very release. Set it to that of the second one.
+{{- end }}
+{{- end }}
+{{- if eq .Values.service.httpPort .Values.service.grpcPort }}
+service.httpPort and service.grpcPort are both {{ .Values.service.httpPort }}; a Service has one port of a number. Change one.
+{{- end }}
 {{- end -}}
 
 {{- define "triptych.refuse.drain" -}}
@@ -49,6 +64,9 @@ triton.restrictedApis.apis has inference, so the deep probe and `helm test` woul
 {{- end }}
 {{- if and $triton.tracing.enabled (not $triton.tracing.url) }}
 triton.tracing.enabled is true, but nothing says where to send traces. Set triton.tracing.url to an OTLP/HTTP endpoint such as http://collector:4318/v1/traces.
+{{- end }}
+{{- if and $triton.tracing.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) }}
+triton.tracing.enabled is true, but networkPolicy lets no pod out, so no trace arrives. Add to networkPolicy.egress the collector of triton.tracing.url and DNS, such as [{to: [{namespaceSelector: {}}], ports: [{port: 4318, protocol: TCP}]}, {ports: [{port: 53, protocol: UDP}]}].
 {{- end }}
 {{- if and $triton.grpc.tls.mutual (not $triton.grpc.tls.existingSecret) }}
 triton.grpc.tls.mutual is true without a certificate. Set triton.grpc.tls.existingSecret to a Secret with tls.crt, tls.key and ca.crt.
@@ -116,6 +134,14 @@ modelRepository.type is ociVolume, which needs Kubernetes 1.35; the cluster is {
 {{- if and $limit (ge (include "triptych.bytes" .Values.shm.sizeLimit | int64) (include "triptych.bytes" $limit | int64)) }}
 shm.sizeLimit is {{ .Values.shm.sizeLimit }} and resources.limits.memory {{ $limit }}: what lies in /dev/shm counts towards the limit, so a full one kills the server. Raise the limit, or lower shm.sizeLimit.
 {{- end }}
+{{- $requests := .Values.resources.requests | default dict -}}
+{{- range $what, $unit := dict "memory" "triptych.bytes" "cpu" "triptych.millicores" }}
+{{- $asked := get $requests $what }}
+{{- $allowed := get ($.Values.resources.limits | default dict) $what }}
+{{- if and $asked $allowed (gt (include $unit $asked | int64) (include $unit $allowed | int64)) }}
+resources.requests.{{ $what }} is {{ $asked }}, more than resources.limits.{{ $what }} {{ $allowed }}. Lower the request, or raise the limit.
+{{- end }}
+{{- end }}
 {{- $cache := mul .Values.triton.answerCache.sizeMb 1048576 -}}
 {{- if and $cache (le (include "triptych.bytes" .Values.tmp.sizeLimit | int64) $cache) }}
 tmp.sizeLimit is {{ .Values.tmp.sizeLimit }}, which the answer cache of {{ .Values.triton.answerCache.sizeMb }} MB fills, and the pod is evicted. Raise tmp.sizeLimit, or lower triton.answerCache.sizeMb.
@@ -125,6 +151,9 @@ tmp.sizeLimit is {{ .Values.tmp.sizeLimit }}, which the answer cache of {{ .Valu
 {{- define "triptych.refuse.workload" -}}
 {{- if and (hasPrefix "gpu" .Values.triton.modelConfigName) (not .Values.gpu.enabled) }}
 triton.modelConfigName is {{ .Values.triton.modelConfigName }}, which needs a GPU, and gpu.enabled is false. Set it to true, or choose the profile cpu.
+{{- end }}
+{{- if and .Values.gpu.enabled (has .Values.triton.modelConfigName (list "" "cpu" "cpu-native")) }}
+gpu.enabled is true, but triton.modelConfigName {{ .Values.triton.modelConfigName | quote }} leaves the GPU idle. Set triton.modelConfigName to gpu or gpu-torch, or gpu.enabled to false.
 {{- end }}
 {{- if and .Values.gpu.enabled .Values.gpu.dra.enabled (semverCompare "<1.34-0" .Capabilities.KubeVersion.Version) }}
 gpu.dra.enabled needs Kubernetes 1.34; the cluster is {{ .Capabilities.KubeVersion.Version }}. Set it to false and gpu.resourceName to what the device plugin offers.
@@ -137,6 +166,10 @@ gpu.dra.enabled is true and gpu.enabled is false, so nothing is claimed. Set gpu
 {{- if semverCompare (printf "<%s-0" $since) $.Capabilities.KubeVersion.Version }}
 service.trafficDistribution {{ . }} needs Kubernetes {{ $since }}; the cluster is {{ $.Capabilities.KubeVersion.Version }}. Leave it empty.
 {{- end }}
+{{- end }}
+{{- $start := add (mul .Values.probes.startup.periodSeconds .Values.probes.startup.failureThreshold) .Values.workload.minReadySeconds -}}
+{{- if and (ne .Values.workload.kind "StatefulSet") (le (int .Values.workload.progressDeadlineSeconds) (int $start)) }}
+workload.progressDeadlineSeconds is {{ .Values.workload.progressDeadlineSeconds }}, so a rollout would be called failed while a pod may still be starting: probes.startup.periodSeconds {{ .Values.probes.startup.periodSeconds }} x failureThreshold {{ .Values.probes.startup.failureThreshold }} + workload.minReadySeconds {{ .Values.workload.minReadySeconds }} make {{ $start }}. Set it to more than {{ $start }}.
 {{- end }}
 {{- $surge := .Values.workload.maxSurge | toString | trimSuffix "%" -}}
 {{- $missing := .Values.workload.maxUnavailable | toString | trimSuffix "%" -}}
@@ -257,6 +290,16 @@ extraEnv has {{ .name }}, which the chart sets itself. Take it out{{ eq .name "T
 {{- range .Values.extraVolumes }}
 {{- if has .name (list "shm" "tmp" "models" "scripts" "tls" "engine-cache" "bucket-credentials") }}
 extraVolumes has {{ .name }}, the name of a volume of the chart. Rename it.
+{{- end }}
+{{- end }}
+{{- range .Values.extraVolumeMounts }}
+{{- if has (trimSuffix "/" .mountPath) (list "/dev/shm" "/tmp" "/models" "/opt/triptych/scripts" "/etc/triptych/tls" "/var/cache/triptych") }}
+extraVolumeMounts has {{ .mountPath }}, a folder that the chart mounts itself. Mount it elsewhere.
+{{- end }}
+{{- end }}
+{{- range concat .Values.extraContainers .Values.extraInitContainers }}
+{{- if has .name (list "triton" "fetch-release" "verify-release") }}
+{{ .name }} in extraContainers or extraInitContainers is the name of a container of the chart. Rename it.
 {{- end }}
 {{- end }}
 {{- end -}}

@@ -49,7 +49,7 @@
 {{- end }}
 {{- if $triton.tracing.enabled }}
 - --trace-config=mode=opentelemetry
-- --trace-config=opentelemetry,url={{ $triton.tracing.url }}
+- "--trace-config=opentelemetry,url={{ $triton.tracing.url }}"
 - --trace-config=opentelemetry,resource=service.name={{ include "triptych.fullname" . }}
 - --trace-config=rate={{ int64 $triton.tracing.rate }}
 - --trace-config=level=TIMESTAMPS

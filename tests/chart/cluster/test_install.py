@@ -108,6 +108,15 @@ def test_objects_are_admitted_without_a_warning(cluster: ControlPlane, toggle: s
     )
 
 
+@pytest.mark.parametrize("release", ["true", "shop.v2"])
+def test_objects_are_admitted_when_the_release_has_an_odd_name(cluster: ControlPlane, release: str) -> None:
+    wide = merged(*(TOGGLES[name] for name in ("hpa-external", "pod-monitor", "rollout-routes", "rollout-analysis")))
+    cluster.kubectl(
+        *("apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-n", NAMESPACE, "-f", "-"),
+        stdin=render(wide, release=release).text,
+    )
+
+
 @pytest.mark.usefixtures("nothing_left")
 def test_scheduler_allocates_a_device_to_each_pod_when_dra_is_on(cluster: ControlPlane) -> None:
     values = values_file(cluster, TOGGLES["gpu-dra"])

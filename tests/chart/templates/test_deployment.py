@@ -25,9 +25,9 @@ def test_replicas_are_left_to_the_autoscaler_when_there_is_one() -> None:
 
 def test_settings_of_the_workload_reach_the_deployment() -> None:
     values = {"workload": {"replicas": 7, "revisionHistoryLimit": 3, "minReadySeconds": 11, "maxSurge": "25%"}}
-    spec = render(merged(values, {"workload": {"progressDeadlineSeconds": 77}})).one("Deployment")["spec"]
+    spec = render(merged(values, {"workload": {"progressDeadlineSeconds": 777}})).one("Deployment")["spec"]
     assert (spec["replicas"], spec["revisionHistoryLimit"], spec["minReadySeconds"]) == (7, 3, 11)
-    assert spec["progressDeadlineSeconds"] == 77
+    assert spec["progressDeadlineSeconds"] == 777
     assert spec["strategy"]["rollingUpdate"]["maxSurge"] == "25%"
 
 

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import pytest
+
+from loadtest.__main__ import main
 from tests.chart.matrix import TOGGLES, merged
 from tests.chart.rendering import NAMESPACE, render
 
@@ -20,6 +25,16 @@ def test_job_finds_the_server_by_its_variables() -> None:
         f"http://{rendered.one('Service', '-headless')['metadata']['name']}."
     )
     assert container["args"] == ["bench"]
+
+
+def test_arguments_of_the_profile_are_of_our_load_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """1: understood, and there are no photos. Wrong usage is 2, such as a scenario that needs the server's pid."""
+    monkeypatch.delenv("TRIPTYCH_SERVER_PID", raising=False)
+    (container,) = render(profile="monitored").one("Job")["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "loadtest"]
+    assert "/photos" in container["args"]
+    words = [str(tmp_path) if word == "/photos" else word for word in container["args"]]
+    assert main(words) == 1
 
 
 def test_job_fails_once_and_is_taken_away() -> None:

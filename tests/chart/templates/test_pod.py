@@ -38,6 +38,13 @@ def test_every_container_runs_without_rights_it_does_not_need(toggle: str) -> No
             assert container["resources"]["requests"]["cpu"]
 
 
+@pytest.mark.parametrize("toggle", ["load-test", *REPOSITORIES])
+def test_reason_of_an_end_is_kept_where_describe_shows_it(toggle: str) -> None:
+    for _, pod in pods(render(TOGGLES[toggle])):
+        for container in (*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]):
+            assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
+
+
 def test_platform_chooses_the_user_when_the_values_leave_it_out() -> None:
     security = render(TOGGLES["platform-user"]).pod()["spec"]["securityContext"]
     assert not {"runAsUser", "runAsGroup", "fsGroup"} & set(security)
