@@ -48,14 +48,14 @@ def test_wheel_gets_its_folders_and_a_system_server_keeps_its_own() -> None:
 
 
 def test_environment_puts_the_wheels_libraries_and_this_python_first() -> None:
-    variables = environment(BACKEND, Path("/run/tmp"), 64, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
+    variables = environment(BACKEND, Path("/run/tmp"), 64, CATALOGUE, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
     assert variables["PATH"] == "/env/bin:/usr/bin"
     assert variables["LD_LIBRARY_PATH"] == "/w.libs:/py/lib"
-    assert environment(None, Path("/run/tmp"), 64, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
+    assert environment(None, Path("/run/tmp"), 64, CATALOGUE, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
 
 
 def test_environment_gives_the_models_their_cache_size_and_temporary_folder() -> None:
-    variables = environment(None, Path("/run/tmp"), 7, {"TMPDIR": "/tmp", "HOME": "/h"})
+    variables = environment(None, Path("/run/tmp"), 7, CATALOGUE, {"TMPDIR": "/tmp", "HOME": "/h"})
     assert variables.items() >= {"TMPDIR": "/run/tmp", "TRIPTYCH_CACHE_MB": "7", "HOME": "/h"}.items()
 
 
