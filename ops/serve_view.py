@@ -14,6 +14,7 @@ from rich.status import Status
 from ops.logs import LogLine, LogSummary
 from ops.settings import ROOT, LogLevel, Ports, Settings
 from ops.sizing import describe_misfit, describe_sizing
+from ops.state import StateFolder
 
 SAMPLE_PHOTOS = ROOT / ".cache/photos"
 

@@ -65,7 +65,7 @@ class ServerState:
 
 
 class StateFolder:
-    """The folder of one server: `server.json`, `server.log`, `serving/`, `control.key`, `catalogue/`, `catalogue.key`, `lock`."""
+    """The folder of one server: `server.json`, `server.log`, `serving/`, `catalogue/`, their keys, `lock`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -26,7 +26,9 @@ class Caller:
         self.channel = triton.InferenceServerClient(server.grpc_target)
         self.key: str | None = server.catalogue_key_file.read_text()
 
-    def catalogue(self, call: str, embedding: Floats | None = None, photos: list[bytes] | None = None, **asked: Any) -> Any:
+    def catalogue(
+        self, call: str, embedding: Floats | None = None, photos: list[bytes] | None = None, **asked: Any
+    ) -> Any:
         inputs = [_text("request", [json.dumps({"call": call, **asked}).encode()])]
         if embedding is not None:
             tensor = triton.InferInput("embedding", list(embedding.shape), "FP32")

@@ -93,7 +93,9 @@ class Calls:
         lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
         bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
         if len(bad):
-            raise InvalidRequest(f"The embedding of item {bad[0]} has no direction: finite numbers, not all 0, expected.")
+            raise InvalidRequest(
+                f"The embedding of item {bad[0]} has no direction: finite numbers, not all 0, expected."
+            )
         sequence = self._store.upsert(items, (embeddings / lengths).astype(np.float32), self._fingerprint)
         return {"upserted": len(items), "sequence": sequence}
 
@@ -153,7 +155,11 @@ class Calls:
         if has_embeddings:
             for text, row in zip(described, rows, strict=True):
                 text["embedding"] = base64.b64encode(row.embedding.tobytes()).decode()
-        return {"rows": described, "next": rows[-1].id if rows else None, "fingerprint": self._store.meta("fingerprint")}
+        return {
+            "rows": described,
+            "next": rows[-1].id if rows else None,
+            "fingerprint": self._store.meta("fingerprint"),
+        }
 
     def _duplicates(self, asked: Asked, _: Floats | None) -> Asked:
         threshold, limit = _take(asked, threshold=0.95, limit=1000)
@@ -171,7 +177,9 @@ class Calls:
             if _saved_epoch(state) == epoch:
                 return {"photos": self._store.count()[0], "seconds": round(time.monotonic() - started_s, 3)}
             time.sleep(0.05)
-        raise StoreFault(f"`index` did not rebuild within {REBUILD_TIMEOUT_S:g} s. It goes on; the server's log says more.")
+        raise StoreFault(
+            f"`index` did not rebuild within {REBUILD_TIMEOUT_S:g} s. It goes on; the server's log says more."
+        )
 
     def _info(self, asked: Asked, _: Floats | None) -> Asked:
         _take(asked)

@@ -16,11 +16,10 @@ sys.path.insert(0, str(REPOSITORY / "index/1"))
 # That folder may be in a release, which must stay as its manifest says.
 sys.dont_write_bytecode = True
 
+from calls import Calls  # noqa: E402
 from catalogue_errors import InvalidRequest, StoreFault  # noqa: E402
 from catalogue_folder import check_key, find_folder, fingerprint  # noqa: E402
 from store import Store  # noqa: E402
-
-from calls import Calls  # noqa: E402
 
 INDEX_CONFIG = REPOSITORY / "index/config.pbtxt"
 EMBEDDER = "recognizer"

@@ -140,7 +140,7 @@ class Engine:
 
     def _candidates(self, query: Floats, fetch: int) -> Ids:
         assert self.graph is not None
-        self.graph.expansion_search = max(EXPANSION_SEARCH, fetch)
+        self.graph.expansion_search = max(EXPANSION_SEARCH, fetch)  # type: ignore[misc]  # it has a setter
         keys: Ids = np.asarray(self.graph.search(query, fetch).keys, np.int64)
         return keys  # a row's number is its key
 

@@ -52,6 +52,11 @@ class Follower:
     def start(self) -> None:
         threading.Thread(target=self._run, name="follower", daemon=True).start()
 
+    def close(self) -> None:
+        """For who has not called `start`."""
+        self.store.close()
+        self.engine.vectors.close()
+
     def lock(self) -> threading.RLock:
         """To be held while several things are asked of one state."""
         return self._lock

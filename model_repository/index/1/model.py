@@ -1,10 +1,9 @@
-"""Photos of the catalogue nearest to an embedding, or to a product. Owns: tensors; the rest is the modules beside it."""
+"""Photos of the catalogue nearest to an embedding, or to a product. Owns the tensors alone."""
 
 from __future__ import annotations
 
 import json
 import sys
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -55,11 +54,13 @@ class TritonPythonModel:
         )
 
     def _read(self, request: Any) -> list[tuple[Any, str | None, int, Query]]:
-        """embedding or product_id, k, query of each row of the request."""
+        """Embedding or product_id, k, query of each row of the request."""
         tensors = {name: _rows(request, name) for name in ("embedding", "product_id", "k", "query")}
         given = [name for name in ("embedding", "product_id") if tensors[name] is not None]
         if len(given) != 1:
-            raise InvalidRequest(f"The request has {' and '.join(given) or 'neither'}: expected embedding or product_id.")
+            raise InvalidRequest(
+                f"The request has {' and '.join(given) or 'neither'}: expected embedding or product_id."
+            )
         rows = []
         for number, value in enumerate(tensors[given[0]]):
             k = check_k(int(tensors["k"][number][0])) if tensors["k"] is not None else DEFAULT_K
@@ -83,13 +84,15 @@ class TritonPythonModel:
             if product_id is not None:
                 embedding, without = self._embedding_of(product_id)
             nearest = follower.engine.search(
-                Question(
-                    embedding, k, allowed, query.min_similarity, query.group_by_product, query.exact, without
-                )
+                Question(embedding, k, allowed, query.min_similarity, query.group_by_product, query.exact, without)
             )
             rows = store.rows(nearest.ids.tolist())
         return [
-            (rows[id_][0], float(similarity), json.dumps({"photo_id": rows[id_][1], "fields": json.loads(rows[id_][2])}))
+            (
+                rows[id_][0],
+                float(similarity),
+                json.dumps({"photo_id": rows[id_][1], "fields": json.loads(rows[id_][2])}),
+            )
             for id_, similarity in zip(nearest.ids.tolist(), nearest.similarities, strict=True)
         ]
 

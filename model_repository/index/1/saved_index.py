@@ -109,7 +109,9 @@ class SavedIndex:
         for kind, stated in state["files"].items():
             found = _describe(self.folder / stated["name"], kind)
             # The file of vectors grows while it is in use.
-            is_whole = found["size_bytes"] >= stated["size_bytes"] if kind == "vectors" else found.items() <= stated.items()
+            is_whole = (
+                found["size_bytes"] >= stated["size_bytes"] if kind == "vectors" else found.items() <= stated.items()
+            )
             if not is_whole:
                 raise ValueError(f"{stated['name']} is damaged")
         with np.load(self.folder / state["files"]["rows"]["name"]) as rows:

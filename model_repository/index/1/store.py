@@ -1,4 +1,4 @@
-"""The catalogue on disk: products, their photos, fields and embeddings, in one SQLite file. The truth; all else follows.
+"""The catalogue on disk: products, their photos, fields and embeddings, in one SQLite file. All else follows it.
 
 A photo's row never changes: writing a photo again removes its row and makes one with a higher id, and ids are not used
 again. So whoever follows reads rows past the last id it has seen, and removals past the last removal.
@@ -201,7 +201,7 @@ class Store:
         return epoch
 
     def _remove(self, condition: str, values: tuple[Any, ...]) -> None:
-        ids = self._connection.execute(f"SELECT id FROM photos WHERE {condition}", values).fetchall()  # noqa: S608
+        ids = self._connection.execute(f"SELECT id FROM photos WHERE {condition}", values).fetchall()
         for statement in (
             "INSERT INTO removed (photo) VALUES (?)",
             "DELETE FROM attributes WHERE photo = ?",
@@ -288,13 +288,13 @@ class Store:
         return dict(self._connection.execute("SELECT key, product_id FROM products").fetchall())
 
     def rows(self, ids: Sequence[int]) -> dict[int, tuple[str, str, str]]:
-        """id -> product_id, photo_id, fields as JSON."""
+        """Id -> product_id, photo_id, fields as JSON."""
         found = {}
         for start in range(0, len(ids), 500):
             part = ids[start : start + 500]
             marks = ", ".join("?" * len(part))
             for row in self._connection.execute(
-                f"SELECT id, product_id, photo_id, fields FROM photos JOIN products ON key = product "  # noqa: S608
+                f"SELECT id, product_id, photo_id, fields FROM photos JOIN products ON key = product "
                 f"WHERE id IN ({marks})",
                 part,
             ):
@@ -307,18 +307,21 @@ class Store:
 
     def _photos(self, condition: str, values: tuple[Any, ...]) -> list[Photo]:
         rows = self._connection.execute(
-            "SELECT id, product_id, photo_id, fields, image_digest, phash, embedding FROM photos "  # noqa: S608
+            "SELECT id, product_id, photo_id, fields, image_digest, phash, embedding FROM photos "
             f"JOIN products ON key = product WHERE {condition}",
             values,
         )
-        return [Photo(*row[:3], json.loads(row[3]), *row[4:6], np.frombuffer(row[6], "<f4")) for row in rows]
+        return [
+            Photo(id_, product_id, photo_id, json.loads(fields), digest, phash, np.frombuffer(embedding, "<f4"))
+            for id_, product_id, photo_id, fields, digest, phash, embedding in rows
+        ]
 
     def count(self, conditions: Sequence[Condition] = ()) -> tuple[int, int]:
         """How many photos meet the conditions, of how many products."""
         sql, values = to_sql(conditions)
         among = f"WHERE id IN ({sql})" if conditions else ""
         photos, products = self._connection.execute(
-            f"SELECT count(*), count(DISTINCT product) FROM photos {among}",  # noqa: S608
+            f"SELECT count(*), count(DISTINCT product) FROM photos {among}",
             values,
         ).fetchone()
         return int(photos), int(products)
@@ -337,12 +340,14 @@ def _header_version(file: Path) -> int:
             header = content.read(64)
     except FileNotFoundError:
         return 0
-    return int(struct.unpack_from(">I", header, 60)[0]) if len(header) == 64 else 0
+    is_database = len(header) == 64 and header.startswith(b"SQLite format 3\0")
+    return int(struct.unpack_from(">I", header, 60)[0]) if is_database else 0
 
 
 def _refuse_newer(file: Path, version: int) -> None:
     if version > FORMAT:
         raise StoreFault(
-            f"The catalogue {file} is of version {version}, written by a newer Triptych; this one reads up to {FORMAT}. "
-            "It is untouched. Serve it with the newer version, or name another folder in TRIPTYCH_CATALOGUE_DIR."
+            f"The catalogue {file} is of version {version}, written by a newer Triptych; this one reads up to "
+            f"{FORMAT}. It is untouched. Serve it with the newer version, or name another folder in "
+            "TRIPTYCH_CATALOGUE_DIR."
         )

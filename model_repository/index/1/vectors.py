@@ -93,7 +93,8 @@ class Vectors:
             return np.empty(0, np.int64)
         rows = np.searchsorted(self.ids, ids)
         rows[rows == self.count] = 0
-        return rows[self.ids[rows] == ids]
+        there: Ids = rows[self.ids[rows] == ids]
+        return there
 
     def score(self, rows: Ids, query: Floats) -> Floats:
         """float32[len(rows)]: cosine with a query of L2 norm 1."""
