@@ -49,7 +49,7 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, P
     folder = tmp_path_factory.mktemp("releases")
     first = make_release(REPOSITORY, folder)
     other = folder / "other"
-    ignore = shutil.ignore_patterns("__pycache__", "README.md")
+    ignore = shutil.ignore_patterns("__pycache__")
     shutil.copytree(REPOSITORY, other, ignore=ignore)
     forward = [(n + SHIFT) % FEATURES for n in range(FEATURES)]
     back = [(n - SHIFT) % FEATURES for n in range(FEATURES)]
