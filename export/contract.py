@@ -18,7 +18,13 @@ from export.errors import RepositoryError
 # The checkout's own: its code and configs are what a new repository is made of.
 TEMPLATE = Path(__file__).resolve().parents[1] / "model_repository"
 
-MODELS = ("preprocess", "embedder", "classifier", "recognizer")
+RECOGNITION = ("preprocess", "embedder", "classifier", "recognizer")
+# A repository that was placed before these came is given them.
+CATALOGUE = ("index", "catalogue", "searcher")
+MODELS = (*RECOGNITION, *CATALOGUE)
+
+# Parameter of a model that must know how long an embedding is, and has no tensor that says so.
+DIMENSION = "dimension"
 
 Configs = dict[str, ModelConfig]
 
@@ -71,7 +77,10 @@ def read_configs(repository: Path) -> Configs:
             "Pass a model repository, or a new or empty folder, with --repository."
         )
     source = TEMPLATE if is_new else repository
-    return {model: read_config(source, model) for model in MODELS}
+    configs = {model: read_config(source, model) for model in RECOGNITION}
+    for model in CATALOGUE:
+        configs[model] = read_config(source if (source / model).exists() else TEMPLATE, model)
+    return configs
 
 
 def shaped(configs: Mapping[str, ModelConfig], shape: Shape) -> Configs:
@@ -82,8 +91,10 @@ def shaped(configs: Mapping[str, ModelConfig], shape: Shape) -> Configs:
         copy = ModelConfig()
         copy.CopyFrom(config)
         for name, tensor in _tensors(copy):
-            if name in dims:
+            if name in dims and -1 not in tensor.dims:  # type: ignore[attr-defined]
                 tensor.dims[:] = dims[name]  # type: ignore[attr-defined]
+        if DIMENSION in copy.parameters:
+            copy.parameters[DIMENSION].string_value = str(shape.features)
         copies[model] = copy
     return copies
 

@@ -63,6 +63,7 @@ def _cpu(configs: Configs, sizing: CpuSizing) -> Configs:
     served["embedder"].instance_group[0].count = 1
     served["embedder"].parameters["intra_op_threads"].string_value = str(sizing.lone_threads)
     served["recognizer"] = _fused_recognizer(configs, sizing)
+    _search_behind(served["searcher"], served["recognizer"])
     return served
 
 
@@ -100,6 +101,16 @@ def _fused_recognizer(configs: Configs, sizing: CpuSizing) -> ModelConfig:
     fused.parameters["lone_threads"].string_value = str(sizing.lone_threads)
     fused.parameters["cache_mb"].string_value = str(CACHE_MB)
     return fused
+
+
+def _search_behind(searcher: ModelConfig, recognizer: ModelConfig) -> None:
+    """The fused model in place of the steps before `index`: one hop instead of two, and its cache."""
+    (search,) = [step for step in searcher.ensemble_scheduling.step if step.model_name == "index"]
+    del searcher.ensemble_scheduling.step[:]
+    step = searcher.ensemble_scheduling.step.add(model_name=recognizer.name, model_version=-1)
+    step.input_map["image"] = "image"
+    step.output_map["embedding"] = "embedding"
+    searcher.ensemble_scheduling.step.append(search)
 
 
 def copy_configs(configs: Mapping[str, ModelConfig]) -> Configs:

@@ -133,6 +133,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
     running.add_argument("--quiet", action="store_true", help="show only log lines and errors")
     running.add_argument("--detach", action="store_true", help="run in the background; return when ready")
     running.add_argument("--state-dir", type=Path, default=STATE_DIR, help="where state and log are kept")
+    running.add_argument(
+        "--catalogue-dir",
+        type=lambda folder: Path(folder) if folder else None,
+        default=default.catalogue_dir,
+        help="where the catalogue is kept, `catalogue` in the state folder when not given; never part of a release",
+    )
     limits = parser.add_argument_group("time limits")
     limits.add_argument("--startup-timeout-s", type=_seconds, default=default.startup_timeout_s, help="until ready")
     limits.add_argument(
@@ -212,6 +218,7 @@ def build_settings(arguments: argparse.Namespace) -> Settings:
         metrics_port=arguments.metrics_port,
         profile=arguments.profile,
         cache_mb=arguments.cache_mb,
+        catalogue_dir=arguments.catalogue_dir.absolute() if arguments.catalogue_dir is not None else None,
         log_level=arguments.log_level,
         trace_to=arguments.trace_to,
         trace_rate=arguments.trace_rate,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 from ops.python_backend import PythonBackend
@@ -12,6 +13,14 @@ from ops.server_binary import SystemServer, WheelServer
 from ops.settings import ADDRESS, Ports, Settings
 
 DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Where the models `index` and `catalogue` find the store, and the key of who may write to it."""
+
+    folder: Path
+    key_file: Path
 
 
 def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> list[str]:
@@ -59,11 +68,17 @@ def command_line(server: SystemServer | WheelServer, backend: PythonBackend | No
 
 
 def environment(
-    backend: PythonBackend | None, temporary: Path, cache_mb: int, inherited: dict[str, str]
+    backend: PythonBackend | None, temporary: Path, cache_mb: int, catalogue: Catalogue, inherited: dict[str, str]
 ) -> dict[str, str]:
     """What the server inherits; an installed server (`backend` None) knows its own libraries and Python."""
     # The recognizer reads the size of its cache from here and keeps it in the temporary folder.
-    variables = {**inherited, "TMPDIR": str(temporary), "TRIPTYCH_CACHE_MB": str(cache_mb)}
+    variables = {
+        **inherited,
+        "TMPDIR": str(temporary),
+        "TRIPTYCH_CACHE_MB": str(cache_mb),
+        "TRIPTYCH_CATALOGUE_DIR": str(catalogue.folder),
+        "TRIPTYCH_CATALOGUE_KEY_FILE": str(catalogue.key_file),
+    }
     if backend is not None:
         _put_first(variables, "LD_LIBRARY_PATH", [str(folder) for folder in backend.library_dirs])
         _put_first(variables, "PATH", [str(backend.programs)])

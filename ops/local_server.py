@@ -145,18 +145,28 @@ class LocalServer:
         backend = prepare(binary, self._state_folder.folder) if isinstance(binary, WheelServer) else None
         self._serving.fill(settings.repository)
         self._state_folder.write_key(self._control_key)
+        self._state_folder.keep_catalogue_key()
         served = dataclasses.replace(settings, repository=self._serving.folder)
         options = launch.server_options(served, self.ports, self._segment_prefix)
         command = launch.command_line(binary, backend, [*options, *model_control.control_options(self._control_key)])
         self._started_s, self._launched_s = time.monotonic(), time.time()
         self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         variables = launch.environment(
-            backend, self._state_folder.make_temporary(), settings.cache_mb, dict(os.environ)
+            backend, self._state_folder.make_temporary(), settings.cache_mb, self._catalogue(), dict(os.environ)
         )
         self._process = launch.start(command, variables, self.log_file)
         self._identity = ProcessIdentity.of(self._process.pid)
         self._log = LogReader(self.log_file, has_gpu=Path("/dev/nvidiactl").exists())
         self._write_state("starting")
+
+    def _catalogue(self) -> launch.Catalogue:
+        folder = self.settings.catalogue_dir or self._state_folder.catalogue
+        return launch.Catalogue(folder.absolute(), self._state_folder.catalogue_key_file)
+
+    @property
+    def catalogue_key_file(self) -> Path:
+        """Holds what a client shows to write to the catalogue."""
+        return self._state_folder.catalogue_key_file
 
     def wait_ready(self, is_cancelled: Callable[[], bool] = _never) -> bool:
         """True once every model is ready; False when cancelled.

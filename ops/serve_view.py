@@ -14,6 +14,7 @@ from rich.status import Status
 from ops.logs import LogLine, LogSummary
 from ops.settings import ROOT, LogLevel, Ports, Settings
 from ops.sizing import describe_misfit, describe_sizing
+from ops.state import StateFolder
 
 SAMPLE_PHOTOS = ROOT / ".cache/photos"
 
@@ -94,6 +95,7 @@ def announce(settings: Settings, ports: Ports, models: list[str], ready_after_s:
         f"  models   {', '.join(models)}",
         f"  sizing   {describe_sizing(settings.repository, settings.profile)}",
         f"  cache    {f'{settings.cache_mb} MB of answers to repeated photos' if settings.cache_mb else 'off'}",
+        *describe_catalogue(settings, models),
         f"  log      {log_file}",
         *describe_requests(ports, models),
     ]
@@ -101,6 +103,17 @@ def announce(settings: Settings, ports: Ports, models: list[str], ready_after_s:
     if misfit is not None:
         lines.append(f"warning: {misfit}")
     print("\n".join(lines), flush=True)
+
+
+def describe_catalogue(settings: Settings, models: list[str]) -> list[str]:
+    """Where it is kept, and the file with the key of who may write to it."""
+    if "catalogue" not in models or settings.state_dir is None:
+        return []
+    state = StateFolder(settings.state_dir.absolute())
+    return [
+        f"  catalogue {settings.catalogue_dir or state.catalogue}",
+        f"    its key {state.catalogue_key_file}",
+    ]
 
 
 def describe_requests(ports: Ports, models: list[str]) -> list[str]:

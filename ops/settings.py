@@ -26,6 +26,7 @@ class Settings:
         profile: Triton's `--model-config-name`: a model's `configs/<profile>.pbtxt`, or its `config.pbtxt` where it has
             none; None is `config.pbtxt` for all.
         cache_mb: size of the recognizer's answer cache; 0 turns it off.
+        catalogue_dir: where the catalogue is kept; None is `catalogue` in the state folder.
         log_level: the least severe log line shown; the log file always has `info`.
         trace_to: OTLP/HTTP address of an OpenTelemetry collector; None is no tracing.
         trace_rate: one request of so many is traced; one that comes with a `traceparent` always is.
@@ -41,6 +42,7 @@ class Settings:
     metrics_port: int = 8002
     profile: str | None = DEFAULT_PROFILE
     cache_mb: int = 64
+    catalogue_dir: Path | None = None
     log_level: LogLevel = "warning"
     trace_to: str | None = None
     trace_rate: int = 1

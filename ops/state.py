@@ -6,6 +6,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import secrets
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,7 @@ class ServerState:
 
 
 class StateFolder:
-    """The folder of one server: `server.json`, `server.log`, `serving/`, `control.key`, `lock`."""
+    """The folder of one server: `server.json`, `server.log`, `serving/`, `catalogue/`, their keys, `lock`."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -72,6 +73,8 @@ class StateFolder:
         self.log_file = folder / "server.log"
         self.supervisor_log_file = folder / "supervisor.log"
         self.serving = folder / "serving"
+        self.catalogue = folder / "catalogue"
+        self.catalogue_key_file = folder / "catalogue.key"
         self._key_file = folder / "control.key"
         self._temporary = folder / "tmp"
         self._lock: int | None = None
@@ -111,10 +114,12 @@ class StateFolder:
 
     def write_key(self, key: str) -> None:
         """Keeps the key of the server's model control where only this user can read it."""
-        self._key_file.unlink(missing_ok=True)
-        descriptor = os.open(self._key_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(key)
+        _write_private(self._key_file, key)
+
+    def keep_catalogue_key(self) -> None:
+        """Makes the key of the catalogue once: programs that write to it go on after a restart."""
+        if not self.catalogue_key_file.exists():
+            _write_private(self.catalogue_key_file, secrets.token_hex(32))
 
     def read_key(self) -> str:
         """Empty when there is none: the server then answers that it expects one."""
@@ -144,3 +149,13 @@ class StateFolder:
             f"A server already runs (pid {state.supervisor.pid}): gRPC {state.ports.grpc_target}, "
             f"HTTP {state.ports.http_url}. Stop it with `python -m ops stop`, or use another --state-dir."
         )
+
+
+def _write_private(file: Path, text: str) -> None:
+    """For this user alone, in one step: nobody reads half a key."""
+    staged = file.with_name(f"{file.name}.tmp")
+    staged.unlink(missing_ok=True)
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as content:
+        content.write(text)
+    staged.replace(file)

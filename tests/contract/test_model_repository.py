@@ -30,7 +30,7 @@ def tensors(of: object) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def test_repository_holds_the_models_of_the_design() -> None:
-    assert MODELS == ["classifier", "embedder", "preprocess", "recognizer"]
+    assert MODELS == ["catalogue", "classifier", "embedder", "index", "preprocess", "recognizer", "searcher"]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -38,7 +38,7 @@ def test_config_is_named_as_its_folder(model: str) -> None:
     assert read_config(REPOSITORY, model).name == model
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", [model for model in MODELS if model != "catalogue"])
 def test_config_batches(model: str) -> None:
     assert read_config(REPOSITORY, model).max_batch_size > 1
 
@@ -55,21 +55,30 @@ def test_onnx_file_agrees_with_config(model: str) -> None:
     check_contract((REPOSITORY / model / "1/model.onnx").read_bytes(), read_config(REPOSITORY, model))
 
 
-def test_ensemble_maps_every_tensor_to_its_own_name() -> None:
-    for step in read_config(REPOSITORY, "recognizer").ensemble_scheduling.step:
+def test_catalogue_takes_one_call_a_request() -> None:
+    assert read_config(REPOSITORY, "catalogue").max_batch_size == 0
+
+
+@pytest.mark.parametrize("model", ["recognizer", "searcher"])
+def test_ensemble_maps_every_tensor_to_its_own_name(model: str) -> None:
+    for step in read_config(REPOSITORY, model).ensemble_scheduling.step:
         for mapping in (step.input_map, step.output_map):
             assert all(key == value for key, value in mapping.items()), step.model_name
 
 
-def test_ensemble_tensors_are_those_of_its_steps() -> None:
-    ensemble = read_config(REPOSITORY, "recognizer")
+@pytest.mark.parametrize("model", ["recognizer", "searcher"])
+def test_ensemble_tensors_are_those_of_its_steps(model: str) -> None:
+    ensemble = read_config(REPOSITORY, model)
     made: dict[str, object] = {}
     for step in ensemble.ensemble_scheduling.step:
         config = read_config(REPOSITORY, step.model_name)
         assert config.max_batch_size >= ensemble.max_batch_size
         known = tensors(ensemble.input) | made
         for name, tensor in tensors(config.input).items():
-            assert known[name] == tensor, f"{step.model_name}.{name}"
+            if name in step.input_map:
+                assert known[name] == tensor, f"{step.model_name}.{name}"
+        optional = {tensor.name for tensor in config.input if tensor.optional}
+        assert set(step.input_map) | optional >= set(tensors(config.input))
         made |= tensors(config.output)
     for name, tensor in tensors(ensemble.output).items():
         assert made[name] == tensor

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
+from export.contract import MODELS
 from ops.local_server import LocalServer
 from ops.settings import Settings
 from triptych import (
@@ -122,7 +123,7 @@ def test_models_are_kept_from_those_without_the_key_when_they_would_change_them(
         with pytest.raises(PermissionDenied):
             client.admin.unload("recognizer")
         assert client.models() == owner.models()
-        assert {model.name for model in client.models()} == {"preprocess", "embedder", "classifier", "recognizer"}
+        assert {model.name for model in client.models()} == set(MODELS)
 
 
 def test_calls_say_that_the_connection_broke_when_the_server_is_killed(

@@ -7,7 +7,7 @@ import pytest
 
 from ops.__main__ import build_parser, build_settings, main
 from ops.errors import OpsError
-from ops.launch import command_line, environment, server_options
+from ops.launch import Catalogue, command_line, environment, server_options
 from ops.python_backend import PythonBackend, find_libpython, find_stub
 from ops.serve import as_arguments
 from ops.server_binary import SystemServer, WheelServer, find_server
@@ -16,6 +16,7 @@ from ops.settings import Ports, Settings
 PORTS = Ports(http=1, grpc=2, metrics=3)
 WHEEL = WheelServer(Path("/w/tritonserver/bin/tritonserver"), libraries=Path("/w.libs"))
 BACKEND = PythonBackend(Path("/run/backends"), (Path("/w.libs"), Path("/py/lib")), Path("/env/bin"))
+CATALOGUE = Catalogue(Path("/c"), Path("/k"))
 
 
 def test_options_listen_on_this_machine_only() -> None:
@@ -48,15 +49,17 @@ def test_wheel_gets_its_folders_and_a_system_server_keeps_its_own() -> None:
 
 
 def test_environment_puts_the_wheels_libraries_and_this_python_first() -> None:
-    variables = environment(BACKEND, Path("/run/tmp"), 64, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
+    variables = environment(BACKEND, Path("/run/tmp"), 64, CATALOGUE, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
     assert variables["PATH"] == "/env/bin:/usr/bin"
     assert variables["LD_LIBRARY_PATH"] == "/w.libs:/py/lib"
-    assert environment(None, Path("/run/tmp"), 64, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
+    assert environment(None, Path("/run/tmp"), 64, CATALOGUE, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
 
 
 def test_environment_gives_the_models_their_cache_size_and_temporary_folder() -> None:
-    variables = environment(None, Path("/run/tmp"), 7, {"TMPDIR": "/tmp", "HOME": "/h"})
+    variables = environment(None, Path("/run/tmp"), 7, CATALOGUE, {"TMPDIR": "/tmp", "HOME": "/h"})
     assert variables.items() >= {"TMPDIR": "/run/tmp", "TRIPTYCH_CACHE_MB": "7", "HOME": "/h"}.items()
+    catalogue = {"TRIPTYCH_CATALOGUE_DIR": "/c", "TRIPTYCH_CATALOGUE_KEY_FILE": "/k"}
+    assert variables.items() >= catalogue.items()
 
 
 @pytest.mark.parametrize(("profile", "trace_to"), [("gpu", None), (None, "http://127.0.0.1:4318/v1/traces")])

@@ -58,7 +58,7 @@ def test_awaited_model_is_refused_once_it_is_there(tmp_path: Path) -> None:
         (repository / model).mkdir(parents=True)
         (repository / model / "config.pbtxt").touch()
     with pytest.raises(OpsError, match=r"models\.searcher is awaited, but the model is there\. Remove `awaited`"):
-        read(tmp_path, SLO, repository)
+        read(tmp_path, SLO.replace("  searcher:\n", "  searcher:\n    awaited: true\n"), repository)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("5m", 300), ("6h", 21600), ("3d", 259200)])

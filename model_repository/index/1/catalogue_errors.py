@@ -1,0 +1,36 @@
+"""What the catalogue refuses, a sentence each. An error with a `reason` is the caller's to fix; others are ours."""
+
+from __future__ import annotations
+
+INVALID, INCOMPATIBLE, DENIED = "invalid", "incompatible", "denied"
+
+
+class InvalidRequest(Exception):
+    """The request says something that cannot be done."""
+
+    reason = INVALID
+
+
+class IncompatibleIndex(Exception):
+    """Embeddings of another network: their similarity to these would mean nothing.
+
+    Args:
+        got: fingerprint of what came, or of what is stored.
+        expected: fingerprint of the embedder that is served.
+        what: whose fingerprint `got` is, and what to do about it.
+    """
+
+    reason = INCOMPATIBLE
+
+    def __init__(self, what: str, got: str, expected: str, advice: str) -> None:
+        super().__init__(f"Incompatible index: {what} has the fingerprint {got!r}, expected {expected!r}. {advice}")
+
+
+class KeyRefused(Exception):
+    """The caller does not hold the catalogue's key."""
+
+    reason = DENIED
+
+
+class StoreFault(Exception):
+    """The store cannot be opened or written; the message names the file and what to do."""

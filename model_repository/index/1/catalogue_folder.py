@@ -1,0 +1,65 @@
+"""Where this server's catalogue is, whose embeddings it takes, and who may write to it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from catalogue_errors import KeyRefused
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(REPOSITORY / "recognizer/1"))
+
+from server_folder import open_server_folder  # noqa: E402
+
+FOLDER_VARIABLE = "TRIPTYCH_CATALOGUE_DIR"
+KEY_VARIABLE = "TRIPTYCH_CATALOGUE_KEY_FILE"
+OPEN_VARIABLE = "TRIPTYCH_CATALOGUE_OPEN"
+
+
+def find_folder(log: Callable[[str], None]) -> Path:
+    """Of this server, as its environment says; else one that dies with the server."""
+    named = os.environ.get(FOLDER_VARIABLE)
+    if named:
+        return Path(named)
+    folder = open_server_folder() / "catalogue"
+    log(f"catalogue: kept in {folder}, gone when the server stops. Name a folder in {FOLDER_VARIABLE} to keep it.")
+    return folder
+
+
+def fingerprint() -> str:
+    """16 hex digits of what decides an embedding: the network and the photo transform."""
+    digest = hashlib.sha256()
+    for name in ("embedder/1/model.onnx", "preprocess/1/transform.json"):
+        digest.update((REPOSITORY / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def check_key(shown: str | None) -> None:
+    """Read at each call, so that a new key needs no restart.
+
+    Raises:
+        KeyRefused: the caller shows none, or another one, or the server has none.
+    """
+    file = os.environ.get(KEY_VARIABLE)
+    if not file:
+        if os.environ.get(OPEN_VARIABLE) == "1":
+            return
+        raise KeyRefused(
+            "Permission denied: this server has no catalogue key, so nobody may use `catalogue`. "
+            f"Name a file with one in {KEY_VARIABLE}, or set {OPEN_VARIABLE}=1 to let everybody."
+        )
+    try:
+        expected = Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise KeyRefused(f"Permission denied: the server cannot read its catalogue key ({error.strerror}).") from error
+    if not expected or not hmac.compare_digest((shown or "").encode(), expected.encode()):
+        got = "another key" if shown else "no key"
+        raise KeyRefused(
+            f"Permission denied: `catalogue` got {got}, expected the one in the server's key file. "
+            "Pass it as the request parameter catalogue_key."
+        )

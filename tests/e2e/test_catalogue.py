@@ -1,0 +1,165 @@
+"""The catalogue and the searcher through the real server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import tritonclient.grpc as triton
+from tritonclient.utils import InferenceServerException
+
+from ops.local_server import LocalServer
+from ops.settings import Settings
+
+Floats = npt.NDArray[np.float32]
+
+
+class Caller:
+    """The wire as a client sees it."""
+
+    def __init__(self, server: LocalServer) -> None:
+        self.channel = triton.InferenceServerClient(server.grpc_target)
+        self.key: str | None = server.catalogue_key_file.read_text()
+
+    def catalogue(
+        self, call: str, embedding: Floats | None = None, photos: list[bytes] | None = None, **asked: Any
+    ) -> Any:
+        inputs = [_text("request", [json.dumps({"call": call, **asked}).encode()])]
+        if embedding is not None:
+            tensor = triton.InferInput("embedding", list(embedding.shape), "FP32")
+            tensor.set_data_from_numpy(embedding)
+            inputs.append(tensor)
+        if photos is not None:
+            inputs.append(_text("image", photos))
+        parameters = {"catalogue_key": self.key} if self.key is not None else {}
+        answer = self.channel.infer("catalogue", inputs, parameters=parameters)
+        return json.loads(answer.as_numpy("response")[0])
+
+    def search(self, model: str, rows: int = 1, **tensors: Any) -> list[list[tuple[str, float, dict[str, Any]]]]:
+        """Keyword arguments: a value for each row of the batch, the same for all."""
+        inputs = []
+        for name, value in tensors.items():
+            if name == "embedding":
+                array, dtype = np.atleast_2d(value).astype(np.float32), "FP32"
+            elif name == "k":
+                array, dtype = np.full((rows, 1), value, np.int32), "INT32"
+            else:
+                value = json.dumps(value).encode() if name == "query" else value
+                array, dtype = np.array([[value]] * rows, object), "BYTES"
+            tensor = triton.InferInput(name, list(array.shape), dtype)
+            tensor.set_data_from_numpy(array)
+            inputs.append(tensor)
+        answer = self.channel.infer(model, inputs)
+        columns = [answer.as_numpy(name) for name in ("product_id", "similarity", "payload")]
+        return [
+            [(one.decode(), float(score), json.loads(payload)) for one, score, payload in zip(*row, strict=True) if one]
+            for row in zip(*columns, strict=True)
+        ]
+
+
+def _text(name: str, values: list[bytes]) -> triton.InferInput:
+    tensor = triton.InferInput(name, [len(values)], "BYTES")
+    tensor.set_data_from_numpy(np.array(values, object))
+    return tensor
+
+
+@pytest.fixture(params=["cpu", None], scope="module")
+def caller(request: pytest.FixtureRequest, photos: list[Path]) -> Iterator[Caller]:
+    """A server with its 20 photos as products: by the fused recognizer, and by the ensemble of steps."""
+    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, profile=request.param)) as server:
+        caller = Caller(server)
+        items = [
+            {"product_id": photo.stem, "fields": {"number": number, "half": "first" if number < 10 else "second"}}
+            for number, photo in enumerate(photos)
+        ]
+        answer = caller.catalogue("upsert", photos=[photo.read_bytes() for photo in photos], items=items)
+        assert answer["upserted"] == 20
+        yield caller
+
+
+def test_searcher_finds_each_photo_first_and_as_near_as_can_be(caller: Caller, photos: list[Path]) -> None:
+    for photo in photos:
+        (found,) = caller.search("searcher", image=photo.read_bytes(), k=3)
+        assert [len(found), found[0][0]] == [3, photo.stem]
+        assert found[0][1] == pytest.approx(1, abs=1e-4)
+        assert found[0][2]["photo_id"] == photo.stem
+        assert [one[1] for one in found] == sorted((one[1] for one in found), reverse=True)
+
+
+def test_searcher_takes_a_filter_and_answers_nothing_when_nothing_is_near(caller: Caller, photos: list[Path]) -> None:
+    photo = photos[0].read_bytes()
+    (found,) = caller.search("searcher", image=photo, k=20, query={"filter": {"half": "second", "number": {"lt": 12}}})
+    assert {one[0] for one in found} == {photos[10].stem, photos[11].stem}
+    (none,) = caller.search("searcher", image=photo, query={"filter": {"number": {"gt": 100}}})
+    assert none == []
+
+
+def test_searcher_answers_a_batch_a_row_a_photo_when_rows_differ_in_length(caller: Caller, photos: list[Path]) -> None:
+    embeddings = np.eye(1280, dtype=np.float32)[:2]
+    (known,) = caller.search("index", product_id=photos[0].stem.encode(), k=5)
+    assert photos[0].stem not in [one[0] for one in known]
+    rows = caller.search("index", rows=2, embedding=embeddings, k=4, query={"min_similarity": -1})
+    assert [len(row) for row in rows] == [4, 4]
+
+
+def test_write_is_visible_to_the_next_search_when_acknowledged(caller: Caller) -> None:
+    rng = np.random.default_rng(8)
+    for number in range(20):
+        embedding = rng.normal(size=(1, 1280)).astype(np.float32)
+        name = f"fresh {number}"
+        caller.catalogue("upsert", embedding, items=[{"product_id": name}])
+        (found,) = caller.search("index", embedding=embedding, k=1)
+        assert found[0][0] == name
+        assert caller.catalogue("delete", product_ids=[name]) == {"deleted": 1}
+        (found,) = caller.search("index", embedding=embedding, k=1)
+        assert found[0][0] != name
+    assert caller.catalogue("count") == {"photos": 20, "products": 20}
+
+
+def test_catalogue_rebuilds_and_answers_as_before(caller: Caller, photos: list[Path]) -> None:
+    before = caller.search("index", product_id=photos[3].stem.encode())
+    assert caller.catalogue("rebuild")["photos"] == 20
+    assert caller.search("index", product_id=photos[3].stem.encode()) == before
+
+
+@pytest.mark.parametrize(
+    ("model", "tensors", "sentence"),
+    [
+        ("index", {"product_id": b"nobody"}, "No product has the id 'nobody'"),
+        ("index", {}, "The request has neither"),
+        ("index", {"embedding": np.ones(1280), "k": 0}, "`k` is 0, expected 1 to 1000"),
+        ("index", {"embedding": np.zeros(1280)}, "no direction"),
+        ("index", {"embedding": np.ones(1280), "query": {"filter": {"numbr": 1}}}, "Did you mean 'number'?"),
+        ("index", {"embedding": np.ones(1280), "query": {"fliter": {}}}, "unknown key 'fliter'"),
+        ("index", {"embedding": np.ones(7)}, "shape"),
+        ("searcher", {"image": b"no photo"}, "unreadable image"),
+    ],
+)
+def test_search_refuses_with_a_sentence_when_asked_wrongly(
+    caller: Caller, model: str, tensors: dict[str, Any], sentence: str
+) -> None:
+    if not tensors:
+        tensors = {"k": 3}
+    with pytest.raises(InferenceServerException, match="INVALID_ARGUMENT") as caught:
+        caller.search(model, **tensors)
+    assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("key", [None, "", "wrong"])
+@pytest.mark.parametrize("call", ["count", "delete", "info"])
+def test_catalogue_is_denied_when_the_key_is_missing_or_another(caller: Caller, key: str | None, call: str) -> None:
+    stranger = object.__new__(Caller)
+    stranger.channel, stranger.key = caller.channel, key
+    with pytest.raises(InferenceServerException, match="Permission denied: `catalogue` got"):
+        stranger.catalogue(call)
+
+
+def test_catalogue_refuses_embeddings_of_another_network(caller: Caller) -> None:
+    items = [{"product_id": "a", "fingerprint": "0123456789abcdef"}]
+    with pytest.raises(InferenceServerException, match="Incompatible index: item 0 has the fingerprint"):
+        caller.catalogue("upsert", np.ones((1, 1280), np.float32), items=items)
