@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,12 +15,12 @@ import numpy.typing as npt
 
 from triptych.calls import Options, Read, Session, Steps, Work, open_context, tried
 from triptych.calls import one_read as ask_about
-from triptych.errors import ContractMismatch, InvalidInput, PermissionDenied, UnreadableImage
-from triptych.matching import MatchThresholds, decide, digest, perceptual_hash
+from triptych.errors import ContractMismatch, InvalidInput, UnreadableImage
+from triptych.matching import digest, perceptual_hash
 from triptych.protocol import InferAnswer, InferRequest, JsonObject, RequestedOutput, Tensor
 from triptych.recognizer import Contract, Embed, Task
-from triptych.results import MatchDecision, Timing
-from triptych.searching import Filter, Query, encoded, check_filter, check_id, search_product
+from triptych.results import Timing
+from triptych.searching import Filter, check_filter, check_id, encoded
 from triptych.tensors import bytes_tensor, elements
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ def get(session: Session, options: Options, product_id: str) -> Steps[Product | 
 
 
 def delete(session: Session, options: Options, product_ids: Sequence[str]) -> Steps[int]:
-    """How many photos went."""
+    """How many products went."""
     for product_id in product_ids:
         check_id("product_id", product_id)
     answer = yield from call(session, options, "delete", {"product_ids": list(product_ids)})
@@ -251,24 +252,6 @@ def rebuild(session: Session, options: Options) -> Steps[int]:
     return int((yield from call(session, options, "rebuild")).get("photos", 0))
 
 
-def match_product(
-    session: Session, options: Options, product_id: str, conditions: Filter | None, thresholds: MatchThresholds
-) -> Steps[MatchDecision]:
-    """Whether another product shows the same; by the embedding alone where this client has no key."""
-    found = yield from search_product(session, options, product_id, Query(20, conditions, group_by_product=False))
-    try:
-        product = yield from get(session, options, product_id)
-    except PermissionDenied:
-        product = None
-    decisions = [
-        decide(photo.image_digest, photo.phash, found.matches, thresholds)
-        for photo in (product.photos if product else ())
-    ]
-    order = {"digest": 0, "phash": 1, "embedding": 2}
-    decisions.append(decide(None, None, found.matches, thresholds))
-    return min(decisions, key=lambda decision: order[decision.method])
-
-
 def check_item(item: CatalogueItem) -> None:
     """Raises `InvalidInput` for ids and fields that no catalogue could hold."""
     check_id("product_id", item.product_id)
@@ -296,8 +279,6 @@ def _row(item: CatalogueItem, photo: PreparedPhoto, embedder: str) -> JsonObject
     product_id, photo_id = item.key
     row: JsonObject = {"product_id": product_id, "photo_id": photo_id, "fields": dict(item.fields)}
     row |= {"image_digest": digest(photo.content), "fingerprint": embedder}
-    try:
+    with contextlib.suppress(UnreadableImage):  # the server could read it; only matching goes without
         row["phash"] = perceptual_hash(photo.content)
-    except UnreadableImage:  # the server could read it; only matching goes without
-        pass
     return row

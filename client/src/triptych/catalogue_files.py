@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from triptych.catalogue_calls import CatalogueItem, check_item
-from triptych.command.photo_places import SUFFIXES, Missing, find_photos
 from triptych.errors import InvalidInput
 from triptych.extras import require
+from triptych.photo_places import SUFFIXES, Missing, find_photos
 
 _PHOTO_COLUMNS = ("photo", "image", "path", "url")
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")

@@ -5,25 +5,17 @@ from __future__ import annotations
 import hashlib
 import io
 import math
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from triptych.calls import Options, Read, Session, Steps, Work
 from triptych.errors import InvalidInput, UnreadableImage
 from triptych.results import Match, MatchDecision
-from triptych.searching import Filter, Query, search_content
-
-if TYPE_CHECKING:
-    from triptych.photo import ImageLike
 
 _SIDE_PX = 32
 _KEPT = 8
-CANDIDATES = 20
 
 
 @dataclass(frozen=True)
@@ -80,21 +72,6 @@ def differing_bits(one: str, other: str) -> int:
     return (int(one, 16) ^ int(other, 16)).bit_count()
 
 
-def match_photo(
-    session: Session, options: Options, image: ImageLike, conditions: Filter | None, thresholds: MatchThresholds
-) -> Steps[MatchDecision]:
-    """Searches with a photo and decides about what is nearest."""
-    started_s = time.perf_counter()
-    content = yield Read(image)
-    query = Query(CANDIDATES, conditions, group_by_product=False)
-    found = yield from search_content(session, options, content, query, started_s)
-    try:
-        phash: str | None = yield Work(lambda: perceptual_hash(content))
-    except UnreadableImage:  # of a format that only the server reads
-        phash = None
-    return decide(digest(content), phash, found.matches, thresholds)
-
-
 def decide(
     image_digest: str | None, phash: str | None, candidates: Sequence[Match], thresholds: MatchThresholds
 ) -> MatchDecision:
@@ -126,12 +103,11 @@ def _by_embedding(nearest: Match, candidates: tuple[Match, ...], thresholds: Mat
     if nearest.similarity >= thresholds.uncertain:
         reason = f"{likeness}, between {thresholds.uncertain:g} and {thresholds.match:g}"
         return MatchDecision("uncertain", reason, "embedding", nearest, candidates)
-    return MatchDecision(
-        "no_match", f"{likeness}, below {thresholds.uncertain:g}", "embedding", nearest, candidates
-    )
+    return MatchDecision("no_match", f"{likeness}, below {thresholds.uncertain:g}", "embedding", nearest, candidates)
 
 
 def _cosines() -> npt.NDArray[np.float64]:
     """The lowest rows of the DCT-II matrix, `float64[8,32]`."""
     frequency, place = np.arange(_KEPT)[:, None], np.arange(_SIDE_PX)[None, :]
-    return np.cos(math.pi * frequency * (2 * place + 1) / (2 * _SIDE_PX))
+    cosines: npt.NDArray[np.float64] = np.cos(math.pi * frequency * (2 * place + 1) / (2 * _SIDE_PX))
+    return cosines

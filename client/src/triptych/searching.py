@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -119,17 +119,12 @@ def search_vector(session: Session, options: Options, embedding: Vector, query: 
 
 
 def search_product(session: Session, options: Options, product_id: str, query: Query) -> Steps[SearchResult]:
-    """Searches with the photos of a product in the catalogue, which is left out itself."""
+    """Searches with the photos of a product in the catalogue, which the server leaves out itself."""
     check_id("product_id", product_id)
     context = open_context(session, options)
-    # One more, for the product itself. Of photos, those of the product may be many.
-    spare = 1 if query.group_by_product else 10
-    asked = Query(min(MAX_K, query.k + spare), query.filter, query.min_similarity, query.group_by_product, query.exact)
-    inputs = {"product_id": bytes_tensor([product_id.encode()], (1, 1)), **asked.tensors()}
+    inputs = {"product_id": bytes_tensor([product_id.encode()], (1, 1)), **query.tensors()}
     request = InferRequest(INDEX, "", (), _OUTPUTS, context.request_id, inputs)
-    found: SearchResult = yield from _answered(context, request, "similar_to", time.perf_counter())
-    others = [match for match in found.matches if match.product_id != product_id][: query.k]
-    return _with_matches(found, others)
+    return (yield from _answered(context, request, "similar_to", time.perf_counter()))
 
 
 def check_id(name: str, value: object) -> None:
@@ -210,21 +205,6 @@ def _match(rank: int, product_id: str, similarity: float, payload: JsonObject) -
         MappingProxyType(dict(payload.get("fields") or {})),
         payload.get("image_digest"),
         payload.get("phash"),
-    )
-
-
-def _with_matches(found: SearchResult, matches: Sequence[Match]) -> SearchResult:
-    ranked = tuple(
-        Match(rank, each.product_id, each.photo_id, each.similarity, each.fields, each.image_digest, each.phash)
-        for rank, each in enumerate(matches, start=1)
-    )
-    return SearchResult(
-        matches=ranked,
-        fingerprint=found.fingerprint,
-        model=found.model,
-        model_version=found.model_version,
-        request_id=found.request_id,
-        timing=found.timing,
     )
 
 

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NoReturn
 from triptych.client import Client
 from triptych.command import embed, health, models, recognize
 from triptych.command.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, CommandFailed, WrongUsage
-from triptych.command.photo_places import STDIN
 from triptych.command.report import printable
 from triptych.errors import TriptychError
+from triptych.photo_places import STDIN
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
