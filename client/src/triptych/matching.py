@@ -16,6 +16,8 @@ from triptych.results import Match, MatchDecision
 
 _SIDE_PX = 32
 _KEPT = 8
+# Cosine below which two photos are no copies whatever their hashes say; see DECISIONS.md.
+_CONTRADICTED = 0.7
 
 
 @dataclass(frozen=True)
@@ -28,9 +30,9 @@ class MatchThresholds:
         phash_bits: bits of 64 in which the perceptual hashes of altered copies differ at most.
     """
 
-    match: float = 0.92
-    uncertain: float = 0.8
-    phash_bits: int = 6
+    match: float = 0.94
+    uncertain: float = 0.82
+    phash_bits: int = 4
 
     def __post_init__(self) -> None:
         if not -1 <= self.uncertain <= self.match <= 1 or not 0 <= self.phash_bits <= 64:
@@ -87,7 +89,7 @@ def decide(
     hashed = [
         (differing_bits(phash, each.phash), each)
         for each in candidates
-        if phash is not None and each.phash and each.similarity >= thresholds.uncertain
+        if phash is not None and each.phash and each.similarity >= _CONTRADICTED
     ]
     bits, copied = min(hashed, key=lambda pair: pair[0], default=(65, nearest))
     if bits <= thresholds.phash_bits:

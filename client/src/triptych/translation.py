@@ -209,6 +209,6 @@ def deadline_exceeded(sent: Sent) -> DeadlineExceeded:
 
 def _detail(text: str) -> str:
     """The server's words without what only its log needs; of a failed connection, only why it failed."""
-    text = _ADDRESSED_TO_OPERATORS.sub("", text).rstrip(".")
+    text = _ADDRESSED_TO_OPERATORS.sub("", text).partition(". NOTE: Setting a non-zero max_batch_size")[0].rstrip(".")
     cause = _WHY_UNTRUSTED.search(text) or _WHY_UNREACHED.match(text)
     return text if cause is None else cause[1].lower()

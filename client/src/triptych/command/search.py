@@ -48,7 +48,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     add_filter_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a result")
     parser.add_argument("--sheet", metavar="FILE", help="write a picture of query and results to FILE (.png)")
-    parser.add_argument("--photos", metavar="FOLDER", default=".", help="where the catalogue's photos are, for --sheet")
+    parser.add_argument(
+        "--photos", dest="folder", metavar="FOLDER", default=".", help="where the catalogue's photos are, for --sheet"
+    )
     add_connection_options(parser)
     return parser
 
@@ -78,7 +80,7 @@ def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
         from triptych.command.sheet import write_sheet
 
         name = "standard input" if arguments.photo == STDIN else os.path.basename(arguments.photo)
-        write_sheet(arguments.sheet, read_photo(content, box=box), name, found.matches, arguments.photos)
+        write_sheet(arguments.sheet, read_photo(content, box=box), name, found.matches, arguments.folder)
     return EXIT_DONE
 
 
