@@ -25,7 +25,7 @@ def near(similarity: float, phash: str | None = None, digest: str | None = None,
 
 
 def test_hash_is_that_of_imagehash(photos: list[Path]) -> None:
-    """`imagehash.phash` as its source defines it; ours decodes a JPEG at a part of its size, which may turn few bits."""
+    """Its definition. Ours decodes a JPEG at a part of its size, which may turn few bits."""
     for photo in photos:
         image = Image.open(photo).convert("L").resize((32, 32), Image.Resampling.LANCZOS)
         pixels = np.asarray(image, dtype=np.float64)
