@@ -26,8 +26,9 @@ Written by `make generate` from the docstrings; what is not named here may chang
 # Title -> the modules whose names, where `triptych` exports them, it holds.
 GROUPS = {
     "Clients": ("client", "async_client"),
-    "Photos": ("photo",),
+    "Photos": ("photo", "pixels"),
     "Results": ("results",),
+    "Search and catalogue": ("searching", "matching", "catalogue_calls", "catalogue_files", "catalogue_import"),
     "Errors": ("errors",),
     "Connection, retries, observers": ("connection", "retry", "observation"),
     "What a server says about itself": ("server_state",),
@@ -35,10 +36,12 @@ GROUPS = {
 # Not exported by `triptych`, because importing them costs, needs an extra, or is for tests alone.
 APART = {
     "triptych.admin": ("Admin",),
+    "triptych.catalogue": ("Catalogue",),
     "triptych.metrics": ("ClientMetrics",),
     "triptych.tracing": ("trace_headers",),
     "triptych.testing": None,
 }
+MIXINS = ("Searching", "AsyncSearching")
 LINE_LENGTH = 100
 
 _SECTION = re.compile(r"(Args|Attributes|Raises|Example):")
@@ -106,7 +109,8 @@ def _class_parts(kind: type) -> Iterator[str]:
     yield render_docstring(kind) + "\n"
     for base in bases:
         public = base.__name__ in triptych.__all__
-        yield f"Further, what `{base.__name__}` has.\n" if public else render_docstring(base) + "\n"
+        if base.__name__ not in MIXINS:
+            yield f"Further, what `{base.__name__}` has.\n" if public else render_docstring(base) + "\n"
     if not dataclasses.is_dataclass(kind) and not is_protocol:
         yield render_docstring(vars(kind).get("__init__")) + "\n"
     yield from _member_parts(kind)
@@ -115,7 +119,9 @@ def _class_parts(kind: type) -> Iterator[str]:
 def _member_parts(kind: type) -> Iterator[str]:
     """Those with words of their own one by one; those that refer to another class together."""
     referred: dict[str, list[str]] = {}
-    for name, member in vars(kind).items():
+    # A base that is not public is part of the class for whoever uses it.
+    private = [base for base in kind.__mro__[:0:-1] if base.__name__ in MIXINS]
+    for name, member in [pair for each in (kind, *private) for pair in vars(each).items()]:
         function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
         if name.startswith("_") or not inspect.isfunction(function):
             continue

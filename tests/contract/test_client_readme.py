@@ -48,6 +48,12 @@ def folder(tmp_path: Path, photos: list[Path]) -> Path:
     (tmp_path / "photos").mkdir()
     for name in (SHOE, RUG):
         (tmp_path / "photos" / name).symlink_to(named[name])
+    (tmp_path / "shop").mkdir()
+    # Copies: an import does not follow links out of the catalogue's folder.
+    for name, photo in (("loafer.jpg", SHOE), ("rug.jpg", RUG)):
+        (tmp_path / "shop" / name).write_bytes(named[photo].read_bytes())
+    rows = "loafer,loafer.jpg,59\nrug,rug.jpg,20\ngone,gone.jpg,1\n"
+    (tmp_path / "shop/products.csv").write_text(f"product_id,photo,price\n{rows}")
     (tmp_path / "photos/truncated.jpg").write_bytes(named[SHOE].read_bytes()[:5000])
     return tmp_path
 
@@ -104,6 +110,7 @@ ADDRESSES = {
 
 
 CONTROL_KEY = "triptych-control-key=..."
+CATALOGUE_KEY = 'catalogue_key="..."'
 
 
 def placed(code: str, request: pytest.FixtureRequest) -> str:
@@ -114,6 +121,7 @@ def placed(code: str, request: pytest.FixtureRequest) -> str:
             code = code.replace(address, found.grpc_target if isinstance(found, LocalServer) else found)
             if isinstance(found, LocalServer):
                 code = code.replace(CONTROL_KEY, found.api_key)
+                code = code.replace(CATALOGUE_KEY, f'catalogue_key="{found.catalogue_key_file.read_text().strip()}"')
     return code
 
 

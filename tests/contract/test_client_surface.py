@@ -16,6 +16,7 @@ import pytest
 import triptych
 from triptych import AsyncClient, Client
 from triptych.admin import Admin, AsyncAdmin
+from triptych.catalogue import AsyncCatalogue, Catalogue
 
 CLIENT = Path(__file__).resolve().parents[2] / "client"
 
@@ -24,15 +25,20 @@ OPTIONAL = ("PIL", "httpcore", "httpx", "tqdm", "rich", "opentelemetry", "promet
 # What is of an event loop -> what it is for the blocking client.
 _BLOCKING = (
     (r"Iterable\[ImageLike\] \| AsyncIterable\[ImageLike\]", "Iterable[ImageLike]"),
-    (r"\bAsync(Client|Admin|Transport|Iterator)\b", r"\1"),
+    (r"\bAsync(Client|Admin|Catalogue|Searching|Transport|Iterator)\b", r"\1"),
     (r"__a(enter|exit)__", r"__\1__"),
 )
+
+
+def members(kind: type) -> dict[str, object]:
+    """What a class and its bases define."""
+    return {name: member for each in reversed(kind.__mro__[:-1]) for name, member in vars(each).items()}
 
 
 def surface(kind: type) -> dict[str, str]:
     """Name -> signature in the blocking client's words, of what a caller may use."""
     found = {}
-    for name, member in vars(kind).items():
+    for name, member in members(kind).items():
         if name.startswith("_") and name not in ("__init__", "__enter__", "__exit__", "__aenter__", "__aexit__"):
             continue
         function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
@@ -45,7 +51,9 @@ def surface(kind: type) -> dict[str, str]:
     return found
 
 
-@pytest.mark.parametrize(("blocking", "of_loop"), [(Client, AsyncClient), (Admin, AsyncAdmin)])
+@pytest.mark.parametrize(
+    ("blocking", "of_loop"), [(Client, AsyncClient), (Admin, AsyncAdmin), (Catalogue, AsyncCatalogue)]
+)
 def test_clients_have_the_same_surface_when_compared(blocking: type, of_loop: type) -> None:
     expected = surface(blocking)
     assert len(expected) >= 3
@@ -55,10 +63,10 @@ def test_clients_have_the_same_surface_when_compared(blocking: type, of_loop: ty
 def test_methods_wait_for_the_server_alike_when_compared() -> None:
     """What blocks is awaited; what gives items as they come is iterated."""
     for name in surface(Client):
-        if name.startswith("_") or isinstance(vars(Client)[name], (property, classmethod)):
+        if name.startswith("_") or isinstance(members(Client)[name], (property, classmethod)):
             continue
         is_lazy = name.endswith("_many") or name == "with_options"
-        assert inspect.iscoroutinefunction(vars(AsyncClient)[name]) is not is_lazy, name
+        assert inspect.iscoroutinefunction(members(AsyncClient)[name]) is not is_lazy, name
 
 
 def test_all_names_every_public_name_when_compared_with_what_is_imported() -> None:

@@ -4,6 +4,9 @@ The public surface is what this module names; importing it touches no network.
 """
 
 from triptych.async_client import AsyncClient
+from triptych.catalogue_calls import CatalogueCount, CatalogueInfo, CatalogueItem, CataloguePhoto, Product
+from triptych.catalogue_files import RefusedRow
+from triptych.catalogue_import import ImportReport
 from triptych.client import Client
 from triptych.connection import TLS, Auth, Balance, Carrier
 from triptych.errors import (
@@ -12,6 +15,7 @@ from triptych.errors import (
     DeadlineExceeded,
     FetchFailed,
     ImageTooLarge,
+    IncompatibleIndex,
     InvalidInput,
     NotReady,
     Overloaded,
@@ -21,10 +25,24 @@ from triptych.errors import (
     Unavailable,
     UnreadableImage,
 )
+from triptych.matching import MatchThresholds
 from triptych.observation import Observer
 from triptych.photo import ImageLike
-from triptych.results import Classification, Embedding, Item, Label, Recognition, Timing
+from triptych.pixels import Box
+from triptych.results import (
+    Classification,
+    Embedding,
+    Item,
+    Label,
+    Match,
+    MatchDecision,
+    Recognition,
+    SearchResult,
+    Timing,
+    Verdict,
+)
 from triptych.retry import Retry
+from triptych.searching import Filter, Vector
 from triptych.server_state import Health, Model, ModelStatistics, TensorInfo
 
 __all__ = [
@@ -32,7 +50,12 @@ __all__ = [
     "AsyncClient",
     "Auth",
     "Balance",
+    "Box",
     "Carrier",
+    "CatalogueCount",
+    "CatalogueInfo",
+    "CatalogueItem",
+    "CataloguePhoto",
     "Classification",
     "Client",
     "ConnectionFailed",
@@ -40,24 +63,35 @@ __all__ = [
     "DeadlineExceeded",
     "Embedding",
     "FetchFailed",
+    "Filter",
     "Health",
     "ImageLike",
     "ImageTooLarge",
+    "ImportReport",
+    "IncompatibleIndex",
     "InvalidInput",
     "Item",
     "Label",
+    "Match",
+    "MatchDecision",
+    "MatchThresholds",
     "Model",
     "ModelStatistics",
     "NotReady",
     "Observer",
     "Overloaded",
     "PermissionDenied",
+    "Product",
     "Recognition",
+    "RefusedRow",
     "Retry",
+    "SearchResult",
     "ServerFault",
     "TensorInfo",
     "Timing",
     "TriptychError",
     "Unavailable",
     "UnreadableImage",
+    "Vector",
+    "Verdict",
 ]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from triptych import calls, pipeline, protocol
 from triptych.admin import AsyncAdmin
-from triptych.calls import Pause, Read, Step, Steps
+from triptych.calls import Pause, Read, Step, Steps, Work
 from triptych.configuration import (
     DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_RETRY,
@@ -29,6 +29,7 @@ from triptych.protocol import InferRequest
 from triptych.recognizer import Classify, Embed, Recognize, Task
 from triptych.results import Classification, Embedding, Item, Recognition
 from triptych.retry import Retry
+from triptych.search_client import AsyncSearching
 from triptych.server_state import Health, Model, ModelStatistics, read_statistics
 from triptych.transport import AsyncTransport
 
@@ -41,7 +42,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(AsyncSearching):
     """`Client` for an event loop: the same names and arguments, awaited.
 
     Belongs to the loop that first uses it.
@@ -69,6 +70,7 @@ class AsyncClient:
         private_urls: bool = False,
         metrics: Observer | None = None,
         tracing: bool = False,
+        catalogue_key: str | None = None,
         _transport: AsyncTransport | None = None,
     ) -> None:
         """Prepares a client; see `Client`."""
@@ -87,6 +89,7 @@ class AsyncClient:
             private_urls=private_urls,
             metrics=metrics,
             tracing=tracing,
+            catalogue_key=catalogue_key,
         )
         self._options = self._configuration.options
         self._session = self._configuration.new_session()
@@ -255,12 +258,15 @@ class AsyncClient:
 
     async def _perform(self, step: Step, transport: AsyncTransport) -> object:
         if isinstance(step, Read):
-            if isinstance(step.photo, bytes):
+            if isinstance(step.photo, bytes) and step.box is None:
                 return read_photo(step.photo)
-            return await asyncio.to_thread(read_photo, step.photo, private_urls=self._configuration.private_urls)
+            private_urls = self._configuration.private_urls
+            return await asyncio.to_thread(read_photo, step.photo, private_urls=private_urls, box=step.box)
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
             return None
+        if isinstance(step, Work):
+            return await asyncio.to_thread(step.function)
         headers = self._configuration.headers()
         if isinstance(step.call, InferRequest):
             return await transport.infer(step.call, timeout_s=step.timeout_s, headers=headers)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -24,6 +24,7 @@ from triptych.translation import Sent, deadline_exceeded, translate
 if TYPE_CHECKING:
     from triptych.observation import Observer
     from triptych.photo import ImageLike
+    from triptych.pixels import Box
 
 R = TypeVar("R")
 T = TypeVar("T")
@@ -34,9 +35,10 @@ MAX_BATCH_BYTES = 32_000_000
 
 @dataclass(frozen=True, slots=True)
 class Read:
-    """Read this photo -> its encoded bytes."""
+    """Read this photo, or the part of it in `box` -> its encoded bytes."""
 
     photo: ImageLike
+    box: Box | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +56,14 @@ class Pause:
     seconds: float
 
 
-Step = Read | Send | Pause
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Do this, which takes a processor for milliseconds -> what it gives."""
+
+    function: Callable[[], Any]
+
+
+Step = Read | Send | Pause | Work
 Steps = Generator[Step, Any, T]
 
 
@@ -68,6 +77,7 @@ class Session:
     contract: Contract | None = None
     max_batch_size: int | None = None
     closed: bool = False
+    catalogue_key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -98,6 +108,14 @@ def one(session: Session, options: Options, task: Task[R], photo: ImageLike) -> 
     """Reads one photo and asks about it. The deadline begins when the photo has been read."""
     started_s = time.perf_counter()
     content = yield Read(photo)
+    return (yield from one_read(session, options, task, content, started_s))
+
+
+def one_read(
+    session: Session, options: Options, task: Task[R], content: bytes, started_s: float | None = None
+) -> Steps[R]:
+    """Asks about one photo that has been read."""
+    started_s = time.perf_counter() if started_s is None else started_s
     (result,) = yield from _batch(open_context(session, options), task, [content], started_s)
     return result
 
@@ -129,7 +147,7 @@ def many(
 def ask(session: Session, options: Options, question: Question, *, timeout_s: float | None = None) -> Steps[JsonObject]:
     """Any call other than inference, retried like one."""
     context = open_context(session, options, timeout_s)
-    answer: JsonObject = (yield from _tried(context, question)).answer
+    answer: JsonObject = (yield from tried(context, question)).answer
     return answer
 
 
@@ -236,7 +254,7 @@ def _batch(context: Context, task: Task[R], photos: Sequence[bytes], started_s: 
     try:
         contract = yield from _contract(context)
         request = task.request(photos, contract, context.request_id)
-        reply = yield from _tried(context, request)
+        reply = yield from tried(context, request)
         answer: InferAnswer = reply.answer
         timing = Timing(total_s=time.perf_counter() - started_s, remote_s=reply.remote_s, tries=reply.tries)
         return task.read(answer, request, contract, timing)
@@ -253,7 +271,7 @@ def _contract(context: Context) -> Steps[Contract]:
     session = context.session
     if session.contract is None:
         try:
-            reply = yield from _tried(context, protocol.model_metadata(MODEL))
+            reply = yield from tried(context, protocol.model_metadata(MODEL))
         except PermissionDenied:
             session.contract = Contract()
         else:
@@ -262,13 +280,15 @@ def _contract(context: Context) -> Steps[Contract]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reply:
+class Reply:
+    """What came back, after how long and how many tries."""
+
     answer: Any
     remote_s: float
     tries: int
 
 
-def _tried(context: Context, call: protocol.Call) -> Steps[_Reply]:
+def tried(context: Context, call: protocol.Call) -> Steps[Reply]:
     """Sends until an answer comes, the error is not worth a retry, or deadline, tries or budget are spent."""
     session, retry, deadline = context.session, context.options.retry, context.deadline
     model = call.model or MODEL
@@ -289,7 +309,7 @@ def _tried(context: Context, call: protocol.Call) -> Steps[_Reply]:
             if pause_s is None or pause_s >= deadline.remaining_s() or not session.budget.take(retry):
                 raise error from failure
         else:
-            return _Reply(answer, time.perf_counter() - started_s, tries)
+            return Reply(answer, time.perf_counter() - started_s, tries)
         for observer in session.observers:
             observer.retried(error)
         yield Pause(pause_s)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from triptych import calls, pipeline, protocol
 from triptych.admin import Admin
-from triptych.calls import Pause, Read, Step, Steps
+from triptych.calls import Pause, Read, Step, Steps, Work
 from triptych.configuration import (
     DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_RETRY,
@@ -27,6 +27,7 @@ from triptych.protocol import InferRequest
 from triptych.recognizer import Classify, Embed, Recognize, Task
 from triptych.results import Classification, Embedding, Item, Recognition
 from triptych.retry import Retry
+from triptych.search_client import Searching
 from triptych.server_state import Health, Model, ModelStatistics, read_statistics
 from triptych.transport import Transport
 
@@ -39,7 +40,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 
-class Client:
+class Client(Searching):
     """A connection to one Triptych server, or to several that serve the same; threads may share it.
 
     Connects on the first call. `AsyncClient` is the same for an event loop.
@@ -67,6 +68,7 @@ class Client:
         private_urls: bool = False,
         metrics: Observer | None = None,
         tracing: bool = False,
+        catalogue_key: str | None = None,
         _transport: Transport | None = None,
     ) -> None:
         """Prepares a client; touches no network.
@@ -88,6 +90,7 @@ class Client:
             private_urls: whether photos may be fetched from private addresses.
             metrics: counts and times the calls: `triptych.metrics.ClientMetrics()` (needs the extra `metrics`).
             tracing: sends the current OpenTelemetry span's context, when it is sampled (needs the extra `tracing`).
+            catalogue_key: of the server's catalogue, for `catalogue`; searching needs none.
 
         Raises:
             InvalidInput: an argument that could not be used.
@@ -108,6 +111,7 @@ class Client:
             private_urls=private_urls,
             metrics=metrics,
             tracing=tracing,
+            catalogue_key=catalogue_key,
         )
         self._options = self._configuration.options
         self._session = self._configuration.new_session()
@@ -314,10 +318,12 @@ class Client:
 
     def _perform(self, step: Step) -> object:
         if isinstance(step, Read):
-            return read_photo(step.photo, private_urls=self._configuration.private_urls)
+            return read_photo(step.photo, private_urls=self._configuration.private_urls, box=step.box)
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return None
+        if isinstance(step, Work):
+            return step.function()
         headers = self._configuration.headers()
         if isinstance(step.call, InferRequest):
             return self._transport.infer(step.call, timeout_s=step.timeout_s, headers=headers)

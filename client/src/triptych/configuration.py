@@ -32,10 +32,12 @@ class Configuration:
     header_sources: tuple[HeaderSource, ...] = field(repr=False)
     metrics: Observer | None
     private_urls: bool
+    catalogue_key: str | None = field(default=None, repr=False)
 
     def new_session(self) -> Session:
         """What the calls of one client share."""
-        return Session(self.connection.target, () if self.metrics is None else (self.metrics,))
+        observers = () if self.metrics is None else (self.metrics,)
+        return Session(self.connection.target, observers, catalogue_key=self.catalogue_key)
 
     def headers(self) -> Headers:
         """Of the call that is made now. Raises `InvalidInput` for one that cannot be sent."""
@@ -60,6 +62,7 @@ def configure(
     private_urls: bool,
     metrics: Observer | None,
     tracing: bool,
+    catalogue_key: str | None = None,
 ) -> Configuration:
     """Checks the arguments of a client.
 
@@ -76,7 +79,12 @@ def configure(
         sources.append(trace_headers)
     connection = Connection(target, transport, channels, tls, balance, parse_api_key(api_key), shared_memory)
     return Configuration(
-        connection, checked_options(timeout_s, retry, max_in_flight), tuple(sources), metrics, private_urls
+        connection,
+        checked_options(timeout_s, retry, max_in_flight),
+        tuple(sources),
+        metrics,
+        private_urls,
+        catalogue_key,
     )
 
 
@@ -97,6 +105,7 @@ def arguments_from_env(environment: Mapping[str, str] = os.environ) -> dict[str,
         InvalidInput: a value that cannot be read.
     """
     names = {"target": "TARGET", "transport": "TRANSPORT", "api_key": "API_KEY", "balance": "BALANCE"}
+    names["catalogue_key"] = "CATALOGUE_KEY"
     named = {argument: environment.get(f"TRIPTYCH_{name}") for argument, name in names.items()}
     arguments: dict[str, Any] = {argument: value for argument, value in named.items() if value is not None}
     if "TRIPTYCH_TIMEOUT_S" in environment:

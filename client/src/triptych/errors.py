@@ -73,5 +73,9 @@ class ContractMismatch(TriptychError):
     """The server does not serve the model this client was written for: a deployment fault."""
 
 
+class IncompatibleIndex(ContractMismatch):
+    """The catalogue's embeddings are of another embedder than the one that serves. Nothing was mixed or written."""
+
+
 class ServerFault(TriptychError):
     """The server failed in a way that is neither the caller's doing nor known to pass."""

@@ -1,4 +1,4 @@
-"""A Triton server with the one model `recognizer`, played in memory. Must not import gRPC or a test framework."""
+"""A Triton server with `recognizer` and the catalogue, played in memory. Must not import gRPC or a test framework."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from triptych.errors import (
     ContractMismatch,
     DeadlineExceeded,
     ImageTooLarge,
+    IncompatibleIndex,
     InvalidInput,
     NotReady,
     Overloaded,
@@ -25,6 +26,7 @@ from triptych.errors import (
     Unavailable,
     UnreadableImage,
 )
+from triptych.fake_catalogue import FakeCatalogue
 from triptych.invention import (
     classes_tensor,
     fill_scores,
@@ -68,6 +70,7 @@ _READABLE = "expected a whole JPEG, PNG, WebP, GIF, BMP or TIFF file. Send the f
 # The texts of InvalidInput and ServerFault stand for any that no rule knows.
 _SPOKEN: dict[type[TriptychError], tuple[str, str]] = {
     TriptychError: ("INTERNAL", "[request id: {request_id}] failed to run the model"),
+    IncompatibleIndex: ("INVALID_ARGUMENT", "Incompatible index: the catalogue has the fingerprint 'a', expected 'b'."),
     InvalidInput: ("INVALID_ARGUMENT", "[request id: {request_id}] the request is refused"),
     UnreadableImage: ("INVALID_ARGUMENT", f"unreadable image: got 4 bytes that start with b'fake'; {_READABLE}"),
     ImageTooLarge: (
@@ -129,6 +132,7 @@ class FakeServer:
         ready: whether `recognizer` serves; `client.admin` changes it too.
         replies: answers to calls other than inference, by rpc, "ModelMetadata" for example, in place of the usual ones.
         closed: how many connections were closed.
+        catalogue: what `client.search` finds; `client.catalogue` fills it, or `catalogue.key` keeps it closed.
     """
 
     def __init__(
@@ -139,6 +143,7 @@ class FakeServer:
         embedding_size: int = 1280,
         max_batch_size: int = 8,
         history: int | None = None,
+        catalogue_key: str | None = None,
     ) -> None:
         """Starts with nothing scripted.
 
@@ -148,6 +153,7 @@ class FakeServer:
             embedding_size: D of the embeddings.
             max_batch_size: photos the server takes in one request.
             history: how many calls to keep; None keeps all.
+            catalogue_key: what a client must show to the catalogue; None lets everybody.
         """
         self._classes = {"category": list(labels)}
         self._classes |= {name: list(lines) for name, lines in (attributes or {}).items()}
@@ -162,6 +168,7 @@ class FakeServer:
         self.ready = True
         self.replies: dict[str, JsonObject] = {}
         self.closed = 0
+        self.catalogue = FakeCatalogue(embedding_size, catalogue_key)
 
     @property
     def requests(self) -> list[InferRequest]:
@@ -250,6 +257,8 @@ class FakeServer:
                 error = _spoken(refusal, request.request_id)
                 suffix = f" (photo {place} of {count} in this request)" if count > 1 else ""
                 raise TransportError(error.status, error.detail + suffix)
+        if request.model != MODEL:
+            return self.catalogue.infer(request, self._embedding)
         return InferAnswer("1", dict(self._tensors(request)))
 
     def ask(self, question: Question, timeout_s: float) -> JsonObject:

@@ -122,7 +122,8 @@ class _Calls:
 def encode_request(request: InferRequest, timeout_s: float) -> Any:
     """A `ModelInferRequest` with the photos in it."""
     message = encode_header(request, timeout_s)
-    message.raw_input_contents.append(encode_photos(request.photos))
+    if request.photos:
+        message.raw_input_contents.insert(0, encode_photos(request.photos))
     return message
 
 
@@ -130,8 +131,14 @@ def encode_header(request: InferRequest, timeout_s: float) -> Any:
     """The same without the photos; its `timeout`, in microseconds, is for the server's queue."""
     message = service_pb2.ModelInferRequest(model_name=request.model, id=request.request_id)
     message.parameters["timeout"].int64_param = int(timeout_s * 1e6)
-    image = message.inputs.add(name=request.input_name, datatype="BYTES")
-    image.shape.extend((len(request.photos), 1))
+    for name, value in request.parameters.items():
+        message.parameters[name].string_param = value
+    if request.photos:
+        image = message.inputs.add(name=request.input_name, datatype="BYTES")
+        image.shape.extend((len(request.photos), 1))
+    for name, tensor in request.inputs.items():
+        message.inputs.add(name=name, datatype=tensor.datatype).shape.extend(tensor.shape)
+        message.raw_input_contents.append(bytes(tensor.content))
     for output in request.outputs:
         wanted = message.outputs.add(name=output.name)
         if output.class_count is not None:

@@ -66,18 +66,20 @@ def encode_infer(request: InferRequest, timeout_s: float, headers: Headers) -> H
 
     `parameters.timeout`, in microseconds, is for the server's queue.
     """
-    parts = [part for photo in request.photos for part in (struct.pack("<I", len(photo)), photo)]
-    image = {
-        "name": request.input_name,
-        "datatype": "BYTES",
-        "shape": [len(request.photos), 1],
-        "parameters": {"binary_data_size": sum(map(len, parts))},
-    }
+    parts: list[bytes | memoryview] = [
+        part for photo in request.photos for part in (struct.pack("<I", len(photo)), photo)
+    ]
+    inputs = []
+    if request.photos:
+        inputs.append(_sent(request.input_name, "BYTES", (len(request.photos), 1), sum(map(len, parts))))
+    for name, tensor in request.inputs.items():
+        parts.append(tensor.content)
+        inputs.append(_sent(name, tensor.datatype, tensor.shape, len(tensor.content)))
     header = json.dumps(
         {
             "id": request.request_id,
-            "parameters": {"timeout": int(timeout_s * 1e6)},
-            "inputs": [image],
+            "parameters": {"timeout": int(timeout_s * 1e6), **request.parameters},
+            "inputs": inputs,
             "outputs": [_wanted(output) for output in request.outputs],
         }
     ).encode()
@@ -167,6 +169,15 @@ class Addresses:
         """Nobody answered there, or the connection broke."""
         with self._lock:
             self._failed_s[address] = self._clock()
+
+
+def _sent(name: str, datatype: str, shape: Sequence[int], size_bytes: int) -> JsonObject:
+    return {
+        "name": name,
+        "datatype": datatype,
+        "shape": list(shape),
+        "parameters": {"binary_data_size": size_bytes},
+    }
 
 
 def _wanted(output: RequestedOutput) -> JsonObject:

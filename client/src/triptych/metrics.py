@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # From a repeated photo on the same host to the default deadline.
 LATENCY_BUCKETS_S = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
-_METHODS = (Recognize.name, Classify.name, Embed.name)
+_METHODS = (Recognize.name, Classify.name, Embed.name, "search", "search_embedding", "similar_to")
 
 
 class ClientMetrics:

@@ -11,7 +11,7 @@ class Observer(Protocol):
     """Told of every inference request; called from whichever thread makes it, and quick."""
 
     def started(self, method: str) -> None:
-        """A request of `recognize`, `classify` or `embed` begins."""
+        """A request of `recognize`, `classify`, `embed`, `search`, `search_embedding` or `similar_to` begins."""
 
     def ended(self, method: str, seconds: float, error: BaseException | None) -> None:
         """It has its answer, or failed; tries and pauses are within `seconds`."""

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.errors import InvalidInput
-from triptych.pixels import PillowImage, encode_array, encode_image
+from triptych.pixels import Box, PillowImage, crop_photo, encode_array, encode_image
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -37,7 +37,13 @@ _SHOWN_CHARACTERS = 80
 _URL = re.compile("https?://", re.IGNORECASE)
 
 
-def read_photo(photo: ImageLike, *, private_urls: bool = False) -> bytes:
+def read_photo(photo: ImageLike, *, private_urls: bool = False, box: Box | None = None) -> bytes:
+    """The encoded photo, or what is in `box` of it; see `_read`."""
+    content = _read(photo, private_urls=private_urls)
+    return content if box is None else crop_photo(content, box, max_bytes=MAX_IMAGE_BYTES)
+
+
+def _read(photo: ImageLike, *, private_urls: bool) -> bytes:
     """The encoded photo as real `bytes`: tritonclient would send any other buffer as the text of its `repr`.
 
     A file object is read from where it stands and left open. PIL images and arrays are encoded without loss.

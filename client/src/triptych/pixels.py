@@ -9,7 +9,7 @@ Of noisy photos of 12 megapixels PNG and lossless WebP are alike large.
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,10 @@ if TYPE_CHECKING:
 
 _EXPECTED = "expected uint8[H,W,3], RGB, 0-255, or grey uint8[H,W]"
 _EXIF_ORIENTATION = 0x0112
+
+
+Box: TypeAlias = tuple[int, int, int, int]
+"""A part of a photo: left, top, right, bottom in pixels of the upright photo; right and bottom are outside."""
 
 
 class PillowImage(Protocol):
@@ -80,6 +84,56 @@ def encode_image(image: Image.Image, *, max_bytes: int) -> bytes:
             "path."
         ) from error
     return _encode(pixels, max_bytes)
+
+
+def check_box(box: Box | None) -> None:
+    """Raises `InvalidInput` unless `box` is None or four whole numbers around some pixels."""
+    if box is None:
+        return
+    is_four = isinstance(box, (tuple, list)) and len(box) == 4
+    if not is_four or any(isinstance(edge, bool) or not isinstance(edge, int) for edge in box):
+        raise InvalidInput(
+            f"box is {box!r}; expected four whole numbers of pixels: (left, top, right, bottom), (40, 20, 300, 280) "
+            "for example."
+        )
+    left, top, right, bottom = box
+    if left < 0 or top < 0 or right <= left or bottom <= top:
+        raise InvalidInput(
+            f"box is {box!r}, which holds no pixel; expected (left, top, right, bottom) with 0 <= left < right and "
+            "0 <= top < bottom."
+        )
+
+
+def crop_photo(content: bytes, box: Box, *, max_bytes: int) -> bytes:
+    """The part of an encoded photo as a photo of its own, without loss.
+
+    Args:
+        content: as it would have been sent.
+        box: of the photo upright; what lies beyond its edges is cut off.
+        max_bytes: from here on the part is compressed.
+
+    Raises:
+        InvalidInput: the box lies outside the photo.
+        UnreadableImage: the photo cannot be decoded here.
+    """
+    from PIL import Image
+
+    check_box(box)
+    try:
+        with Image.open(io.BytesIO(content)) as image:
+            pixels = _shown_pixels(image)
+    except Exception as error:  # decoders raise what they like
+        raise UnreadableImage(
+            f"unreadable image: it cannot be cropped ({error}). Send a whole JPEG, PNG, WebP, GIF, BMP or TIFF file."
+        ) from error
+    left, top, right, bottom = box
+    height, width = pixels.shape[:2]
+    if left >= width or top >= height:
+        raise InvalidInput(
+            f"box is {box!r}, outside the photo of {width} x {height} pixels. "
+            "Pass (left, top, right, bottom) within it."
+        )
+    return _encode(np.ascontiguousarray(pixels[top:bottom, left:right]), max_bytes)
 
 
 def _shown_pixels(image: Image.Image) -> npt.NDArray[np.uint8]:

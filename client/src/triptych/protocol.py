@@ -35,12 +35,23 @@ class RequestedOutput:
 
 
 @dataclass(frozen=True, slots=True)
+class Tensor:
+    """One input or output: `content` is the raw little-endian bytes, BYTES elements behind their lengths."""
+
+    datatype: str
+    shape: tuple[int, ...]
+    content: bytes | memoryview = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class InferRequest:
-    """One inference over encoded photos, sent as BYTES[N,1].
+    """One inference over encoded photos, sent as BYTES[N,1], or over `inputs` alone where there are none.
 
     Attributes:
         input_name: of the tensor that takes the photos.
         request_id: the id the server logs.
+        inputs: what else goes along, by name.
+        parameters: of the request; they may hold a key.
     """
 
     model: str
@@ -48,15 +59,8 @@ class InferRequest:
     photos: tuple[bytes, ...] = field(repr=False)
     outputs: tuple[RequestedOutput, ...]
     request_id: str
-
-
-@dataclass(frozen=True, slots=True)
-class Tensor:
-    """One output as it came: `content` is the raw little-endian bytes, BYTES elements behind their lengths."""
-
-    datatype: str
-    shape: tuple[int, ...]
-    content: bytes | memoryview = field(repr=False)
+    inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
+    parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
 @dataclass(frozen=True, slots=True)

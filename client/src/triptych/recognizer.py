@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -15,6 +14,7 @@ import numpy.typing as npt
 from triptych.errors import ContractMismatch, InvalidInput
 from triptych.protocol import InferAnswer, InferRequest, JsonObject, RequestedOutput
 from triptych.results import Classification, Embedding, Label, Recognition, Timing
+from triptych.tensors import elements
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -213,7 +213,7 @@ class Rows:
     def labels(self, name: str) -> list[tuple[Label, ...]]:
         """The classes of each row, from Triton's b"score:index:line of labels.txt"."""
         content, (_, classes) = self._content(name, "BYTES")
-        entries = list(_elements(content))
+        entries = list(elements(content))
         if len(entries) != self._count * classes:
             raise self._mismatch(f"output {name} came with {len(entries)} classes, expected {self._count * classes}")
         labels = [self._label(entry) for entry in entries]
@@ -240,15 +240,6 @@ class Rows:
 
     def _mismatch(self, found: str) -> ContractMismatch:
         return _mismatch(found, self._request_id)
-
-
-def _elements(content: bytes | memoryview) -> Iterator[bytes]:
-    """The elements of a BYTES tensor: each behind its length in four little-endian bytes."""
-    at = 0
-    while at + 4 <= len(content):
-        (length,) = struct.unpack_from("<I", content, at)
-        yield bytes(content[at + 4 : at + 4 + length])
-        at += 4 + length
 
 
 def _differences(role: str, expected: Mapping[str, str], found: Iterable[JsonObject]) -> Iterable[str]:

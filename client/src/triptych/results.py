@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ import numpy.typing as npt
 from triptych.errors import TriptychError
 
 _CATEGORY_SEPARATOR = " / "
+
+Verdict: TypeAlias = Literal["match", "uncertain", "no_match"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -155,3 +157,67 @@ class Item(Generic[R_co]):
             raise self.error
         assert self.value is not None
         return self.value
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """One product, or one photo of it, that is like what was searched.
+
+    Attributes:
+        rank: its place among the results, from 1.
+        product_id: as it was put into the catalogue.
+        photo_id: of the photo that is most alike.
+        similarity: cosine of the embeddings, -1 to 1.
+        fields: what the catalogue has with the photo: {"category": "Shoes", ...}.
+        image_digest: sha256 of the photo's bytes, where the server tells it.
+        phash: perceptual hash of the photo, 64 bits as hex, where the server tells it.
+    """
+
+    rank: int
+    product_id: str
+    photo_id: str
+    similarity: float
+    fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+    image_digest: str | None = None
+    phash: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class SearchResult(Answer):
+    """What a catalogue has that is alike, most alike first.
+
+    Attributes:
+        matches: empty where nothing passes the filter and `min_similarity`.
+        fingerprint: of the embedder behind the catalogue and the query.
+    """
+
+    matches: tuple[Match, ...]
+    fingerprint: str
+
+    @property
+    def top(self) -> Match | None:
+        """The most alike; None where there is none."""
+        return self.matches[0] if self.matches else None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MatchDecision:
+    """Whether a photo shows a product that the catalogue has.
+
+    Attributes:
+        verdict: "match", "uncertain" or "no_match".
+        reason: the evidence in words.
+        method: what decided: "digest", "phash" or "embedding".
+        match: the product it is about; the nearest one where there is no match, None where the catalogue is empty.
+        candidates: all that were looked at, most alike first.
+    """
+
+    verdict: Verdict
+    reason: str
+    method: str
+    match: Match | None
+    candidates: tuple[Match, ...] = field(default=(), repr=False)
+
+    def __bool__(self) -> bool:
+        """Whether it is a match."""
+        return self.verdict == "match"

@@ -171,6 +171,8 @@ class Sharing:
     def infer(self, request: InferRequest, timeout_s: float) -> Steps:
         """-> `ModelInferResponse`."""
         deadline = Deadline(timeout_s)
+        if not request.photos:
+            return (yield Infer(encode_request(request, timeout_s), timeout_s))
         size_bytes = slot_size(request.photos)
         refusal = None
         if self._may_open():

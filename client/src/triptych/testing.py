@@ -15,6 +15,7 @@ from typing import Any
 
 from triptych.async_client import AsyncClient
 from triptych.client import Client
+from triptych.fake_catalogue import FakeCatalogue
 from triptych.fake_server import LABELS, Failure, FakeServer, RecordedCall, Scores
 from triptych.protocol import InferAnswer, InferRequest, JsonObject, Question, TransportError
 from triptych.transport import Headers
@@ -22,6 +23,7 @@ from triptych.transport import Headers
 __all__ = [
     "LABELS",
     "Failure",
+    "FakeCatalogue",
     "FakeServer",
     "RecordedCall",
     "Scores",

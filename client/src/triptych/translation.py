@@ -10,6 +10,7 @@ from triptych.errors import (
     ContractMismatch,
     DeadlineExceeded,
     ImageTooLarge,
+    IncompatibleIndex,
     InvalidInput,
     NotReady,
     Overloaded,
@@ -72,14 +73,47 @@ _NO_TLS = (
 )
 _FAULT = "The server at {target} failed ({status}: {detail}). Tell its operator, with request id {request_id}."
 
+_NO_CATALOGUE = (
+    "The server at {target} serves no catalogue ({detail}). Serve a model repository with `searcher`, `index` and "
+    "`catalogue`, or pass the target of a server that has them."
+)
+_KEYLESS = (
+    "The server at {target} refuses this client ({detail}). Pass the catalogue's key (`Client(catalogue_key=...)`, "
+    "`--catalogue-key-file`); searching needs none."
+)
+_INCOMPATIBLE = (
+    "The catalogue at {target} is of another embedder ({detail}). Import the catalogue anew with the embedder that "
+    "serves now, or serve the one that made it."
+)
+_DIMENSION = (
+    "The embedding has another size than the server's catalogue ({detail}). Pass one of `client.embed`, of the server "
+    "that is searched."
+)
+# A model's own words stand at the beginning, or behind what names the request and the step of the ensemble.
+_ASKED = "(?:recognizer|searcher|index|catalogue)'"
+_BEGIN = r"(?:^|\] |', )"
+
 # Read from the top, the first match wins. A pattern is a case-insensitive regular expression.
 # The client makes every tensor itself, so a complaint about tensors is the deployment's fault and never the caller's;
 # any other INVALID_ARGUMENT comes from a model that looked at what the caller sent.
 RULES = (
     Rule("INVALID_ARGUMENT", r"unreadable image:", UnreadableImage, "{detail}."),
     Rule("INVALID_ARGUMENT", r"image too large:", ImageTooLarge, "{detail}."),
+    Rule("INVALID_ARGUMENT", _BEGIN + r"permission denied", PermissionDenied, _KEYLESS),
+    Rule("INVALID_ARGUMENT", _BEGIN + r"incompatible index", IncompatibleIndex, _INCOMPATIBLE),
+    Rule(
+        "INVALID_ARGUMENT",
+        r"unexpected shape for input 'embedding' for model '(index|catalogue)'",
+        InvalidInput,
+        _DIMENSION,
+    ),
     # Between the steps of the ensemble; the client's agreement is with the ensemble alone.
-    Rule("INVALID_ARGUMENT", r"expected \d+ inputs.* for model '(?!recognizer')", ServerFault, _FAULT),
+    Rule(
+        "INVALID_ARGUMENT",
+        r"expected \d+ inputs.* for model '(?!(recognizer|searcher|index|catalogue)')",
+        ServerFault,
+        _FAULT,
+    ),
     Rule(
         "INVALID_ARGUMENT",
         r"unexpected (inference (in|out)put|shape|datatype)|data-type is|expected \d+ inputs|batch-size must be",
@@ -117,6 +151,7 @@ RULES = (
     Rule("UNAVAILABLE", r"", ConnectionFailed, _UNREACHED),
     Rule("CANCELLED", r"", ConnectionFailed, _LOST),
     Rule("NOT_FOUND", r"not at ready state|no available versions", NotReady, _NOT_READY),
+    Rule("NOT_FOUND", r"model:? '(searcher|index|catalogue)'", ContractMismatch, _NO_CATALOGUE),
     Rule("NOT_FOUND", r"", ContractMismatch, _MISMATCH),
     Rule(
         "UNIMPLEMENTED",
@@ -174,6 +209,6 @@ def deadline_exceeded(sent: Sent) -> DeadlineExceeded:
 
 def _detail(text: str) -> str:
     """The server's words without what only its log needs; of a failed connection, only why it failed."""
-    text = _ADDRESSED_TO_OPERATORS.sub("", text).rstrip(".")
+    text = _ADDRESSED_TO_OPERATORS.sub("", text).partition(". NOTE: Setting a non-zero max_batch_size")[0].rstrip(".")
     cause = _WHY_UNTRUSTED.search(text) or _WHY_UNREACHED.match(text)
     return text if cause is None else cause[1].lower()

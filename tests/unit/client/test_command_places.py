@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from triptych.command.photo_places import Missing, find_photos
+from triptych.photo_places import Missing, find_photos
 
 
 @pytest.fixture(autouse=True)

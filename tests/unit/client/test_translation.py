@@ -10,6 +10,7 @@ from triptych import (
     ContractMismatch,
     DeadlineExceeded,
     ImageTooLarge,
+    IncompatibleIndex,
     InvalidInput,
     NotReady,
     Overloaded,
@@ -47,6 +48,24 @@ RETRYABLE = {Overloaded, NotReady, ConnectionFailed}
 
 # Seen from Triton 2.51.0 and grpcio 1.85.1, except: queue and restricted protocol, whose texts are the server's source.
 SPOKEN = [
+    (
+        "INVALID_ARGUMENT",
+        "Permission denied: `catalogue` got no key, expected the one in the server's key file.",
+        PermissionDenied,
+    ),
+    (
+        "INVALID_ARGUMENT",
+        "in ensemble 'searcher', Incompatible index: the catalogue has the fingerprint 'a', expected 'b'.",
+        IncompatibleIndex,
+    ),
+    (
+        "INVALID_ARGUMENT",
+        "[request id: 9cc1] unexpected shape for input 'embedding' for model 'index'. Expected [-1,1280], got [1,7]. "
+        "NOTE: Setting a non-zero max_batch_size in the model config requires a batch dimension",
+        InvalidInput,
+    ),
+    ("INVALID_ARGUMENT", "No product has the field 'permission denied' that the filter names.", InvalidInput),
+    ("NOT_FOUND", "Request for unknown model: 'searcher' is not found", ContractMismatch),
     ("INVALID_ARGUMENT", "in ensemble 'recognizer', unreadable image: got 0 bytes", UnreadableImage),
     ("INVALID_ARGUMENT", "in ensemble 'recognizer', image too large: 21.0 MB, the limit is 20 MB", ImageTooLarge),
     ("INVALID_ARGUMENT", "unexpected inference input 'image' for model 'recognizer'", ContractMismatch),

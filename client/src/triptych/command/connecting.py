@@ -46,6 +46,16 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_catalogue_key_option(parser: argparse.ArgumentParser) -> None:
+    """For what only keepers of the catalogue may."""
+    parser.add_argument(
+        "--catalogue-key-file",
+        metavar="FILE",
+        help="file that holds the catalogue's key (else $TRIPTYCH_CATALOGUE_KEY_FILE, $TRIPTYCH_CATALOGUE_KEY); of "
+        "`ops serve` it is in the state folder",
+    )
+
+
 def open_connection(arguments: argparse.Namespace, open_client: OpenClient, **options: Any) -> Client:
     """The client that the options and the environment describe; raises `WrongUsage` where there is none."""
     given = {"timeout_s": arguments.timeout, "transport": arguments.transport, **options}
@@ -54,7 +64,8 @@ def open_connection(arguments: argparse.Namespace, open_client: OpenClient, **op
             target=target_of(arguments),
             **{name: value for name, value in given.items() if value is not None},
             **_tls(arguments),
-            **_api_key(arguments),
+            **_key("api_key", "the API key", arguments.api_key_file, "name=value"),
+            **_key("catalogue_key", "the catalogue's key", _catalogue_key_file(arguments), "the key alone"),
         )
     except (InvalidInput, ModuleNotFoundError) as error:
         raise WrongUsage(str(error)) from error
@@ -79,15 +90,22 @@ def _tls(arguments: argparse.Namespace) -> dict[str, TLS]:
     return {"tls": dataclasses.replace(arguments_from_env().get("tls") or TLS(), **files)}
 
 
-def _api_key(arguments: argparse.Namespace) -> dict[str, str]:
-    if arguments.api_key_file is None:
+def _catalogue_key_file(arguments: argparse.Namespace) -> str | None:
+    """Only for the commands that take one."""
+    if "catalogue_key_file" not in arguments:
+        return None
+    path: str | None = arguments.catalogue_key_file or os.environ.get("TRIPTYCH_CATALOGUE_KEY_FILE")
+    return path
+
+
+def _key(argument: str, name: str, path: str | None, expected: str) -> dict[str, str]:
+    if path is None:
         return {}
     try:
-        with open(arguments.api_key_file, encoding="utf-8") as file:
-            return {"api_key": file.read().strip()}
+        with open(path, encoding="utf-8") as file:
+            return {argument: file.read().strip()}
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise WrongUsage(
-            f"The file of the API key cannot be read: {arguments.api_key_file!r} ({reason}). "
-            "Pass a file that holds name=value."
+            f"The file of {name} cannot be read: {path!r} ({reason}). Pass a file that holds {expected}."
         ) from error

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Protocol, TypeVar, cast
 
 from triptych.command.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED
-from triptych.command.photo_places import PHOTO_HELP, STDIN, Missing, find_photos, image_of
 from triptych.command.progress import Progress
 from triptych.command.report import printable
 from triptych.configuration import DEFAULT_MAX_IN_FLIGHT
@@ -24,6 +23,7 @@ from triptych.errors import (
     TriptychError,
 )
 from triptych.photo import ImageLike
+from triptych.photo_places import PHOTO_HELP, STDIN, Missing, find_photos, image_of
 from triptych.results import Item
 
 # Not about one photo: the next one would end the same way.

@@ -15,10 +15,10 @@ from triptych.command.connecting import OpenClient, add_connection_options, open
 from triptych.command.exits import WrongUsage
 from triptych.command.job import RESUME_HELP, Earlier, Job, Nothing, Sink, add_photo_arguments
 from triptych.command.journal import Journal
-from triptych.command.photo_places import find_photos
 from triptych.command.progress import open_progress
 from triptych.command.report import Table, json_failure, json_result
 from triptych.errors import InvalidInput
+from triptych.photo_places import find_photos
 from triptych.recognizer import check_min_score, check_top_k
 
 if TYPE_CHECKING:

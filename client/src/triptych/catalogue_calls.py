@@ -1,0 +1,284 @@
+"""What the model `catalogue` is asked and how its answers read. No I/O."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from triptych.calls import Options, Read, Session, Steps, Work, open_context, tried
+from triptych.calls import one_read as ask_about
+from triptych.errors import ContractMismatch, InvalidInput, UnreadableImage
+from triptych.matching import digest, perceptual_hash
+from triptych.protocol import InferAnswer, InferRequest, JsonObject, RequestedOutput, Tensor
+from triptych.recognizer import Contract, Embed, Task
+from triptych.results import Timing
+from triptych.searching import Filter, check_filter, check_id, encoded
+from triptych.tensors import bytes_tensor, elements
+
+if TYPE_CHECKING:
+    from triptych.photo import ImageLike
+
+MODEL = "catalogue"
+MAX_ITEMS = 256
+_ADVICE = "Serve the model repository of this client's release, or install the triptych-client of the server's."
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueItem:
+    """A photo of a product, to be put into the catalogue.
+
+    Attributes:
+        product_id: of the product.
+        image: its photo; see `ImageLike`.
+        fields: what a search may filter by and gives back: text, numbers, true or false.
+        photo_id: tells the photos of a product apart; the product's own id unless set.
+    """
+
+    product_id: str
+    image: ImageLike
+    fields: Mapping[str, Any] = field(default_factory=dict)
+    photo_id: str | None = None
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Product and photo."""
+        return self.product_id, self.photo_id or self.product_id
+
+
+@dataclass(frozen=True, slots=True)
+class CataloguePhoto:
+    """A photo in the catalogue.
+
+    Attributes:
+        product_id, photo_id: whose it is and which.
+        fields: as they were put in.
+        image_digest: sha256 of the file.
+        phash: its perceptual hash, 64 bits as hex.
+        embedding: `float32[D]`, where it was asked for.
+    """
+
+    product_id: str
+    photo_id: str
+    fields: Mapping[str, Any]
+    image_digest: str | None = None
+    phash: str | None = None
+    embedding: npt.NDArray[np.float32] | None = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """A product in the catalogue with its photos."""
+
+    product_id: str
+    photos: tuple[CataloguePhoto, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueCount:
+    """How much the catalogue has."""
+
+    photos: int
+    products: int
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueInfo:
+    """What the server says about its catalogue.
+
+    Attributes:
+        photos, products: how many.
+        dimension: numbers of an embedding; 0 before the first.
+        fingerprint: of the embedder that serves.
+        engine: what searches, and how: "embedded" for example.
+        details: all that was said.
+    """
+
+    photos: int
+    products: int
+    dimension: int
+    fingerprint: str
+    engine: str
+    details: Mapping[str, Any] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PreparedPhoto:
+    """A photo with its embedding; what else is made of its bytes is made when it is sent."""
+
+    content: bytes = field(repr=False)
+    vector: npt.NDArray[np.float32] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Prepare(Task[PreparedPhoto]):
+    """The embedding, beside the bytes it is of."""
+
+    name = "embed"
+
+    def outputs(self, contract: Contract) -> Iterator[RequestedOutput]:
+        """See `Task`."""
+        yield RequestedOutput("embedding")
+
+    def read(
+        self, answer: InferAnswer, request: InferRequest, contract: Contract, timing: Timing
+    ) -> list[PreparedPhoto]:
+        """See `Task`."""
+        found = Embed().read(answer, request, contract, timing)
+        return [PreparedPhoto(content, each.vector) for content, each in zip(request.photos, found, strict=True)]
+
+    def read_rows(self, rows: Any, contract: Contract, origin: dict[str, Any]) -> Iterator[PreparedPhoto]:
+        """Not used: `read` is."""
+        raise NotImplementedError
+
+
+def call(
+    session: Session,
+    options: Options,
+    name: str,
+    fields: JsonObject | None = None,
+    embeddings: npt.NDArray[np.float32] | None = None,
+) -> Steps[JsonObject]:
+    """One call of the catalogue. All may be repeated: an item put twice is there once."""
+    context = open_context(session, options)
+    inputs = {"request": bytes_tensor([encoded({"call": name, **(fields or {})}, "The request").encode()], (1,))}
+    if embeddings is not None:
+        inputs["embedding"] = Tensor("FP32", embeddings.shape, embeddings.astype("<f4", copy=False).tobytes())
+    parameters = {} if session.catalogue_key is None else {"catalogue_key": session.catalogue_key}
+    output = (RequestedOutput("response"),)
+    request = InferRequest(MODEL, "", (), output, context.request_id, inputs, parameters)
+    answer: InferAnswer = (yield from tried(context, request)).answer
+    try:
+        (text,) = elements(answer.tensors["response"].content)
+        found = json.loads(text)
+        if not isinstance(found, dict):
+            raise TypeError(f"got a {type(found).__name__}")
+    except (KeyError, ValueError, TypeError) as error:
+        raise ContractMismatch(
+            f"Model {MODEL} answered with something else than an object ({error}). {_ADVICE}",
+            model=MODEL,
+            request_id=context.request_id,
+        ) from error
+    return found
+
+
+def fingerprint(session: Session, options: Options) -> Steps[str]:
+    """Of the embedder that serves: asked before embeddings are made, so that a change after it is noticed."""
+    return str((yield from call(session, options, "info")).get("fingerprint", ""))
+
+
+def upsert_one(session: Session, options: Options, item: CatalogueItem) -> Steps[None]:
+    """Embeds a photo and puts it into the catalogue."""
+    check_item(item)
+    embedder = yield from fingerprint(session, options)
+    content = yield Read(item.image)
+    prepared = yield from ask_about(session, options, Prepare(), content)
+    yield from upsert_batch(session, options, [(item, prepared)], embedder)
+
+
+def upsert_batch(
+    session: Session, options: Options, batch: Sequence[tuple[CatalogueItem, PreparedPhoto]], embedder: str
+) -> Steps[int]:
+    """Puts embedded photos into the catalogue, all or none; returns how many."""
+    rows = yield Work(lambda: [_row(item, photo, embedder) for item, photo in batch])
+    vectors = np.stack([photo.vector for _, photo in batch])
+    answer = yield from call(session, options, "upsert", {"items": rows}, vectors)
+    return int(answer.get("upserted", len(rows)))
+
+
+def get(session: Session, options: Options, product_id: str) -> Steps[Product | None]:
+    """None where there is no such product."""
+    check_id("product_id", product_id)
+    answer = yield from call(session, options, "get", {"product_id": product_id})
+    photos = tuple(read_photo_row({"product_id": product_id, **row}) for row in answer.get("photos", ()))
+    return Product(product_id, photos) if photos else None
+
+
+def delete(session: Session, options: Options, product_ids: Sequence[str]) -> Steps[int]:
+    """How many products went."""
+    for product_id in product_ids:
+        check_id("product_id", product_id)
+    answer = yield from call(session, options, "delete", {"product_ids": list(product_ids)})
+    return int(answer.get("deleted", 0))
+
+
+def count(session: Session, options: Options, conditions: Filter | None) -> Steps[CatalogueCount]:
+    """Of all, or of those that pass."""
+    if conditions is not None:
+        check_filter(conditions)
+    answer = yield from call(session, options, "count", {"filter": dict(conditions)} if conditions else {})
+    return CatalogueCount(int(answer["photos"]), int(answer["products"]))
+
+
+def info(session: Session, options: Options) -> Steps[CatalogueInfo]:
+    """What the server says."""
+    said = yield from call(session, options, "info")
+    return CatalogueInfo(
+        int(said.get("photos", 0)),
+        int(said.get("products", 0)),
+        int(said.get("dimension") or 0),
+        str(said.get("fingerprint", "")),
+        str(said.get("engine", "")),
+        MappingProxyType(said),
+    )
+
+
+def duplicates(session: Session, options: Options, threshold: float, limit: int) -> Steps[tuple[tuple[str, ...], ...]]:
+    """Products that look alike, together."""
+    if not isinstance(threshold, (int, float)) or isinstance(threshold, bool) or not 0 < threshold <= 1:
+        raise InvalidInput(f"threshold is {threshold!r}; expected a cosine above 0 and up to 1, 0.95 for example.")
+    answer = yield from call(session, options, "duplicates", {"threshold": float(threshold), "limit": limit})
+    return tuple(tuple(map(str, cluster)) for cluster in answer.get("clusters", ()))
+
+
+def page(
+    session: Session, options: Options, after: object, limit: int, embeddings: bool
+) -> Steps[tuple[list[CataloguePhoto], object]]:
+    """Rows behind the cursor `after`, and the next cursor, None at the end."""
+    asked = {"after": after, "limit": limit, "embeddings": embeddings}
+    answer = yield from call(session, options, "export", asked)
+    return [read_photo_row(row) for row in answer.get("rows", ())], answer.get("next")
+
+
+def rebuild(session: Session, options: Options) -> Steps[int]:
+    """How many photos the new index has."""
+    return int((yield from call(session, options, "rebuild")).get("photos", 0))
+
+
+def check_item(item: CatalogueItem) -> None:
+    """Raises `InvalidInput` for ids and fields that no catalogue could hold."""
+    check_id("product_id", item.product_id)
+    if item.photo_id is not None:
+        check_id("photo_id", item.photo_id)
+    if not isinstance(item.fields, Mapping) or not all(isinstance(name, str) for name in item.fields):
+        raise InvalidInput(f"fields is {item.fields!r}; expected values by name: {{'category': 'Shoes', 'price': 59}}.")
+    encoded(dict(item.fields), "fields")
+
+
+def read_photo_row(row: JsonObject) -> CataloguePhoto:
+    """A row of `get` or `export`."""
+    packed = row.get("embedding")
+    return CataloguePhoto(
+        str(row["product_id"]),
+        str(row.get("photo_id", row["product_id"])),
+        MappingProxyType(dict(row.get("fields") or {})),
+        row.get("image_digest"),
+        row.get("phash"),
+        None if packed is None else np.frombuffer(base64.b64decode(packed), "<f4"),
+    )
+
+
+def _row(item: CatalogueItem, photo: PreparedPhoto, embedder: str) -> JsonObject:
+    product_id, photo_id = item.key
+    row: JsonObject = {"product_id": product_id, "photo_id": photo_id, "fields": dict(item.fields)}
+    row |= {"image_digest": digest(photo.content), "fingerprint": embedder}
+    with contextlib.suppress(UnreadableImage):  # the server could read it; only matching goes without
+        row["phash"] = perceptual_hash(photo.content)
+    return row

@@ -1,0 +1,157 @@
+"""`triptych catalogue`: what keepers of a catalogue do, in words of a shell. Needs the catalogue's key."""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from triptych.catalogue_calls import CataloguePhoto
+from triptych.client import Client
+from triptych.command.connecting import OpenClient, add_catalogue_key_option, add_connection_options, open_connection
+from triptych.command.exits import EXIT_DONE, EXIT_FAILED, WrongUsage
+from triptych.command.filters import add_filter_option, read_filter
+from triptych.command.report import printable
+from triptych.errors import InvalidInput
+from triptych.extras import require
+
+_SHOWN = 20
+_EPILOG = """\
+examples:
+  triptych catalogue import products.csv --catalogue-key-file .run/catalogue.key
+  triptych catalogue import photos/
+  triptych catalogue count --filter category=Shoes --filter 'price<50'
+  triptych catalogue export --embeddings > catalogue.jsonl
+  triptych catalogue duplicates --threshold 0.97
+
+products.csv, .jsonl or .parquet has product_id, photo (a path below its own folder, or a URL), perhaps photo_id; all
+else becomes fields. Of a folder each photo is a product. Killed or interrupted, the same import goes on where it was.
+exit codes: 0 done, 1 some rows were refused or something failed (said on stderr), 2 wrong usage, 130 interrupted
+"""
+
+
+def add_parser(commands: Any) -> argparse.ArgumentParser:
+    """Adds the subcommand, with its own, to those of `commands`."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "catalogue",
+        help="fill and read the catalogue that search finds",
+        description="Fill and read the catalogue that `triptych search` finds.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    calls = parser.add_subparsers(metavar="CALL", required=True)
+
+    def add(name: str, call: Callable[[argparse.Namespace, Client], int], text: str) -> argparse.ArgumentParser:
+        made: argparse.ArgumentParser = calls.add_parser(name, help=text, description=text)
+        made.set_defaults(call=call, call_parser=made)
+        return made
+
+    loading = add("import", _import, "put the products of a file or folder into the catalogue")
+    loading.add_argument("file", metavar="FILE", help="a .csv, .jsonl or .parquet file, or a folder of photos")
+    loading.add_argument("--journal", metavar="FILE", help="notes how far it is (default: beside FILE)")
+    loading.add_argument("--json", action="store_true", help="report as a JSON object, refused rows included")
+    add_filter_option(add("count", _count, "count photos and products"))
+    add("get", _get, "show a product").add_argument("product", metavar="ID")
+    add("delete", _delete, "take products out").add_argument("products", nargs="+", metavar="ID")
+    add("export", _export, "write all photos as JSON lines").add_argument("--embeddings", action="store_true")
+    alike = add("duplicates", _duplicates, "list products that look alike, a group a line")
+    alike.add_argument("--threshold", type=float, default=0.95, metavar="COSINE", help="default: %(default)s")
+    alike.add_argument("--limit", type=int, default=1000, metavar="N", help="groups at most (default: %(default)s)")
+    add("info", _info, "say what the server says about its catalogue")
+    for made in calls.choices.values():
+        add_catalogue_key_option(made)
+        add_connection_options(made)
+    return parser
+
+
+def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
+    """Carries the call out; returns the exit code."""
+    with open_connection(arguments, open_client) as client:
+        call: Callable[[argparse.Namespace, Client], int] = arguments.call
+        return call(arguments, client)
+
+
+def _import(arguments: argparse.Namespace, client: Client) -> int:
+    try:
+        report = client.catalogue.import_file(arguments.file, journal=arguments.journal, progress=_has_bar())
+    except (ModuleNotFoundError, InvalidInput) as error:
+        raise WrongUsage(str(error)) from error
+    if arguments.json:
+        refused = [
+            {"row": row.row, "product_id": row.product_id, "photo": row.photo, "reason": row.reason}
+            for row in report.refused
+        ]
+        print(json.dumps({"upserted": report.upserted, "skipped": report.skipped, "refused": refused}))
+    else:
+        earlier = f", {report.skipped} were there from the run before" if report.skipped else ""
+        print(f"{report.upserted} photos put into the catalogue{earlier}")
+    for row in report.refused[:_SHOWN]:
+        print(f"triptych: refused {printable(str(row))}", file=sys.stderr)
+    if len(report.refused) > _SHOWN:
+        print(f"triptych: ... and {len(report.refused) - _SHOWN} more; --json lists all", file=sys.stderr)
+    return EXIT_FAILED if report.refused else EXIT_DONE
+
+
+def _count(arguments: argparse.Namespace, client: Client) -> int:
+    found = client.catalogue.count(read_filter(arguments.filter))
+    print(f"{found.photos} photos of {found.products} products")
+    return EXIT_DONE
+
+
+def _get(arguments: argparse.Namespace, client: Client) -> int:
+    product = client.catalogue.get(arguments.product)
+    if product is None:
+        print(f"triptych: the catalogue has no product {printable(arguments.product)}", file=sys.stderr)
+        return EXIT_FAILED
+    for photo in product.photos:
+        print(_line(photo))
+    return EXIT_DONE
+
+
+def _delete(arguments: argparse.Namespace, client: Client) -> int:
+    deleted = client.catalogue.delete(arguments.products)
+    print(f"{deleted} of {len(set(arguments.products))} products taken out")
+    return EXIT_DONE
+
+
+def _export(arguments: argparse.Namespace, client: Client) -> int:
+    for photo in client.catalogue.export(embeddings=arguments.embeddings):
+        print(_line(photo))
+    return EXIT_DONE
+
+
+def _duplicates(arguments: argparse.Namespace, client: Client) -> int:
+    for cluster in client.catalogue.duplicates(arguments.threshold, limit=arguments.limit):
+        print("\t".join(map(printable, cluster)))
+    return EXIT_DONE
+
+
+def _info(_: argparse.Namespace, client: Client) -> int:
+    print(json.dumps(dict(client.catalogue.info().details), indent=2))
+    return EXIT_DONE
+
+
+def _line(photo: CataloguePhoto) -> str:
+    told: dict[str, Any] = {
+        "product_id": photo.product_id,
+        "photo_id": photo.photo_id,
+        "fields": dict(photo.fields),
+        "image_digest": photo.image_digest,
+        "phash": photo.phash,
+    }
+    if photo.embedding is not None:
+        told["embedding"] = base64.b64encode(photo.embedding.astype("<f4").tobytes()).decode("ascii")
+    return json.dumps(told)
+
+
+def _has_bar() -> bool:
+    if not sys.stderr.isatty():
+        return False
+    try:
+        require("tqdm", extra="cli", wanted_by="A progress bar")
+    except ModuleNotFoundError:
+        return False
+    return True

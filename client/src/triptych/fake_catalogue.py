@@ -1,0 +1,226 @@
+"""The models `searcher`, `index` and `catalogue`, played in memory for the fake server. Compares every photo."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import json
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from triptych.protocol import InferAnswer, InferRequest, JsonObject, Tensor, TransportError
+from triptych.tensors import bytes_tensor, elements
+
+FINGERPRINT = "fa4e000000000000"
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass
+class _Row:
+    id: int
+    product_id: str
+    photo_id: str
+    fields: JsonObject
+    image_digest: str | None
+    phash: str | None
+    vector: Floats
+
+    def described(self) -> JsonObject:
+        told = ("product_id", "photo_id", "fields", "image_digest", "phash")
+        return {name: getattr(self, name) for name in told}
+
+
+class FakeCatalogue:
+    """Rows, and the calls about them. Threads may share it.
+
+    Attributes:
+        key: what a client must show; None lets everybody.
+        fingerprint: of the embedder that serves; another makes the server refuse what it has.
+    """
+
+    def __init__(self, dimension: int, key: str | None) -> None:
+        self.key = key
+        self.fingerprint = FINGERPRINT
+        self._dimension = dimension
+        self._lock = threading.Lock()
+        self._rows: dict[tuple[str, str], _Row] = {}
+        self._made_by = FINGERPRINT
+        self._last = 0
+
+    def infer(self, request: InferRequest, embed: Callable[[bytes], Floats]) -> InferAnswer:
+        """The answer of one of the three models; raises `TransportError` as a transport does."""
+        with self._lock:
+            if request.model == "catalogue":
+                return InferAnswer("1", {"response": bytes_tensor([json.dumps(self._call(request)).encode()], (1,))})
+            if request.model not in ("searcher", "index"):
+                raise TransportError("NOT_FOUND", f"Request for unknown model: '{request.model}' is not found")
+            return InferAnswer("1", self._search(request, embed))
+
+    def _call(self, request: InferRequest) -> JsonObject:
+        if self.key is not None and request.parameters.get("catalogue_key") != self.key:
+            raise _refusal("Permission denied: `catalogue` got no key or another, expected the one in its key file.")
+        (text,) = elements(request.inputs["request"].content)
+        asked = json.loads(text)
+        calls: dict[str, Callable[[JsonObject], JsonObject]] = {
+            "get": lambda said: {"photos": [row.described() for row in self._of(said["product_id"])]},
+            "delete": self._delete,
+            "count": self._count,
+            "export": self._export,
+            "duplicates": self._duplicates,
+            "rebuild": lambda _: {"photos": len(self._rows), "seconds": 0.0},
+            "info": lambda _: {**self._count({}), **self._about()},
+        }
+        if asked["call"] == "upsert":
+            return self._upsert(asked, request.inputs["embedding"])
+        return calls[asked["call"]](asked)
+
+    def _about(self) -> JsonObject:
+        fingerprint = self._made_by if self._rows else self.fingerprint
+        return {"dimension": self._dimension, "fingerprint": fingerprint, "engine": "fake"}
+
+    def _upsert(self, asked: JsonObject, embedding: Tensor) -> JsonObject:
+        vectors = np.frombuffer(embedding.content, "<f4").reshape(embedding.shape)
+        if vectors.shape[1] != self._dimension:
+            raise _refusal(f"`embedding` is {list(vectors.shape)}, expected [{len(vectors)},{self._dimension}].")
+        for item in asked["items"]:
+            self._check_fingerprint(item.get("fingerprint", self.fingerprint))
+        for item, vector in zip(asked["items"], vectors, strict=True):
+            self._last += 1
+            key = (item["product_id"], item["photo_id"])
+            self._rows.pop(key, None)
+            told = (item.get("fields", {}), item.get("image_digest"), item.get("phash"))
+            self._rows[key] = _Row(self._last, *key, *told, vector / np.linalg.norm(vector))
+        self._made_by = self.fingerprint
+        return {"upserted": len(vectors), "sequence": self._last}
+
+    def _of(self, product_id: str) -> list[_Row]:
+        return [row for row in self._rows.values() if row.product_id == product_id]
+
+    def _delete(self, asked: JsonObject) -> JsonObject:
+        wanted = set(asked["product_ids"])
+        there = {key for key in self._rows if key[0] in wanted}
+        for key in there:
+            del self._rows[key]
+        return {"deleted": len({product_id for product_id, _ in there})}
+
+    def _count(self, asked: JsonObject) -> JsonObject:
+        rows = self._passing(asked.get("filter") or {})
+        return {"photos": len(rows), "products": len({row.product_id for row in rows})}
+
+    def _export(self, asked: JsonObject) -> JsonObject:
+        later = [row for row in self._rows.values() if row.id > (asked.get("after") or 0)][: asked["limit"]]
+        rows = [row.described() for row in later]
+        if asked.get("embeddings"):
+            for told, row in zip(rows, later, strict=True):
+                told["embedding"] = base64.b64encode(row.vector.astype("<f4").tobytes()).decode()
+        return {"rows": rows, "next": later[-1].id if later else None}
+
+    def _duplicates(self, asked: JsonObject) -> JsonObject:
+        clusters: list[set[str]] = []
+        rows = list(self._rows.values())
+        for place, one in enumerate(rows):
+            for other in rows[place + 1 :]:
+                if one.product_id != other.product_id and one.vector @ other.vector >= asked["threshold"]:
+                    pair = {one.product_id, other.product_id}
+                    joined = [cluster for cluster in clusters if cluster & pair]
+                    clusters = [cluster for cluster in clusters if not cluster & pair]
+                    clusters.append(pair.union(*joined))
+        return {"clusters": [sorted(cluster) for cluster in clusters][: asked["limit"]]}
+
+    def _search(self, request: InferRequest, embed: Callable[[bytes], Floats]) -> dict[str, Tensor]:
+        if self._rows:
+            self._check_fingerprint(self._made_by)
+        without = None
+        if request.photos:
+            vector = embed(request.photos[0])
+        elif "embedding" in request.inputs:
+            vector = self._given(request.inputs["embedding"])
+        else:
+            (element,) = elements(request.inputs["product_id"].content)
+            without = element.decode()
+            photos = self._of(without)
+            if not photos:
+                raise _refusal(f"No product has the id {without!r}. Add it with `catalogue`, or check the id.")
+            vector = np.mean([row.vector for row in photos], axis=0)
+        vector = vector / np.linalg.norm(vector)
+        (text,) = elements(request.inputs["query"].content)
+        asked = json.loads(text)
+        rows = [row for row in self._passing(asked.get("filter", {})) if row.product_id != without]
+        ranked = sorted(((float(row.vector @ vector), row) for row in rows), key=lambda pair: -pair[0])
+        found: list[tuple[float, _Row]] = []
+        for similarity, row in ranked:
+            is_second = asked["group_by_product"] and any(row.product_id == each.product_id for _, each in found)
+            if similarity >= asked.get("min_similarity", -1.0) and not is_second:
+                found.append((similarity, row))
+        return _tensors(found[: int.from_bytes(request.inputs["k"].content, "little")], self.fingerprint)
+
+    def _given(self, embedding: Tensor) -> Floats:
+        if embedding.shape[1] != self._dimension:
+            raise _refusal(
+                f"[request id: 0] unexpected shape for input 'embedding' for model 'index'. Expected "
+                f"[-1,{self._dimension}], got {list(embedding.shape)}."
+            )
+        return np.frombuffer(embedding.content, "<f4")
+
+    def _check_fingerprint(self, found: str) -> None:
+        if found != self.fingerprint:
+            raise _refusal(
+                f"Incompatible index: the catalogue has the fingerprint {found!r}, expected {self.fingerprint!r}."
+            )
+
+    def _passing(self, conditions: Mapping[str, Any]) -> list[_Row]:
+        names = sorted({name for row in self._rows.values() for name in row.fields})
+        for name in conditions:
+            if name not in names:
+                near = difflib.get_close_matches(name, names, 1)
+                advice = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names) or 'none yet'}."
+                raise _refusal(f"No product has the field {name!r} that the filter names. {advice}")
+        return [
+            row
+            for row in self._rows.values()
+            if all(_meets(row.fields.get(name), wanted) for name, wanted in conditions.items())
+        ]
+
+
+def _meets(value: Any, wanted: Any) -> bool:
+    values = value if isinstance(value, list) else [] if value is None else [value]
+    if not isinstance(wanted, dict):
+        return any(each in (wanted if isinstance(wanted, list) else [wanted]) for each in values)
+    tests: dict[str, Callable[[Any], bool]] = {
+        "gte": lambda limit: any(_alike(each, limit) and each >= limit for each in values),
+        "gt": lambda limit: any(_alike(each, limit) and each > limit for each in values),
+        "lte": lambda limit: any(_alike(each, limit) and each <= limit for each in values),
+        "lt": lambda limit: any(_alike(each, limit) and each < limit for each in values),
+        "ne": lambda other: other not in values,
+        "exists": lambda there: bool(values) is there,
+    }
+    return all(tests[operator](limit) for operator, limit in wanted.items())
+
+
+def _alike(one: object, other: object) -> bool:
+    return isinstance(one, str) is isinstance(other, str)
+
+
+def _tensors(found: list[tuple[float, _Row]], fingerprint: str) -> dict[str, Tensor]:
+    rows = [
+        (row.product_id, similarity, json.dumps({"photo_id": row.photo_id, "fields": row.fields}))
+        for similarity, row in found
+    ] or [("", -1.0, "{}")]
+    shape = (1, len(rows))
+    similarities = np.array([[row[1] for row in rows]], dtype="<f4")
+    return {
+        "product_id": bytes_tensor([row[0].encode() for row in rows], shape),
+        "similarity": Tensor("FP32", shape, similarities.tobytes()),
+        "payload": bytes_tensor([row[2].encode() for row in rows], shape),
+        "fingerprint": bytes_tensor([fingerprint.encode()], (1, 1)),
+    }
+
+
+def _refusal(sentence: str) -> TransportError:
+    return TransportError("INVALID_ARGUMENT", sentence)
