@@ -27,7 +27,7 @@ def restricted() -> Iterator[LocalServer]:
 def test_placed_repository_passes(server: LocalServer, capsys: pytest.CaptureFixture[str], profile: str) -> None:
     assert main(["check", *FREE_PORTS, f"--profile={profile}"]) == 0
     said = capsys.readouterr().out
-    assert "4 models: classifier, embedder, preprocess, recognizer." in said
+    assert "7 models: catalogue, classifier, embedder, index, preprocess, recognizer, searcher." in said
     assert "error" not in said
 
 
