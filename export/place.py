@@ -159,7 +159,7 @@ def _repository_files(repository: Path, configs: Configs) -> dict[str, bytes]:
     if _is_own(repository):
         return {}
     files = {}
-    for source in sorted((*TEMPLATE.glob("*/1/*.py"), *TEMPLATE.glob("*/1/*.md"))):
+    for source in sorted((*TEMPLATE.glob("*/1/*.py"), *TEMPLATE.glob("*/1/*.txt"))):
         name = source.relative_to(TEMPLATE).as_posix()
         target = repository / name
         files[name] = target.read_bytes() if target.is_file() else source.read_bytes()

@@ -13,6 +13,8 @@ from catalogue_errors import KeyRefused
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(REPOSITORY / "recognizer/1"))
+# That folder may be in a release, which must stay as its manifest says.
+sys.dont_write_bytecode = True
 
 from server_folder import open_server_folder  # noqa: E402
 

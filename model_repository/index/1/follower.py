@@ -56,6 +56,7 @@ class Follower:
         """For who has not called `start`."""
         self.store.close()
         self.engine.vectors.close()
+        self._saved.close()
 
     def lock(self) -> threading.RLock:
         """To be held while several things are asked of one state."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,6 @@ from engine import Question
 from filters import check_fields
 from follower import Follower
 from queries import DEFAULT_K, Query, check_k, parse_query
-
-# That folder may be in a release, which must stay as its manifest says.
-sys.dont_write_bytecode = True
 
 
 class TritonPythonModel:

@@ -6,6 +6,7 @@ as it says, and any history that is not the store's, is thrown away and built an
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
@@ -30,6 +31,10 @@ class SavedIndex:
     def __init__(self, folder: Path, dimension: int, exact_below: int = EXACT_BELOW) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        # While a release takes over, the index of each has the folder; neither may remove what the other has open.
+        self._owner = secrets.token_hex(4)
+        self._lock = (folder / f"owner-{self._owner}.lock").open("w")
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
         self._dimension = dimension
         self._exact_below = exact_below
         self._state = folder / "state.json"
@@ -62,7 +67,11 @@ class SavedIndex:
         return engine
 
     def new_file(self, kind: str, suffix: str) -> Path:
-        return self.folder / f"{kind}-{secrets.token_hex(6)}.{suffix}"
+        return self.folder / f"{kind}-{self._owner}-{secrets.token_hex(4)}.{suffix}"
+
+    def close(self) -> None:
+        """Lets others remove what nobody names any more."""
+        self._lock.close()
 
     def save(self, engine: Engine) -> None:
         """Everything onto the disk; then what nobody names any more is removed.
@@ -90,7 +99,7 @@ class SavedIndex:
             "tip": asdict(engine.tip),
             "files": {kind: {"name": path.name, **_describe(path, kind)} for kind, path in files.items()},
         }
-        staged = self._state.with_suffix(f".{secrets.token_hex(6)}.tmp")
+        staged = self.new_file("state", "tmp")
         staged.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         _sync(staged)
         staged.replace(self._state)
@@ -128,9 +137,25 @@ class SavedIndex:
         return engine
 
     def _remove_others(self, names: set[str]) -> None:
-        for path in self.folder.iterdir():
-            if path.name not in names and path != self._state:
+        for path in sorted(self.folder.glob("*-*")):  # locks after most of what their owners made
+            owner = path.stem.split("-")[1]
+            is_mine = owner == self._owner
+            if path.name in names or (is_mine and path.suffix == ".lock"):
+                continue
+            if is_mine or not _is_held(self.folder / f"owner-{owner}.lock"):
                 path.unlink(missing_ok=True)
+
+
+def _is_held(lock: Path) -> bool:
+    """Whether a process that lives has it."""
+    try:
+        with lock.open("r+") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
 
 
 def _describe(path: Path, kind: str) -> dict[str, Any]:

@@ -209,6 +209,13 @@ def test_index_keeps_to_itself_what_another_process_has_open(tmp_path: Path) -> 
     second, said = reopened(tmp_path)
     assert "not used" in said
     assert second.engine.vectors.file != first.engine.vectors.file
+    for follower in (second, first):
+        follower._save()
+    for follower in (first, second):
+        assert follower.engine.vectors.file.is_file()
+    second.close()
+    first._save()
+    assert not second.engine.vectors.file.exists()
 
 
 def test_rebuild_leaves_the_dead_behind(tmp_path: Path) -> None:
