@@ -188,7 +188,7 @@ class Calls:
             "photos": photos,
             "products": products,
             "dimension": self._dimension,
-            "fingerprint": self._store.meta("fingerprint") or self._fingerprint,
+            "fingerprint": self._fingerprint,
             "sequence": self._store.tip().sequence,
             "fields": self._store.field_names(),
             "engine": "embedded",
