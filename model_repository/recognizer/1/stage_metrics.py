@@ -79,9 +79,9 @@ class EmbedMetrics(StageMetrics):
             meter.gauge(metrics.DRIFT, running_mean.drift)
 
     def record_answer(self, embeddings: Floats) -> None:
-        """float32[N,D], L2 norm 1."""
-        if self._running_mean is not None and self._meter.is_recording:
-            self._running_mean.add(embeddings)
+        """float32[N,D], L2 norm 1; must not be changed afterwards."""
+        if self._running_mean is not None:
+            self._meter.note(self._running_mean.add, embeddings)
 
 
 class ClassifyMetrics(StageMetrics):
@@ -95,6 +95,7 @@ class ClassifyMetrics(StageMetrics):
 
     def __init__(self, meter: Meter, labels: Sequence[str], abstain_below: float) -> None:
         super().__init__(meter, metrics.CLASSIFY)
+        self._meter = meter
         self._abstain_below = abstain_below
         self._photos = meter.counter(metrics.PHOTOS)
         self._top1 = meter.histogram(metrics.TOP1_SCORE)
@@ -104,7 +105,10 @@ class ClassifyMetrics(StageMetrics):
         self._by_class = [counters[category] for category in categories]
 
     def record_answer(self, category_scores: Floats) -> None:
-        """float32[N,C], 0 to 1."""
+        """float32[N,C], 0 to 1; must not be changed afterwards."""
+        self._meter.note(self._count, category_scores)
+
+    def _count(self, category_scores: Floats) -> None:
         self._photos.add(len(category_scores))
         for scores in category_scores:
             best = int(scores.argmax())
