@@ -44,6 +44,7 @@ def read_state(file: Path) -> dict[str, torch.Tensor]:
 def _read_torch(file: Path) -> Any:
     import torch
 
+    _check_sums(file)
     try:
         return torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -60,6 +61,26 @@ def _read_torch(file: Path) -> Any:
         raise BackboneError(
             f"{file.name} ({_size(file)}) is cut short or damaged: {_first_sentence(error)} Copy it again."
         ) from error
+
+
+def _check_sums(file: Path) -> None:
+    """`torch.load` reads over a flipped bit: it does not compare the archive's checksums.
+
+    Raises:
+        BackboneError: one is wrong.
+    """
+    if not zipfile.is_zipfile(file):
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            damaged = archive.testzip()
+    except (zipfile.BadZipFile, OSError):  # `torch.load` says what else is wrong
+        return
+    if damaged is not None:
+        raise BackboneError(
+            f"{file.name} ({_size(file)}) is damaged: {damaged} in it does not have the CRC-32 it was saved with. Copy "
+            "it again. (torch.serialization.set_crc32_options(False) saves none: then save it again without that.)"
+        )
 
 
 def _read_safetensors(file: Path) -> Any:
@@ -86,7 +107,8 @@ def _size(file: Path) -> str:
 def _first_sentence(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     named = [line for line in lines if "GLOBAL" in line or "Unsupported" in line]
-    sentence = (named or lines or [type(error).__name__])[0]
+    # A bare number, the key of a KeyError, says nothing to anybody.
+    sentence = (named or [line for line in lines if " " in line] or ["torch cannot read it"])[0]
     return sentence[:200].rstrip(".") + "."
 
 

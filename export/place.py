@@ -58,12 +58,12 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
     """
     started = time.monotonic()
     configs = read_configs(settings.repository)
-    inputs = _inputs(settings, configs)
+    photos = find_photos(settings.photos)
+    inputs = _inputs(settings, configs, photos)
     manifest = placement.read_manifest(settings.repository)
     if manifest is not None and inputs["source"] and manifest["inputs"] == inputs and not settings.force:
         console.print(f"Already placed in {settings.repository} and intact: {manifest['backbone']['name']}.")
         return {"placed": False, "seconds": time.monotonic() - started, "manifest": manifest}
-    photos = find_photos(settings.photos)
     with step(console, "Loading weights"):
         backbone = load(settings.choice, photos)
     shape = Shape(backbone.transform.side_px, backbone.head.in_features, len(backbone.labels))
@@ -86,7 +86,7 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
     return {"placed": True, "seconds": elapsed_s, "manifest": placement.read_manifest(settings.repository)}
 
 
-def _inputs(settings: Settings, configs: Configs) -> dict[str, Any]:
+def _inputs(settings: Settings, configs: Configs, photos: Sequence[Path]) -> dict[str, Any]:
     """All that decides what will be placed: the same inputs need no second run."""
     code = {file.name: placement.sha256(file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.*"))}
     # Dims follow the backbone, which `source` states.
@@ -95,6 +95,8 @@ def _inputs(settings: Settings, configs: Configs) -> dict[str, Any]:
     return {
         "source": settings.choice.fingerprint(),
         "precision": settings.precision,
+        # The reference for drift is their mean.
+        "photos": placement.sha256("".join(placement.sha256(photo.read_bytes()) for photo in photos).encode()),
         "profiles": list(settings.profiles),
         "code": placement.sha256(json.dumps(code).encode() + decoder.read_bytes()),
         "configs": placement.sha256("".join(map(text_format.MessageToString, blank.values())).encode()),

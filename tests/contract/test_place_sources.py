@@ -129,3 +129,15 @@ def test_second_run_with_nothing_changed_places_nothing(tmp_path: Path, photos: 
     before = {path: path.stat().st_mtime_ns for path in served.rglob("*")}
     assert main(arguments) == 0
     assert {path: path.stat().st_mtime_ns for path in served.rglob("*")} == before
+
+
+def test_other_photos_give_another_reference(tmp_path: Path, photos: list[Path]) -> None:
+    served, own = tmp_path / "served", tmp_path / "own"
+    own.mkdir()
+    for photo in photos[:5]:
+        (own / photo.name).write_bytes(photo.read_bytes())
+    arguments = ["place", "--model", "mobilenet_v3_small", "--weights", "none", "--repository", str(served)]
+    assert main(arguments) == 0
+    reference = (served / "embedder/1/reference.json").read_bytes()
+    assert main([*arguments, "--photos", str(own)]) == 0
+    assert (served / "embedder/1/reference.json").read_bytes() != reference

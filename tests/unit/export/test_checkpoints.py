@@ -70,6 +70,17 @@ def test_read_state_refuses_a_file_cut_short(tmp_path: Path, share: float, suffi
         read_state(file)
 
 
+def test_read_state_refuses_a_flipped_bit_in_a_weight(tmp_path: Path) -> None:
+    file = tmp_path / "weights.pth"
+    weights = torch.arange(4096, dtype=torch.float32)
+    torch.save({"w": weights}, file)
+    content = bytearray(file.read_bytes())
+    content[content.index(weights.numpy().tobytes()) + 8000] ^= 0x40
+    file.write_bytes(content)
+    with pytest.raises(BackboneError, match=r"data/0 in it does not have the CRC-32"):
+        read_state(file)
+
+
 @pytest.mark.parametrize("content", [b"not weights at all", bytes(range(256)) * 40])
 def test_read_state_refuses_another_kind_of_file(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "weights.pth").write_bytes(content)
