@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 from ops.local_server import LocalServer
@@ -36,7 +38,11 @@ def observe(settings: Settings, *, load_s: float, for_s: float | None, preview: 
     deployment = read_deployment(settings.repository)
     rendered = render_rules(deployment)
     rules = [rendered[OBJECTIVE_RULES], rendered[SERVER_RULES]]  # kubernetes.yaml has nothing to look at here
-    with LocalServer(settings) as server, SampleLoad(server.grpc_target) as load:
+    with (
+        tempfile.TemporaryDirectory(prefix="triptych_observe_") as catalogue,  # the sample photos are not the user's
+        LocalServer(replace(settings, catalogue_dir=Path(catalogue))) as server,
+        SampleLoad(server.grpc_target, server.catalogue_key_file) as load,
+    ):
         target = ScrapeTarget(server.metrics_url.removeprefix("http://").removesuffix("/metrics"))
         with LocalPrometheus([target], deployment.objectives.job, rules, INTERVAL_S) as prometheus:
             _announce(server, prometheus, load_s)
@@ -71,7 +77,9 @@ def _tell(prometheus: LocalPrometheus) -> None:
     """The first figures, and what fires."""
     rows = prometheus.query("triptych:sli_failed:ratio_rate5m")
     for row in rows:
-        print(f"  {row['metric']['objective']}: {float(row['value'][1]):.2%} of the last 5 minutes failed it")
+        labels = row["metric"]
+        failed = f"{float(row['value'][1]):.2%} of the last 5 minutes failed it"
+        print(f"  {labels['model']}, {labels['objective']}: {failed}")
     firing = prometheus.firing()
     print(f"  alerts that fire: {', '.join(sorted(firing)) or 'none'}", flush=True)
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -123,10 +124,7 @@ def _ask(
 
 
 def _name(target: dict[str, Any], labels: dict[str, str]) -> str:
-    name: str = target["legendFormat"]
-    for label in ("model", "reason", "stage", "instance", "version", "quantile", "category", "le", "deployment"):
-        name = name.replace(f"{{{{{label}}}}}", labels.get(label, ""))
-    return name.strip()
+    return re.sub(r"{{(\w+)}}", lambda found: labels.get(found[1], ""), target["legendFormat"]).strip()
 
 
 def _paint_lines(axes: Axes, panel: dict[str, Any], prometheus: LocalPrometheus, start_s: float, end_s: float) -> None:
@@ -137,6 +135,8 @@ def _paint_lines(axes: Axes, panel: dict[str, Any], prometheus: LocalPrometheus,
         _stack(axes, series, start_s)
     for name, times, values in [] if stacked else series:
         axes.plot((times - start_s) / 60, values, label=name, linewidth=1.2, clip_on=False)
+    if not series:
+        axes.set_yticks([])  # no axis of something that is not there
     _dress(axes, defaults, (end_s - start_s) / 60)
     if series:
         columns = 3 if len(series) > 2 else max(1, len(series))
@@ -209,14 +209,18 @@ def _paint_heat(axes: Axes, panel: dict[str, Any], prometheus: LocalPrometheus, 
     names = ["more" if name == "+Inf" else f"to {format_value(float(name), unit)}" for name, _, _ in series]
     axes.set_yticks(range(len(series)), names, fontsize=6)
     axes.set_xlim(0, (end_s - start_s) / 60)
+    axes.xaxis.set_major_formatter(FuncFormatter(_format_minutes))
     axes.tick_params(axis="x", labelsize=6.5)
 
 
 def _dress(axes: Axes, defaults: dict[str, Any], minutes: float) -> None:
-    axes.set_ylim(bottom=defaults.get("min"), top=defaults.get("max"))
+    top = defaults.get("max")
+    if top is None and "axisSoftMax" in defaults.get("custom", {}):
+        top = max(axes.get_ylim()[1], defaults["custom"]["axisSoftMax"])
+    axes.set_ylim(bottom=defaults.get("min"), top=top)
     axes.set_xlim(0, minutes)
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: format_value(value, defaults["unit"])))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g} min"))
+    axes.xaxis.set_major_formatter(FuncFormatter(_format_minutes))
     axes.xaxis.set_major_locator(MaxNLocator(3 if axes.get_position().width < 0.15 else 6))
     if defaults["unit"] == "bytes":
         axes.yaxis.set_major_locator(
@@ -225,6 +229,10 @@ def _dress(axes: Axes, defaults: dict[str, Any], minutes: float) -> None:
     axes.tick_params(labelsize=6.5)
     axes.grid(visible=True, color="#eeeeee")
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def _format_minutes(value: float, _: int) -> str:
+    return f"{value:g} min"
 
 
 def _say_empty(axes: Axes) -> None:

@@ -1,4 +1,4 @@
-"""A short load on a server through the `triptych` command: new photos, seen ones, and one that is none."""
+"""A short load on a server through the `triptych` command: photos new, seen and none at all; a catalogue, searches."""
 
 from __future__ import annotations
 
@@ -22,16 +22,23 @@ ROUND_TIMEOUT_S = 120
 
 
 class SampleLoad:
-    """Rounds of photos against one server; the folder they are sent from goes when it is left."""
+    """Rounds of photos against one server; the folder they are sent from goes when it is left.
 
-    def __init__(self, target: str) -> None:
+    Args:
+        target: the server's gRPC address.
+        catalogue_key_file: of its catalogue, which the sample photos are put into.
+    """
+
+    def __init__(self, target: str, catalogue_key_file: Path) -> None:
         self._photos = sorted(SAMPLE_PHOTOS.glob("*.jpg"))
         if not self._photos:
             raise OpsError(f"No sample photos in {SAMPLE_PHOTOS}. Fetch them with `make photos`.")
         self._program = Path(sys.executable).with_name("triptych")
         self._target = target
+        self._key_file = catalogue_key_file
         self._random = random.Random(SEED)
         self._folder = Path(tempfile.mkdtemp(prefix="triptych_load_"))
+        self._has_catalogue = False
 
     def __enter__(self) -> SampleLoad:
         return self
@@ -47,16 +54,27 @@ class SampleLoad:
         return sent
 
     def run_round(self) -> int:
-        """Sends every photo once; returns how many.
+        """Sends every photo once, and searches with two; returns how many were sent.
 
         Raises:
             OpsError: the command is not installed, or the server did not answer.
         """
+        if not self._has_catalogue:
+            self._run("catalogue", "import", str(SAMPLE_PHOTOS), "--journal", str(self._folder / "import.journal"),
+                      "--catalogue-key-file", str(self._key_file))  # fmt: skip
+            self._has_catalogue = True
         sent = self._lay_out()
-        command = [str(self._program), "recognize", str(self._folder), "--target", self._target]
+        # Some photos are refused, as the one that is none must be.
+        self._run("recognize", str(self._folder), "--in-flight", str(IN_FLIGHT), ends=(0, 1))
+        photo = str(self._random.choice(self._photos))
+        self._run("search", photo)
+        self._run("search", photo, "--filter", "no_such_field=1", ends=(1,))
+        return sent + 2
+
+    def _run(self, *arguments: str, ends: tuple[int, ...] = (0,)) -> None:
         try:
             done = subprocess.run(
-                [*command, "--in-flight", str(IN_FLIGHT)],
+                [str(self._program), *arguments, "--target", self._target],
                 capture_output=True,
                 text=True,
                 timeout=ROUND_TIMEOUT_S,
@@ -65,10 +83,11 @@ class SampleLoad:
             )
         except OSError as error:
             raise OpsError(f"Cannot run {self._program} ({error.strerror}). Install it with `make setup`.") from error
-        # 1: some photos were refused, as the one that is none must be.
-        if done.returncode not in (0, 1):
-            raise OpsError(f"`triptych recognize` ended with exit code {done.returncode}: {done.stderr.strip()}")
-        return sent
+        if done.returncode not in ends:
+            raise OpsError(
+                f"`triptych {arguments[0]}` ended with exit code {done.returncode}, expected "
+                f"{' or '.join(map(str, ends))}: {done.stderr.strip() or done.stdout.strip()}"
+            )
 
     def _lay_out(self) -> int:
         seen = set(self._random.sample(range(len(self._photos)), SEEN))

@@ -10,7 +10,7 @@ from typing import Any
 from ops.errors import OpsError
 from ops.rules.deployment import Deployment
 
-NAMES = ("overview", "serving", "quality", "rollout")
+NAMES = ("overview", "serving", "quality", "catalogue", "rollout")
 FOLDER = Path("dashboards")
 # The builder writes these for every variable; Grafana's schema has none of them.
 _UNKNOWN = ("auto", "auto_min", "auto_count")
@@ -24,9 +24,9 @@ def write_dashboards(deployment: Deployment) -> dict[Path, str]:
     """
     if sys.version_info < (3, 11):
         raise OpsError("The dashboard builder needs Python 3.11 or newer: `make setup PYTHON=python3.12`.")
-    from ops.dashboards import overview, quality, rollout, serving
+    from ops.dashboards import catalogue, overview, quality, rollout, serving
 
-    boards = dict(zip(NAMES, (overview, serving, quality, rollout), strict=True))
+    boards = dict(zip(NAMES, (overview, serving, quality, catalogue, rollout), strict=True))
     return {FOLDER / f"{name}.json": _encode(board.build(deployment).build()) for name, board in boards.items()}
 
 

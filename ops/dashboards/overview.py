@@ -5,10 +5,10 @@ from __future__ import annotations
 from grafana_foundation_sdk.builders import dashboard
 
 from ops.dashboards.board import add_row, open_board
-from ops.dashboards.panels import BAD, OK, WARN, WINDOW, Panel, Panels, Query
-from ops.rules.burn_rates import ALERTS, BUDGET, RATIO, allowed_ratio
+from ops.dashboards.objective_panels import objective_panels
+from ops.dashboards.panels import BAD, OK, WINDOW, Panel, Panels, Query
 from ops.rules.deployment import RECOGNIZER, Deployment
-from ops.rules.indicators import FAILED, OWN_ERRORS, SHORTEST_S, TOTAL, describe_latency
+from ops.rules.indicators import FAILED, OWN_ERRORS, SHORTEST_S, TOTAL
 
 REFUSED_AND_FAILED = (
     "Triton counts an ensemble's failure on the step and twice more on the ensemble, so the ensemble's own (OTHER) are "
@@ -19,69 +19,11 @@ REFUSED_AND_FAILED = (
 def build(deployment: Deployment) -> dashboard.Dashboard:
     panels = Panels(deployment)
     board = open_board(deployment, "overview", "Objectives, budget, traffic, latency and errors of the recognizer.")
-    add_row(board, "Objectives and budget", _objectives(panels))
+    add_row(board, "Objectives and budget", objective_panels(panels, RECOGNIZER))
     add_row(board, "Traffic", _traffic(panels))
     add_row(board, "Latency", _latency(panels))
     add_row(board, "Errors", _errors(panels))
     return board
-
-
-def _objectives(panels: Panels) -> list[Panel]:
-    deployment = panels.deployment
-    window, days = deployment.span(SHORTEST_S), deployment.objectives.window_days
-    made: list[Panel] = []
-    for objective, name in (("availability", "Availability"), ("latency", "Fast enough")):
-        if objective == "latency" and not (deployment.has_latency_histogram or deployment.is_fused):
-            continue
-        allowed = allowed_ratio(deployment, objective)
-        what = _describe_objective(deployment, objective)
-        now = f"1 - {panels.recorded(f'{RATIO}{window}', objective=objective)}"
-        left = panels.recorded(BUDGET, objective=objective)
-        made += [
-            panels.figure(
-                name,
-                f"Share of the last 5 minutes. {what}",
-                "percentunit",
-                Query(now, name),
-                alerts=[ALERTS[objective]],
-                steps=[(None, BAD), (1 - 14.4 * allowed, WARN), (1 - allowed, OK)],
-                decimals=2,
-            ),
-            panels.figure(
-                f"{name}: budget left",
-                f"Of what may fail in {days} days. Below 0 the objective is missed. {what}",
-                "percentunit",
-                Query(left, "left"),
-                alerts=[ALERTS[objective]],
-                steps=[(None, BAD), (0, WARN), (0.25, OK)],
-                decimals=1,
-            ),
-        ]
-    return [*made, _burn_rate(panels)]
-
-
-def _burn_rate(panels: Panels) -> Panel:
-    deployment = panels.deployment
-    queries = []
-    for objective in ALERTS:
-        for seconds, name in ((SHORTEST_S, "5m"), (3600, "1h")):
-            series = panels.recorded(f"{RATIO}{deployment.span(seconds)}", objective=objective)
-            queries.append(Query(f"{series} / {allowed_ratio(deployment, objective):g}", f"{objective} over {name}"))
-    return panels.lines(
-        "Burn rate",
-        "How many times faster than allowed the budget burns: 1 spends it exactly in time, 14.4 pages.",
-        "none",
-        *queries,
-        alerts=list(ALERTS.values()),
-    )
-
-
-def _describe_objective(deployment: Deployment, objective: str) -> str:
-    own = deployment.objectives.models[RECOGNIZER]
-    if objective == "availability":
-        return f"Objective: {own.availability.percent:g} % of recognitions do not fail; refused photos are not counted."
-    under_ms = own.latency.threshold_s(deployment.objectives.server.profile) * 1000
-    return f"Objective: {own.latency.percent:g} % in less than {under_ms:g} ms. {describe_latency(deployment)}"
 
 
 def _traffic(panels: Panels) -> list[Panel]:
@@ -124,7 +66,11 @@ def _traffic(panels: Panels) -> list[Panel]:
 
 
 def _latency(panels: Panels) -> list[Panel]:
-    summary = panels.select("nv_inference_request_summary_us", model=RECOGNIZER, quantile="=~0.5|0.9|0.99")
+    quantiles = {"0.5": "median", "0.9": "90th percentile", "0.99": "99th percentile"}
+    summaries = {
+        name: panels.select("nv_inference_request_summary_us", model=RECOGNIZER, quantile=quantile)
+        for quantile, name in quantiles.items()
+    }
     duration = panels.select("nv_inference_request_duration_us", model=RECOGNIZER)
     success = panels.select("nv_inference_request_success", model=RECOGNIZER)
     stages = panels.select("triptych_stage_duration_seconds_bucket")
@@ -134,7 +80,7 @@ def _latency(panels: Panels) -> list[Panel]:
             "The highest of the servers' own quantiles of the last minute, the queue included. Quantiles are never "
             "averaged.",
             "s",
-            Query(f"max by (quantile) ({summary} >= 0) / 1e6", "p{{quantile}}"),
+            *(Query(f"max({summary} >= 0) / 1e6", name) for name, summary in summaries.items()),
             alerts=["TriptychLatencyHigh"],
         ),
         panels.lines(
@@ -159,8 +105,8 @@ def _latency(panels: Panels) -> list[Panel]:
 
 def _errors(panels: Panels) -> list[Panel]:
     window = panels.deployment.span(SHORTEST_S)
-    failed = panels.recorded(f"{FAILED}{window}", objective="availability")
-    total = panels.recorded(f"{TOTAL}{window}", objective="availability")
+    failed = panels.recorded(f"{FAILED}{window}", model=RECOGNIZER, objective="availability")
+    total = panels.recorded(f"{TOTAL}{window}", model=RECOGNIZER, objective="availability")
     steps = "|".join(panels.deployment.steps)
     on_steps = panels.select("nv_inference_request_failure", model=f"=~{steps}")
     on_recognizer = panels.select("nv_inference_request_failure", model=RECOGNIZER, reason="!=OTHER")
@@ -176,10 +122,11 @@ def _errors(panels: Panels) -> list[Panel]:
         ),
         panels.lines(
             "Failures Triton counts",
-            f"By model and reason. {REFUSED_AND_FAILED} CANCELED: the caller hung up. Empty when nothing fails.",
+            f"By model and reason. {REFUSED_AND_FAILED} CANCELED: the caller hung up.",
             "reqps",
             Query(
-                f"sum by (model, reason) (rate({on_steps}[{WINDOW}]) or rate({on_recognizer}[{WINDOW}])) > 0",
+                f"sum by (model, reason) (rate({on_steps}[{WINDOW}]) or rate({on_recognizer}[{WINDOW}])) > 0\n"
+                'or label_replace(vector(0), "reason", "none", "", "")',
                 "{{model}} {{reason}}",
             ),
             alerts=["TriptychModelStalled", "TriptychRequestsRejected"],

@@ -33,6 +33,8 @@ from ops.rules.rule import runbook_url, tidy
 DATASOURCE = DataSourceRef(type_val="prometheus", uid="${datasource}")
 WINDOW = "$__rate_interval"
 HEIGHT = 8
+# An axis without anything on it would otherwise end at a twentieth of a request.
+_SOFT_TOPS = {"reqps": 1.0, "ops": 1.0, "none": 1.0}
 OK, WARN, BAD = "green", "orange", "red"
 Panel = timeseries.Panel | stat.Panel | bargauge.Panel | heatmap.Panel
 
@@ -69,7 +71,9 @@ class Panels:
         alerts: Sequence[str] = (),
         is_stacked: bool = False,
         top: float | None = None,
+        soft_top: float | None = None,
     ) -> timeseries.Panel:
+        """Lines over time. The axis ends at `top`, or not below `soft_top`, so that noise around 0 looks like it."""
         panel = timeseries.Panel().fill_opacity(40 if is_stacked else 8).line_width(1).min(0)
         panel.legend(_legend()).tooltip(
             common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
@@ -78,6 +82,9 @@ class Panels:
             panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
         if top is not None:
             panel.max(top)
+        soft_top = soft_top if soft_top is not None else _SOFT_TOPS.get(unit)
+        if soft_top is not None and top is None:
+            panel.axis_soft_max(soft_top)
         for query in queries:
             panel.with_target(_range(query))
         self._finish(panel, title, description, unit, width, alerts)

@@ -7,6 +7,7 @@ from grafana_foundation_sdk.builders import dashboard
 from ops.dashboards.board import add_row, open_board
 from ops.dashboards.panels import WINDOW, Panel, Panels, Query
 from ops.rules.deployment import Deployment
+from ops.rules.symptoms import DRIFT_RISE
 
 
 def build(deployment: Deployment) -> dashboard.Dashboard:
@@ -73,6 +74,7 @@ def _drift(panels: Panels) -> list[Panel]:
             "none",
             Query(f"max by (instance) ({select('triptych_embedding_drift_ratio')})", "{{instance}}"),
             alerts=["TriptychEmbeddingDrift"],
+            soft_top=DRIFT_RISE,
         ),
     ]
 

@@ -3,36 +3,35 @@
 from __future__ import annotations
 
 from ops.objectives import BurnRate, parse_span
-from ops.rules.deployment import RECOGNIZER, Deployment
+from ops.rules.deployment import RECOGNIZER, SEARCHER, Deployment
 from ops.rules.indicators import FAILED, INTERVAL_S, SHORTEST_S, TOTAL, availability, counted, describe_latency, latency
 from ops.rules.rule import Alert, Group, Recording, Rule
 
 RATIO = "triptych:sli_failed:ratio_rate"
 BUDGET = "triptych:error_budget:remaining_ratio"
 ALERTS = {"availability": "TriptychAvailabilityBudgetBurn", "latency": "TriptychLatencyBudgetBurn"}
+EVENTS = {RECOGNIZER: "recognitions", SEARCHER: "searches"}
 DAY_S = 86400
 
 
 def objective_groups(deployment: Deployment) -> list[Group]:
     interval = deployment.span(INTERVAL_S)
-    indicators = [*availability(deployment), *latency(deployment)]
+    indicators = [*availability(deployment), *(one for model in EVENTS for one in latency(deployment, model))]
     windows_s = {parse_span(span) for burn in deployment.objectives.burn_rates for span in (burn.short, burn.long)}
     ratios = [_ratio(deployment, seconds) for seconds in sorted(windows_s | {SHORTEST_S})]
-    objectives = list(dict.fromkeys(rule.labels["objective"] for rule in indicators))
-    alerts: list[Rule] = [
-        _alert(deployment, objective, burn) for objective in objectives for burn in deployment.objectives.burn_rates
-    ]
+    judged = list(dict.fromkeys((rule.labels["model"], rule.labels["objective"]) for rule in indicators))
+    alerts: list[Rule] = [_alert(deployment, *one, burn) for one in judged for burn in deployment.objectives.burn_rates]
     return [
         Group("triptych_indicators", interval, [*indicators, *ratios]),
         # A month of samples is read each time.
-        Group("triptych_budgets", deployment.span(300), [_budget(deployment, one) for one in objectives]),
+        Group("triptych_budgets", deployment.span(300), [_budget(deployment, *one) for one in judged]),
         Group("triptych_burn_rates", interval, alerts),
     ]
 
 
-def allowed_ratio(deployment: Deployment, objective: str) -> float:
+def allowed_ratio(deployment: Deployment, model: str, objective: str) -> float:
     """The share that may fail: 0.001 for 99.9 %."""
-    own = deployment.objectives.models[RECOGNIZER]
+    own = deployment.objectives.models[model]
     percent = own.availability.percent if objective == "availability" else own.latency.percent
     return round(1 - percent / 100, 9)
 
@@ -48,23 +47,23 @@ def _ratio(deployment: Deployment, seconds: int) -> Recording:
     )
 
 
-def _budget(deployment: Deployment, objective: str) -> Recording:
+def _budget(deployment: Deployment, model: str, objective: str) -> Recording:
     base = deployment.span(SHORTEST_S)
     window = deployment.span(deployment.objectives.window_days * DAY_S)
-    chosen = f'{{objective="{objective}"}}'
+    chosen = f'{{model="{model}", objective="{objective}"}}'
     return Recording(
         BUDGET,
         f"1 - sum_over_time({FAILED}{base}{chosen}[{window}])\n"
-        f"/ (sum_over_time({TOTAL}{base}{chosen}[{window}]) > 0) / {allowed_ratio(deployment, objective):g}",
-        {"objective": objective},
+        f"/ (sum_over_time({TOTAL}{base}{chosen}[{window}]) > 0) / {allowed_ratio(deployment, model, objective):g}",
+        {"model": model, "objective": objective},
     )
 
 
-def _alert(deployment: Deployment, objective: str, burn: BurnRate) -> Alert:
+def _alert(deployment: Deployment, model: str, objective: str, burn: BurnRate) -> Alert:
     long, short = (deployment.span(parse_span(span)) for span in (burn.long, burn.short))
-    allowed = allowed_ratio(deployment, objective)
+    allowed = allowed_ratio(deployment, model, objective)
     limit = f"{burn.factor * allowed:.6g}"
-    chosen = f'{{objective="{objective}"}}'
+    chosen = f'{{model="{model}", objective="{objective}"}}'
     return Alert(
         name=ALERTS[objective],
         expr=f"""
@@ -72,27 +71,28 @@ def _alert(deployment: Deployment, objective: str, burn: BurnRate) -> Alert:
             and
             {RATIO}{short}{chosen} > {limit}
             and
-            {counted(deployment, FAILED, objective, long)} >= {deployment.objectives.least_failures}""",
+            {counted(deployment, FAILED, model, objective, long)} >= {deployment.objectives.least_failures}""",
         hold=deployment.span(120 if burn.severity == "page" else 900),
         severity=burn.severity,
         labels={"window": burn.long},
-        summary=_summary(deployment, objective),
+        summary=_summary(deployment, model, objective),
         description=f"{{{{ $value | humanizePercentage }}}} of them in the last {burn.long}: the budget of "
         f"{deployment.objectives.window_days} days burns at more than {burn.factor:g} times the pace it lasts for. "
-        f"{_measured(deployment, objective)}",
+        f"{_measured(deployment, model, objective)}",
     )
 
 
-def _summary(deployment: Deployment, objective: str) -> str:
+def _summary(deployment: Deployment, model: str, objective: str) -> str:
+    own = deployment.objectives.models[model]
     if objective == "availability":
-        percent = deployment.objectives.models[RECOGNIZER].availability.percent
-        return f"Recognitions fail faster than {percent:g} % availability allows"
-    own = deployment.objectives.models[RECOGNIZER].latency
-    under_ms = own.threshold_s(deployment.objectives.server.profile) * 1000
-    return f"More recognitions than {100 - own.percent:g} % take longer than {under_ms:g} ms"
+        return f"{EVENTS[model].capitalize()} fail faster than {own.availability.percent:g} % availability allows"
+    under_ms = own.latency.threshold_s(deployment.objectives.server.profile) * 1000
+    return f"More {EVENTS[model]} than {100 - own.latency.percent:g} % take longer than {under_ms:g} ms"
 
 
-def _measured(deployment: Deployment, objective: str) -> str:
+def _measured(deployment: Deployment, model: str, objective: str) -> str:
     if objective == "latency":
-        return describe_latency(deployment)
+        return describe_latency(deployment, model)
+    if model == SEARCHER:
+        return "Searches refused for what they ask are not among them."
     return "Photos refused as unreadable or too large are not among them."

@@ -10,6 +10,9 @@ from ops.objectives import Objectives
 from ops.repository import read_config
 
 RECOGNIZER = "recognizer"
+SEARCHER = "searcher"
+# What every search ends in: a photo's through `searcher`, an embedding's or a product's by itself.
+INDEX = "index"
 # `nv_inference_first_response_histogram_ms` covers models that are not decoupled, that is ours, from here on.
 HISTOGRAM_SINCE = "26.01"
 # Which server: `pod` and `namespace` are there under Kubernetes only, and an absent label groups as an empty one.
@@ -36,6 +39,11 @@ class Deployment:
     def is_fused(self) -> bool:
         """Whether `recognizer` is one Python model, as in the cpu profile, or the ensemble of `config.pbtxt`."""
         return self.objectives.server.profile == "cpu"
+
+    def judges(self, model: str) -> bool:
+        """Whether the model has objectives and is there."""
+        own = self.objectives.models.get(model)
+        return own is not None and not own.awaited
 
     def span(self, seconds: float) -> str:
         """A duration as PromQL writes it, scaled."""

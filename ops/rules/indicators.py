@@ -1,4 +1,4 @@
-"""What counts as a recognition, a failed one and a slow one, a second: the only place that decides it.
+"""What counts as a recognition or a search, a failed one and a slow one, a second: the only place that decides it.
 
 Seen on Triton 2.51.0 with both forms of `recognizer`, and the reason for every line below:
 
@@ -8,11 +8,13 @@ Seen on Triton 2.51.0 with both forms of `recognizer`, and the reason for every 
 - A refusal that a model returns is a success of the model; the ensemble above it counts OTHER twice. A photo that
   cannot be read is no recognition at all, good or bad: refusals are taken out of what the fused model calls successes.
 - An error of ours that a model returns is a success to Triton as well: `triptych_request_errors_total` knows better.
+- `searcher` shares its first steps with the ensemble `recognizer`, and nobody can tell whose photo a step failed: such
+  a failure is a recognition's. What reaches `index` is a search, whoever sent it.
 """
 
 from __future__ import annotations
 
-from ops.rules.deployment import FLEET, RECOGNIZER, Deployment
+from ops.rules.deployment import FLEET, INDEX, RECOGNIZER, SEARCHER, Deployment
 from ops.rules.rule import Recording
 
 SHORTEST_S = 300
@@ -22,11 +24,22 @@ FAILED = "triptych:sli_failed:rate"
 TOTAL = "triptych:sli_total:rate"
 OWN_ERRORS = "triptych_request_errors_total"
 OWN_SECONDS = "triptych_recognition_duration_seconds"
+SEARCH_ERRORS = "triptych_search_errors_total"
+SEARCH_SECONDS = "triptych_search_duration_seconds"
 TRITON_MS = "nv_inference_first_response_histogram_ms"
 
 
 def availability(deployment: Deployment) -> list[Recording]:
-    """Failed and all recognitions a second; refused photos are neither."""
+    """Failed and all recognitions and searches a second; what was refused is neither."""
+    return [
+        recording
+        for model, indicators in ((RECOGNIZER, _recognitions), (SEARCHER, _searches))
+        if deployment.judges(model)
+        for recording in _pair(deployment, model, "availability", *indicators(deployment))
+    ]
+
+
+def _recognitions(deployment: Deployment) -> tuple[str, str]:
     window = deployment.span(SHORTEST_S)
     steps = "|".join(deployment.steps)
     select = deployment.select
@@ -55,30 +68,61 @@ def availability(deployment: Deployment) -> list[Recording]:
           or
             -rate({select(OWN_ERRORS, model=RECOGNIZER, reason="!=internal")}[{window}])
         ), 0)"""
-    return _pair(deployment, "availability", failed, total)
+    return failed, total
 
 
-def latency(deployment: Deployment) -> list[Recording]:
+def _searches(deployment: Deployment) -> tuple[str, str]:
+    """What `index` refused and answered is among its successes."""
+    window, select = deployment.span(SHORTEST_S), deployment.select
+    failures = select("nv_inference_request_failure", model=INDEX, reason="!=CANCELED")
+    failed = f"""
+        sum by ({FLEET}) (
+            rate({failures}[{window}])
+          or
+            rate({select(SEARCH_ERRORS, reason="internal")}[{window}])
+        )"""
+    total = f"""
+        clamp_min(sum by ({FLEET}) (
+            rate({select("nv_inference_request_success", model=INDEX)}[{window}])
+          or
+            rate({failures}[{window}])
+          or
+            -rate({select(SEARCH_ERRORS, reason="!=internal")}[{window}])
+        ), 0)"""
+    return failed, total
+
+
+def latency(deployment: Deployment, model: str) -> list[Recording]:
     """Slow and all answers a second; none where no histogram knows a whole recognition (see `describe_latency`)."""
+    if not deployment.judges(model):
+        return []
     window = deployment.span(SHORTEST_S)
-    threshold_s = deployment.objectives.models[RECOGNIZER].latency.threshold_s(deployment.objectives.server.profile)
+    threshold_s = deployment.objectives.models[model].latency.threshold_s(deployment.objectives.server.profile)
+    labels, bound = {"model": model}, f"{threshold_s:g}"
     if deployment.has_latency_histogram:
         metric, bound = TRITON_MS, f"{threshold_s * 1000:g}"
+    elif model == SEARCHER:
+        metric, labels = SEARCH_SECONDS, {}
     elif deployment.is_fused:
-        metric, bound = OWN_SECONDS, f"{threshold_s:g}"
+        metric = OWN_SECONDS
     else:
         return []
-    everything = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_count', model=RECOGNIZER)}[{window}]))"
-    fast = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_bucket', model=RECOGNIZER, le=bound)}[{window}]))"
-    return _pair(deployment, "latency", f"clamp_min({everything}\n- {fast}, 0)", everything)
+    everything = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_count', **labels)}[{window}]))"
+    fast = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_bucket', **labels, le=bound)}[{window}]))"
+    return _pair(deployment, model, "latency", f"clamp_min({everything}\n- {fast}, 0)", everything)
 
 
-def describe_latency(deployment: Deployment) -> str:
+def describe_latency(deployment: Deployment, model: str = RECOGNIZER) -> str:
     """What the latency objective measures on this server, for whoever reads the alert or the panel."""
     if deployment.has_latency_histogram:
         return (
             "From Triton's own histogram, the queue and every step in it. The model's config must give it a bucket at "
             "the threshold; 100, 500, 2000 and 5000 ms are there by themselves."
+        )
+    if model == SEARCHER:
+        return (
+            "Time inside index. Decoding the photo and making its embedding are not in it, nor the wait: Triton 2.51 "
+            "has no histogram of whole requests."
         )
     if deployment.is_fused:
         return (
@@ -91,13 +135,13 @@ def describe_latency(deployment: Deployment) -> str:
     )
 
 
-def counted(deployment: Deployment, record: str, objective: str, window: str) -> str:
+def counted(deployment: Deployment, record: str, model: str, objective: str, window: str) -> str:
     """How many of a recorded rate's events fell into the window, however much of it has been recorded."""
-    series = f'{record}{deployment.span(SHORTEST_S)}{{objective="{objective}"}}'
+    series = f'{record}{deployment.span(SHORTEST_S)}{{model="{model}", objective="{objective}"}}'
     return f"sum_over_time({series}[{window}]) * {INTERVAL_S * deployment.time_scale:g}"
 
 
-def _pair(deployment: Deployment, objective: str, failed: str, total: str) -> list[Recording]:
+def _pair(deployment: Deployment, model: str, objective: str, failed: str, total: str) -> list[Recording]:
     window = deployment.span(SHORTEST_S)
-    labels = {"model": RECOGNIZER, "objective": objective}
+    labels = {"model": model, "objective": objective}
     return [Recording(f"{FAILED}{window}", failed, labels), Recording(f"{TOTAL}{window}", total, labels)]

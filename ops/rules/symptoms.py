@@ -135,7 +135,7 @@ def _photos_refused(deployment: Deployment) -> Alert:
     """Availability leaves refused photos out, so a decoder that refuses good ones would show nowhere else."""
     window = deployment.span(30 * MINUTE_S)
     refused = f"sum by ({FLEET}) (increase({deployment.select(OWN_ERRORS, reason='!=internal')}[{window}]))"
-    recognised = f"sum by ({FLEET}) ({counted(deployment, TOTAL, 'availability', window)})"
+    recognised = f"sum by ({FLEET}) ({counted(deployment, TOTAL, RECOGNIZER, 'availability', window)})"
     return Alert(
         "TriptychPhotosRefused",
         f"{refused}\n/ ({refused} + {recognised} > 0)\n> {REFUSED_RATIO}\nand\n{refused} >= {REFUSED_LEAST}",

@@ -45,7 +45,7 @@ def mistakes(schema: str, definition: str, content: Any) -> list[str]:
 
 def test_dashboards_are_the_four_with_fixed_uids() -> None:
     assert {file.stem: read(file)["uid"] for file in FILES} == {
-        name: f"triptych-{name}" for name in ("overview", "quality", "rollout", "serving")
+        name: f"triptych-{name}" for name in ("catalogue", "overview", "quality", "rollout", "serving")
     }
 
 

@@ -56,15 +56,23 @@ class Calls:
             "info": self._info,
         }
 
-    def answer(self, request: bytes, embeddings: Floats | None) -> Asked:
-        """Raises:
-        InvalidRequest, IncompatibleIndex: the caller's to fix; nothing was written.
-        StoreFault: the disk's; nothing was written.
+    def parse(self, request: bytes) -> tuple[str, Asked]:
+        """The call's name and what is asked of it.
+
+        Raises:
+            InvalidRequest: the request is no JSON object, or there is no such call.
         """
         asked = parse_object(request, "request")
         name = asked.pop("call", None)
         if name not in self._calls:
             raise InvalidRequest(f"`call` is {name!r}, expected one of {', '.join(self._calls)}.")
+        return name, asked
+
+    def answer(self, name: str, asked: Asked, embeddings: Floats | None) -> Asked:
+        """Raises:
+        InvalidRequest, IncompatibleIndex: the caller's to fix; nothing was written.
+        StoreFault: the disk's; nothing was written.
+        """
         if embeddings is not None and name != "upsert":
             raise InvalidRequest(f"The call {name!r} takes no image and no embedding, only `upsert` does.")
         return self._calls[name](asked, embeddings)

@@ -11,14 +11,18 @@ import numpy as np
 import triton_python_backend_utils as pb_utils
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-# The store is the one that `index` follows.
-sys.path.insert(0, str(REPOSITORY / "index/1"))
+# Metrics are those of the fused model; the store is the one that `index` follows.
+sys.path[:0] = [str(REPOSITORY / "recognizer/1"), str(REPOSITORY / "index/1")]
 # That folder may be in a release, which must stay as its manifest says.
 sys.dont_write_bytecode = True
+
+from search_metrics import CatalogueMetrics  # noqa: E402
 
 from calls import Calls  # noqa: E402
 from catalogue_errors import InvalidRequest, StoreFault  # noqa: E402
 from catalogue_folder import check_key, find_folder, fingerprint  # noqa: E402
+from metrics import ANSWERED, FAILED, REFUSED  # noqa: E402
+from publisher import Publisher, open_meter  # noqa: E402
 from store import Store  # noqa: E402
 
 INDEX_CONFIG = REPOSITORY / "index/config.pbtxt"
@@ -27,24 +31,32 @@ EMBEDDER = "recognizer"
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
-        parameters = json.loads(args["model_config"])["parameters"]
+        config = json.loads(args["model_config"])
+        parameters = config["parameters"]
         try:
             folder = find_folder(pb_utils.Logger.log_info)
             dimension = int(parameters["dimension"]["string_value"])
             self.calls = Calls(Store(folder), folder, dimension, fingerprint())
         except Exception as error:
             raise pb_utils.TritonModelException(f"catalogue: {error}") from error
+        meter = open_meter("catalogue", config)
+        self.metrics = CatalogueMetrics(meter)
+        Publisher(meter).start()
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
+        name = ""  # until it is known
         try:
             check_key(json.loads(request.parameters() or "{}").get("catalogue_key"))
             text = pb_utils.get_input_tensor_by_name(request, "request").as_numpy().reshape(-1)[0]
-            answer = self.calls.answer(text, self._embeddings(request))
+            name, asked = self.calls.parse(text)
+            answer = self.calls.answer(name, asked, self._embeddings(request))
         except Exception as error:
+            self.metrics.record(name, REFUSED if hasattr(error, "reason") else FAILED)
             return pb_utils.InferenceResponse(error=_refuse(error))
+        self.metrics.record(name, ANSWERED, answer.get("upserted", 0))
         tensor = np.array([json.dumps(answer, ensure_ascii=False).encode()], object)
         return pb_utils.InferenceResponse(output_tensors=[pb_utils.Tensor("response", tensor)])
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,15 @@ from engine import Question
 from filters import check_fields
 from follower import Follower
 from queries import DEFAULT_K, Query, check_k, parse_query
+
+# Metrics are those of the fused model.
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recognizer/1"))
+# That folder may be in a release, which must stay as its manifest says.
+sys.dont_write_bytecode = True
+
+from search_metrics import SearchMetrics  # noqa: E402
+
+from publisher import Publisher, open_meter  # noqa: E402
 
 
 class TritonPythonModel:
@@ -28,15 +39,28 @@ class TritonPythonModel:
         except Exception as error:
             raise pb_utils.TritonModelException(f"index: {error}") from error
         self.follower.start()
+        meter = open_meter("index", config)
+        self.metrics = SearchMetrics(meter, self._count_photos, self._count_unindexed)
+        Publisher(meter).start()
+
+    def _count_photos(self) -> int:
+        return int(self.follower.engine.vectors.alive.sum())
+
+    def _count_unindexed(self) -> int:
+        engine = self.follower.engine
+        return int(engine.vectors.alive[engine.graph_rows :].sum())
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
 
     def _answer(self, request: Any) -> Any:
         try:
-            rows = [self._search(*row) for row in self._read(request)]
+            with self.metrics.timed():
+                rows = [self._search(*row) for row in self._read(request)]
         except Exception as error:
             return pb_utils.InferenceResponse(error=self._refuse(error))
+        for row in rows:
+            self.metrics.record_answer([one[1] for one in row])
         width = max(1, *map(len, rows)) if rows else 1
         padded = [row + [("", -1.0, "{}")] * (width - len(row)) for row in rows]
         columns = {

@@ -17,6 +17,11 @@ UNREADABLE, TOO_LARGE, INTERNAL = "unreadable", "too_large", "internal"
 DECODE, EMBED, CLASSIFY = "decode", "embed", "classify"
 REASONS = {DECODE: (UNREADABLE, TOO_LARGE, INTERNAL), EMBED: (INTERNAL,), CLASSIFY: (INTERNAL,)}
 STAGES = tuple(REASONS)
+# Why a search or a call of the catalogue gets no answer: the caller's to fix, but for the last.
+SEARCH_REASONS = ("invalid", "incompatible", INTERNAL)
+CATALOGUE_CALLS = ("upsert", "get", "delete", "count", "export", "duplicates", "rebuild", "info", "other")
+ANSWERED, REFUSED, FAILED = "answered", "refused", "failed"
+SEARCH, CATALOGUE = "search", "catalogue"
 
 # Beside the retail categories: classes no shop sells, and the categories past the limit.
 NO_CATEGORY, OTHER_CATEGORY = "none", "other"
@@ -120,6 +125,51 @@ SHARED_MEMORY_FREE = Metric(
     "triptych_shared_memory_free_bytes", "gauge", "", "Free bytes of /dev/shm, where Triton hands tensors over.", {}
 )
 
+SEARCH_DURATION = Metric(
+    "triptych_search_duration_seconds",
+    "histogram",
+    SEARCH,
+    "Time an answered request spent in `index`, queueing left out; making the embedding of a photo is not in it.",
+    {},
+    STAGE_DURATION.buckets,
+)
+SEARCH_ERRORS = Metric(
+    "triptych_search_errors_total",
+    "counter",
+    SEARCH,
+    "Requests `index` refused (invalid; incompatible: the catalogue is another network's) or failed (internal).",
+    {"reason": SEARCH_REASONS},
+)
+SEARCHES_EMPTY = Metric(
+    "triptych_searches_empty_total", "counter", SEARCH, "Searches answered without a single product.", {}
+)
+TOP_SIMILARITY = Metric(
+    "triptych_search_top_similarity",
+    "histogram",
+    SEARCH,
+    "Cosine of the nearest product of each search that found one.",
+    {},
+    (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
+)
+CATALOGUE_PHOTOS = Metric("triptych_catalogue_photos", "gauge", SEARCH, "Photos that searches look through.", {})
+CATALOGUE_UNINDEXED = Metric(
+    "triptych_catalogue_unindexed_photos",
+    "gauge",
+    SEARCH,
+    "Photos that no graph covers yet: searches find them, comparing one by one. All of them in a small catalogue.",
+    {},
+)
+CATALOGUE_REQUESTS = Metric(
+    "triptych_catalogue_requests_total",
+    "counter",
+    CATALOGUE,
+    "Calls of `catalogue`. Refused: the caller's to fix, a wrong key among them.",
+    {"call": CATALOGUE_CALLS, "outcome": (ANSWERED, REFUSED, FAILED)},
+)
+CATALOGUE_UPSERTED = Metric(
+    "triptych_catalogue_upserted_photos_total", "counter", CATALOGUE, "Photos taken in or changed.", {}
+)
+
 METRICS = (
     PHOTOS,
     REQUEST_ERRORS,
@@ -134,6 +184,14 @@ METRICS = (
     CACHE_HITS,
     CACHE_MISSES,
     SHARED_MEMORY_FREE,
+    SEARCH_DURATION,
+    SEARCH_ERRORS,
+    SEARCHES_EMPTY,
+    TOP_SIMILARITY,
+    CATALOGUE_PHOTOS,
+    CATALOGUE_UNINDEXED,
+    CATALOGUE_REQUESTS,
+    CATALOGUE_UPSERTED,
 )
 
 _DOCUMENT = """\

@@ -18,7 +18,8 @@ EMBEDDING = np.eye(1, 4, dtype=np.float32)
 
 
 def ask(calls: Calls, call: str, **asked: Any) -> Any:
-    return calls.answer(json.dumps({"call": call, **asked}).encode(), EMBEDDING if call == "upsert" else None)
+    name, rest = calls.parse(json.dumps({"call": call, **asked}).encode())
+    return calls.answer(name, rest, EMBEDDING if call == "upsert" else None)
 
 
 def test_emptied_catalogue_takes_embeddings_of_another_network(tmp_path: Path) -> None:

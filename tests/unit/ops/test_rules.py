@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,28 @@ def test_latency_comes_from_the_fused_model_on_an_older_server() -> None:
 def test_no_latency_objective_where_nothing_measures_a_whole_recognition() -> None:
     """The ensemble on an older server: no dead rule, and the symptom alert stands."""
     rules = rules_of(release="24.10", profile="")
-    assert "TriptychLatencyBudgetBurn" not in names_of(rules)
     assert "TriptychLatencyHigh" in names_of(rules)
-    assert not any(rule.get("labels", {}).get("objective") == "latency" for rule in rules)
+    judged = [rule["labels"] for rule in rules if rule.get("labels", {}).get("objective") == "latency"]
+    assert {labels["model"] for labels in judged} == {"searcher"}
+    burning = [rule["expr"] for rule in rules if rule.get("alert") == "TriptychLatencyBudgetBurn"]
+    assert burning
+    assert not any("recognizer" in expr for expr in burning)
 
 
 def test_nothing_is_rendered_for_a_model_that_is_awaited() -> None:
-    assert not any("searcher" in str(rule) for rule in rules_of())
+    deployment = read_deployment()
+    searcher = deployment.objectives.models["searcher"].model_copy(update={"awaited": True})
+    models = {**deployment.objectives.models, "searcher": searcher}
+    awaiting = replace(deployment, objectives=deployment.objectives.model_copy(update={"models": models}))
+    assert "searcher" in "".join(render_rules(deployment).values())
+    assert "searcher" not in "".join(render_rules(awaiting).values())
+
+
+def test_searches_are_judged_in_both_forms() -> None:
+    for profile in ("cpu", ""):
+        rules = [rule for rule in rules_of(profile=profile) if rule.get("record") == "triptych:sli_failed:rate5m"]
+        objectives = [rule["labels"]["objective"] for rule in rules if rule["labels"]["model"] == "searcher"]
+        assert objectives == ["availability", "latency"]
 
 
 def test_time_scale_shortens_every_window_and_wait() -> None:
