@@ -27,6 +27,8 @@ from tests.rules.promql import find_metrics, find_selectors
 TIME_SCALE = 1 / 60
 SCRAPE_S = 0.5
 SCREEN_S = 60
+# A round of the load takes seconds on a busy machine: a window of 5 s may lie between two searches.
+LOOK_BACK_S = 30
 DEPLOYMENT = read_deployment(time_scale=TIME_SCALE)
 RENDERED = render_rules(DEPLOYMENT)
 BOARDS = sorted((ROOT / "ops/dashboards").glob("*.json"))
@@ -154,7 +156,7 @@ def test_cluster_alert_runs(prometheus: LocalPrometheus, rule: dict[str, Any]) -
 def test_panel_query_runs_and_has_data(
     prometheus: LocalPrometheus, moment_s: float, board: str, title: str, expr: str
 ) -> None:
-    rows = prometheus.query_range(scaled(expand(expr, SCREEN_S)), moment_s - 10, moment_s, 1)
+    rows = prometheus.query_range(scaled(expand(expr, SCREEN_S)), moment_s - LOOK_BACK_S, moment_s, 1)
     values = [value for row in rows for _, value in row["values"] if value != "NaN"]
     assert bool(values) != (title in EMPTY)
 
@@ -171,7 +173,7 @@ def test_panels_have_data_of_each_form(prometheus: LocalPrometheus, moment_s: fl
     for board, title, expr in QUERIES:
         if title not in EMPTY and not (namespace == "ensemble" and (board, title) in only_fused):
             chosen = expr.replace("$namespace", namespace)
-            rows = prometheus.query_range(scaled(expand(chosen, SCREEN_S)), moment_s - 10, moment_s, 1)
+            rows = prometheus.query_range(scaled(expand(chosen, SCREEN_S)), moment_s - LOOK_BACK_S, moment_s, 1)
             assert rows, f"{title}: {chosen}"
 
 
@@ -182,6 +184,6 @@ def test_runbook_queries_run(prometheus: LocalPrometheus, file: Path) -> None:
 
 
 def test_panels_are_drawn(prometheus: LocalPrometheus, moment_s: float, tmp_path: Path) -> None:
-    drawn = draw_dashboards(prometheus, tmp_path, moment_s - 10, moment_s)
+    drawn = draw_dashboards(prometheus, tmp_path, moment_s - LOOK_BACK_S, moment_s)
     assert [file.name for file in drawn] == [f"{board.stem}.png" for board in BOARDS]
     assert all(file.read_bytes().startswith(b"\x89PNG") and file.stat().st_size > 10_000 for file in drawn)

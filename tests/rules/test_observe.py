@@ -46,7 +46,7 @@ def test_observe_sends_photos_says_where_to_look_and_ends(tmp_path: Path) -> Non
     assert re.search(r"rules    http://127\.0\.0\.1:\d+/rules", done.stdout)
     assert re.search(r"Sent \d\d+ photos in \d+ s", done.stdout)
     assert "alerts that fire: none" in done.stdout
-    assert len(list(tmp_path.glob("*.png"))) == 4
+    assert len(list(tmp_path.glob("*.png"))) == 5
     assert done.stdout.endswith("Stopped.\n")
 
 
