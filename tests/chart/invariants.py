@@ -92,7 +92,13 @@ def _nulls(value: Any, path: str) -> Iterator[str]:
 
 def _pod_faults(rendered: Rendered, pod: Object) -> Iterator[str]:
     spec = pod["spec"]
-    volumes = [volume["name"] for volume in spec.get("volumes", [])]
+    claims = [
+        claim["metadata"]["name"]
+        for thing in rendered
+        if thing["kind"] == "StatefulSet" and thing["spec"]["template"] is pod
+        for claim in thing["spec"].get("volumeClaimTemplates", [])
+    ]
+    volumes = [*claims, *(volume["name"] for volume in spec.get("volumes", []))]
     containers = [*spec.get("initContainers", []), *spec["containers"]]
     mounted = [mount["name"] for container in containers for mount in container.get("volumeMounts", [])]
     yield from (f"volume {name} is not mounted" for name in set(volumes) - set(mounted))

@@ -18,6 +18,10 @@ RESTRICTED = {
     "readOnlyRootFilesystem": True,
 }
 LITTLE = {"requests": {"cpu": "10m", "memory": "16Mi"}, "limits": {"memory": "16Mi"}}
+CATALOGUE: Values = {
+    "workload": {"kind": "StatefulSet", "replicas": 1},
+    "catalogue": {"enabled": True, "key": {"existingSecret": "catalogue-key"}},
+}
 
 TOGGLES: dict[str, Values] = {
     "defaults": {},
@@ -33,6 +37,23 @@ TOGGLES: dict[str, Values] = {
         "gatewayApi": {
             "httpRoute": {"enabled": True, "parentRefs": GATEWAY},
             "grpcRoute": {"enabled": True, "parentRefs": GATEWAY},
+        },
+    },
+    "catalogue": CATALOGUE,
+    "catalogue-claim": {
+        **CATALOGUE,
+        "catalogue": {
+            "enabled": True,
+            "key": {"existingSecret": "catalogue-key", "secretKey": "writers"},
+            "persistence": {"existingClaim": "products"},
+        },
+    },
+    "catalogue-class": {
+        **CATALOGUE,
+        "catalogue": {
+            "enabled": True,
+            "key": {"existingSecret": "catalogue-key"},
+            "persistence": {"size": "100Gi", "storageClassName": "fast", "accessMode": "ReadWriteOnce"},
         },
     },
     "one-replica": {"workload": {"replicas": 1}, "pdb": {"enabled": False}},

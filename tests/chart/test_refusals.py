@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from tests.chart.matrix import DIGEST, GATEWAY, TOGGLES, merged
+from tests.chart.matrix import CATALOGUE, DIGEST, GATEWAY, TOGGLES, merged
 from tests.chart.rendering import CHART, Values, oldest_kube_version, refusal, run_helm
 from tests.chart.schemas import kube_versions
 from tests.chart.tools import HELMS
@@ -30,6 +30,31 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "deadline-before-the-start-is-over": (
         {"probes": {"startup": {"failureThreshold": 179}}},  # 5 x 179 + 5
         "failureThreshold 179 + workload.minReadySeconds 5 make 900. Set it to more than 900",
+    ),
+    "catalogue-of-a-deployment": (
+        {"catalogue": CATALOGUE["catalogue"], "workload": {"replicas": 1}},
+        "workload.kind Deployment, whose rollouts start a new pod beside the old one, and the volume is one pod's. "
+        "Set workload.kind to StatefulSet",
+    ),
+    "catalogue-of-two-pods": (
+        merged(CATALOGUE, {"workload": {"replicas": 2}}),
+        "each would have a catalogue of its own, and a write reaches one of them. Set workload.replicas to 1",
+    ),
+    "catalogue-that-scales": (
+        merged(CATALOGUE, {"autoscaling": {"hpa": {"enabled": True}}}),
+        "Set workload.replicas to 1, without autoscaling",
+    ),
+    "catalogue-without-a-key": (
+        merged(CATALOGUE, {"catalogue": {"key": {"existingSecret": ""}}}),
+        "catalogue.key.existingSecret is empty, so nobody could write to the catalogue. Set it to a Secret",
+    ),
+    "catalogue-by-environment": (
+        {"extraEnv": [{"name": "TRIPTYCH_CATALOGUE_DIR", "value": "/data"}]},
+        "extraEnv has TRIPTYCH_CATALOGUE_DIR, which the chart sets itself. Take it out and use catalogue",
+    ),
+    "catalogue-open-to-all": (
+        {"extraEnv": [{"name": "TRIPTYCH_CATALOGUE_OPEN", "value": "1"}]},
+        "lets every caller write to the catalogue. Take it out and set catalogue.key.existingSecret",
     ),
     "one-port-twice": ({"service": {"grpcPort": 8000}}, "both 8000; a Service has one port of a number. Change one"),
     "canary-of-itself": (

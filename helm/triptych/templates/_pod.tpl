@@ -149,6 +149,11 @@ resourceClaims:
 {{- if .Values.gpu.enabled }}
 - {name: engine-cache, mountPath: /var/cache/triptych}
 {{- end }}
+{{- if .Values.catalogue.enabled }}
+- {name: catalogue, mountPath: /var/lib/triptych}
+# The folder, not one file of it: a changed Secret arrives without a restart.
+- {name: catalogue-key, mountPath: /etc/triptych/catalogue, readOnly: true}
+{{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
 {{- end }}
@@ -173,6 +178,16 @@ resourceClaims:
   {{- else }}
   emptyDir: {sizeLimit: {{ .Values.gpu.engineCache.sizeLimit }}}
   {{- end }}
+{{- end }}
+{{- with .Values.catalogue }}
+{{- if .enabled }}
+{{- with .persistence.existingClaim }}
+- name: catalogue
+  persistentVolumeClaim: {claimName: {{ . | quote }}}
+{{- end }}
+- name: catalogue-key
+  secret: {secretName: {{ .key.existingSecret | quote }}, defaultMode: 0440}
+{{- end }}
 {{- end }}
 {{- with .Values.extraVolumes }}
 {{ toYaml . }}

@@ -1,7 +1,7 @@
 {{/* What would install and then not work: each a sentence that says what to change. All are shown at once. */}}
 {{- define "triptych.refusals" -}}
 {{- $found := list -}}
-{{- range list "names" "drain" "flags" "image" "modelRepository" "memory" "workload" "budget" "autoscaling" "monitoring" "routes" "canary" "extras" -}}
+{{- range list "names" "drain" "flags" "image" "modelRepository" "memory" "workload" "catalogue" "budget" "autoscaling" "monitoring" "routes" "canary" "extras" -}}
 {{- range include (printf "triptych.refuse.%s" .) $ | trim | splitList "\n" -}}
 {{- if trim . }}{{ $found = append $found (trim .) }}{{ end -}}
 {{- end -}}
@@ -178,6 +178,22 @@ workload.maxSurge and workload.maxUnavailable are both 0, so no pod could ever b
 {{- end }}
 {{- end -}}
 
+{{- define "triptych.refuse.catalogue" -}}
+{{- with .Values.catalogue -}}
+{{- if .enabled }}
+{{- if ne $.Values.workload.kind "StatefulSet" }}
+catalogue.enabled is true and workload.kind {{ $.Values.workload.kind }}, whose rollouts start a new pod beside the old one, and the volume is one pod's. Set workload.kind to StatefulSet.
+{{- end }}
+{{- if or (include "triptych.isAutoscaled" $) (ne (int $.Values.workload.replicas) 1) }}
+catalogue.enabled is true with more than one pod: each would have a catalogue of its own, and a write reaches one of them. Set workload.replicas to 1, without autoscaling, and let a second release of the chart recognise.
+{{- end }}
+{{- if not .key.existingSecret }}
+catalogue.key.existingSecret is empty, so nobody could write to the catalogue. Set it to a Secret, such as kubectl create secret generic triptych-catalogue --from-literal=key=$(openssl rand -hex 32).
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
 {{- define "triptych.refuse.budget" -}}
 {{- if .Values.pdb.enabled -}}
 {{- $pods := include "triptych.fewestPods" . | int -}}
@@ -281,19 +297,21 @@ canary.route.weightPercent is {{ $canary.route.weightPercent }}, but canary.rout
 {{- end -}}
 
 {{- define "triptych.refuse.extras" -}}
-{{- $names := list "HOME" "TMPDIR" "TRIPTYCH_CACHE_MB" "TRIPTYCH_ADMIN_KEY" -}}
+{{- $names := list "HOME" "TMPDIR" "TRIPTYCH_CACHE_MB" "TRIPTYCH_ADMIN_KEY" "TRIPTYCH_CATALOGUE_DIR" "TRIPTYCH_CATALOGUE_KEY_FILE" -}}
 {{- range .Values.extraEnv }}
 {{- if has .name $names }}
-extraEnv has {{ .name }}, which the chart sets itself. Take it out{{ eq .name "TRIPTYCH_CACHE_MB" | ternary " and use triton.answerCache.sizeMb" "" }}.
+extraEnv has {{ .name }}, which the chart sets itself. Take it out{{ eq .name "TRIPTYCH_CACHE_MB" | ternary " and use triton.answerCache.sizeMb" "" }}{{ hasPrefix "TRIPTYCH_CATALOGUE" .name | ternary " and use catalogue" "" }}.
+{{- else if eq .name "TRIPTYCH_CATALOGUE_OPEN" }}
+extraEnv has TRIPTYCH_CATALOGUE_OPEN, which lets every caller write to the catalogue. Take it out and set catalogue.key.existingSecret.
 {{- end }}
 {{- end }}
 {{- range .Values.extraVolumes }}
-{{- if has .name (list "shm" "tmp" "models" "scripts" "tls" "engine-cache" "bucket-credentials") }}
+{{- if has .name (list "shm" "tmp" "models" "scripts" "tls" "engine-cache" "bucket-credentials" "catalogue" "catalogue-key") }}
 extraVolumes has {{ .name }}, the name of a volume of the chart. Rename it.
 {{- end }}
 {{- end }}
 {{- range .Values.extraVolumeMounts }}
-{{- if has (trimSuffix "/" .mountPath) (list "/dev/shm" "/tmp" "/models" "/opt/triptych/scripts" "/etc/triptych/tls" "/var/cache/triptych") }}
+{{- if has (trimSuffix "/" .mountPath) (list "/dev/shm" "/tmp" "/models" "/opt/triptych/scripts" "/etc/triptych/tls" "/var/cache/triptych" "/var/lib/triptych" "/etc/triptych/catalogue") }}
 extraVolumeMounts has {{ .mountPath }}, a folder that the chart mounts itself. Mount it elsewhere.
 {{- end }}
 {{- end }}

@@ -110,6 +110,10 @@ trace-config: triton.tracing
     {{- end }}
 {{- end }}
 {{- end }}
+{{- if .Values.catalogue.enabled }}
+- {name: TRIPTYCH_CATALOGUE_DIR, value: /var/lib/triptych/catalogue}
+- {name: TRIPTYCH_CATALOGUE_KEY_FILE, value: {{ printf "/etc/triptych/catalogue/%s" .Values.catalogue.key.secretKey | quote }}}
+{{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}
 {{- end }}
