@@ -131,7 +131,7 @@ def test_catalogue_rebuilds_and_answers_as_before(caller: Caller, photos: list[P
     ("model", "tensors", "sentence"),
     [
         ("index", {"product_id": b"nobody"}, "No product has the id 'nobody'"),
-        ("index", {}, "The request has neither"),
+        ("index", {}, "The request has none of them: expected one of embedding, product_id, taste"),
         ("index", {"embedding": np.ones(1280), "k": 0}, "`k` is 0, expected 1 to 1000"),
         ("index", {"embedding": np.zeros(1280)}, "no direction"),
         ("index", {"embedding": np.ones(1280), "query": {"filter": {"numbr": 1}}}, "Did you mean 'number'?"),
@@ -163,3 +163,42 @@ def test_catalogue_refuses_embeddings_of_another_network(caller: Caller) -> None
     items = [{"product_id": "a", "fingerprint": "0123456789abcdef"}]
     with pytest.raises(InferenceServerException, match="Incompatible index: item 0 has the fingerprint"):
         caller.catalogue("upsert", np.ones((1, 1280), np.float32), items=items)
+
+
+def test_taste_gives_products_of_both_interests_and_tells_what_is_not_there(caller: Caller, photos: list[Path]) -> None:
+    ids = [photo.stem for photo in photos]
+    taste = {"weights": {ids[0]: 2.0, ids[10]: 2.0, "gone": 1.0}, "without": [ids[0], ids[10]], "interests": 2}
+    inputs = [_rows("taste", [json.dumps(taste).encode()]), _rows("query", [b"{}"])]
+    k = triton.InferInput("k", [1, 1], "INT32")
+    k.set_data_from_numpy(np.array([[6]], np.int32))
+    answer = caller.channel.infer("index", [*inputs, k])
+    found = [one.decode() for one in answer.as_numpy("product_id")[0]]
+    assert len(set(found)) == 6
+    assert not {ids[0], ids[10]} & set(found)
+    assert answer.as_numpy("unknown").tolist() == [[b"gone"]]
+    interests = [json.loads(payload)["interest"] for payload in answer.as_numpy("payload")[0]]
+    # Both weigh the same and are not alike: places alternate.
+    assert sorted(interests) == [0, 0, 0, 1, 1, 1]
+    for interest, seed in enumerate((0, 10)):
+        mine = {one for one, of in zip(found, interests, strict=True) if of == interest}
+        nearest = {one for one, _, _ in caller.search("index", product_id=ids[seed].encode(), k=10)[0]}
+        other = {one for one, _, _ in caller.search("index", product_id=ids[10 - seed].encode(), k=10)[0]}
+        assert len(mine & nearest) + len(mine & other) >= 3
+
+
+def test_search_tells_the_hashes_that_were_put_in(caller: Caller, photos: list[Path]) -> None:
+    item = {"product_id": "hashed", "image_digest": "ab" * 32, "phash": "0123456789abcdef"}
+    caller.catalogue("upsert", photos=[photos[0].read_bytes()], items=[item])
+    try:
+        (found,) = caller.search("searcher", image=photos[0].read_bytes(), k=2)
+        payloads = {product_id: payload for product_id, _, payload in found}
+        assert (payloads["hashed"]["image_digest"], payloads["hashed"]["phash"]) == ("ab" * 32, "0123456789abcdef")
+        assert "phash" not in payloads[photos[0].stem]
+    finally:
+        caller.catalogue("delete", product_ids=["hashed"])
+
+
+def _rows(name: str, values: list[bytes]) -> triton.InferInput:
+    tensor = triton.InferInput(name, [len(values), 1], "BYTES")
+    tensor.set_data_from_numpy(np.array(values, object).reshape(-1, 1))
+    return tensor

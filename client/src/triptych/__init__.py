@@ -29,6 +29,7 @@ from triptych.matching import MatchThresholds
 from triptych.observation import Observer
 from triptych.photo import ImageLike
 from triptych.pixels import Box
+from triptych.recommending import EVENT_WEIGHTS, Event, EventKind, popular_products
 from triptych.results import (
     Classification,
     Embedding,
@@ -37,6 +38,8 @@ from triptych.results import (
     Match,
     MatchDecision,
     Recognition,
+    Recommendation,
+    Recommendations,
     SearchResult,
     Timing,
     Verdict,
@@ -46,6 +49,7 @@ from triptych.searching import Filter, Vector
 from triptych.server_state import Health, Model, ModelStatistics, TensorInfo
 
 __all__ = [
+    "EVENT_WEIGHTS",
     "TLS",
     "AsyncClient",
     "Auth",
@@ -62,6 +66,8 @@ __all__ = [
     "ContractMismatch",
     "DeadlineExceeded",
     "Embedding",
+    "Event",
+    "EventKind",
     "FetchFailed",
     "Filter",
     "Health",
@@ -83,6 +89,8 @@ __all__ = [
     "PermissionDenied",
     "Product",
     "Recognition",
+    "Recommendation",
+    "Recommendations",
     "RefusedRow",
     "Retry",
     "SearchResult",
@@ -94,4 +102,5 @@ __all__ = [
     "UnreadableImage",
     "Vector",
     "Verdict",
+    "popular_products",
 ]

@@ -35,6 +35,12 @@ class _Row:
         told = ("product_id", "photo_id", "fields", "image_digest", "phash")
         return {name: getattr(self, name) for name in told}
 
+    def payload(self) -> JsonObject:
+        """As a search tells it."""
+        told = self.described()
+        del told["product_id"]
+        return {name: value for name, value in told.items() if value is not None}
+
 
 class FakeCatalogue:
     """Rows, and the calls about them. Threads may share it.
@@ -136,29 +142,49 @@ class FakeCatalogue:
     def _search(self, request: InferRequest, embed: Callable[[bytes], Floats]) -> dict[str, Tensor]:
         if self._rows:
             self._check_fingerprint(self._made_by)
-        without = None
+        without: set[str] = set()
+        unknown: list[str] = []
         if request.photos:
             vector = embed(request.photos[0])
         elif "embedding" in request.inputs:
             vector = self._given(request.inputs["embedding"])
+        elif "taste" in request.inputs:
+            vector, without, unknown = self._tasted(request.inputs["taste"])
         else:
             (element,) = elements(request.inputs["product_id"].content)
-            without = element.decode()
-            photos = self._of(without)
-            if not photos:
-                raise _refusal(f"No product has the id {without!r}. Add it with `catalogue`, or check the id.")
-            vector = np.mean([row.vector for row in photos], axis=0)
-        vector = vector / np.linalg.norm(vector)
+            without = {element.decode()}
+            vector = self._direction(element.decode())
+        vector = vector / (np.linalg.norm(vector) or 1.0)
         (text,) = elements(request.inputs["query"].content)
         asked = json.loads(text)
-        rows = [row for row in self._passing(asked.get("filter", {})) if row.product_id != without]
+        rows = [row for row in self._passing(asked.get("filter", {})) if row.product_id not in without]
         ranked = sorted(((float(row.vector @ vector), row) for row in rows), key=lambda pair: -pair[0])
         found: list[tuple[float, _Row]] = []
         for similarity, row in ranked:
             is_second = asked["group_by_product"] and any(row.product_id == each.product_id for _, each in found)
             if similarity >= asked.get("min_similarity", -1.0) and not is_second:
                 found.append((similarity, row))
-        return _tensors(found[: int.from_bytes(request.inputs["k"].content, "little")], self.fingerprint)
+        if unknown and not vector.any():
+            found = []
+        return _tensors(found[: int.from_bytes(request.inputs["k"].content, "little")], self.fingerprint, unknown)
+
+    def _direction(self, product_id: str) -> Floats:
+        photos = self._of(product_id)
+        if not photos:
+            raise _refusal(f"No product has the id {product_id!r}. Add it with `catalogue`, or check the id.")
+        mean: Floats = np.mean([row.vector for row in photos], axis=0)
+        return mean
+
+    def _tasted(self, taste: Tensor) -> tuple[Floats, set[str], list[str]]:
+        """One direction, where the real server finds several; what is left out; what is not there."""
+        (text,) = elements(taste.content)
+        asked = json.loads(text)
+        unknown = [product_id for product_id in asked["weights"] if not self._of(product_id)]
+        total = np.zeros(self._dimension, np.float32)
+        for product_id, weight in asked["weights"].items():
+            if product_id not in unknown:
+                total = total + weight * self._direction(product_id)
+        return total, set(asked["without"]), unknown
 
     def _given(self, embedding: Tensor) -> Floats:
         if embedding.shape[1] != self._dimension:
@@ -207,11 +233,8 @@ def _alike(one: object, other: object) -> bool:
     return isinstance(one, str) is isinstance(other, str)
 
 
-def _tensors(found: list[tuple[float, _Row]], fingerprint: str) -> dict[str, Tensor]:
-    rows = [
-        (row.product_id, similarity, json.dumps({"photo_id": row.photo_id, "fields": row.fields}))
-        for similarity, row in found
-    ] or [("", -1.0, "{}")]
+def _tensors(found: list[tuple[float, _Row]], fingerprint: str, unknown: list[str]) -> dict[str, Tensor]:
+    rows = [(row.product_id, similarity, json.dumps(row.payload())) for similarity, row in found] or [("", -1.0, "{}")]
     shape = (1, len(rows))
     similarities = np.array([[row[1] for row in rows]], dtype="<f4")
     return {
@@ -219,6 +242,7 @@ def _tensors(found: list[tuple[float, _Row]], fingerprint: str) -> dict[str, Ten
         "similarity": Tensor("FP32", shape, similarities.tobytes()),
         "payload": bytes_tensor([row[2].encode() for row in rows], shape),
         "fingerprint": bytes_tensor([fingerprint.encode()], (1, 1)),
+        "unknown": bytes_tensor([name.encode() for name in unknown or [""]], (1, max(1, len(unknown)))),
     }
 
 

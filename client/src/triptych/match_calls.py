@@ -1,8 +1,7 @@
-"""How `match` goes: a search, the hashes of what is nearest, a decision. No I/O."""
+"""How `match` goes: a search, which tells the hashes of what is nearest, and a decision. No I/O."""
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from typing import TYPE_CHECKING
 
@@ -11,15 +10,14 @@ from triptych.calls import Options, Read, Session, Steps, Work
 from triptych.catalogue_calls import Product
 from triptych.errors import InvalidInput, PermissionDenied, UnreadableImage
 from triptych.matching import MatchThresholds, decide, digest, perceptual_hash
-from triptych.results import Match, MatchDecision
+from triptych.results import MatchDecision
 from triptych.searching import Filter, Query, search_content, search_product
 
 if TYPE_CHECKING:
     from triptych.photo import ImageLike
 
-# Photos compared, and products whose hashes are asked for one by one where a search does not tell them.
+# Photos compared.
 _CANDIDATES = 20
-_LOOKED_UP = 3
 _ORDER = {"digest": 0, "phash": 1, "embedding": 2}
 
 
@@ -42,12 +40,11 @@ def match(
     started_s = time.perf_counter()
     content = yield Read(image)
     found = yield from search_content(session, options, content, query, started_s)
-    candidates = yield from _with_hashes(session, options, found.matches)
     try:
         phash: str | None = yield Work(lambda: perceptual_hash(content))
     except UnreadableImage:  # of a format that only the server reads
         phash = None
-    return decide(digest(content), phash, candidates, chosen)
+    return decide(digest(content), phash, found.matches, chosen)
 
 
 def _of_product(
@@ -55,29 +52,16 @@ def _of_product(
 ) -> Steps[MatchDecision]:
     found = yield from search_product(session, options, product_id, query)
     product = yield from _look_up(session, options, product_id)
-    candidates = yield from _with_hashes(session, options, found.matches)
     decisions = [
-        decide(photo.image_digest, photo.phash, candidates, thresholds) for photo in (product.photos if product else ())
+        decide(photo.image_digest, photo.phash, found.matches, thresholds)
+        for photo in (product.photos if product else ())
     ]
-    decisions.append(decide(None, None, candidates, thresholds))
+    decisions.append(decide(None, None, found.matches, thresholds))
     return min(decisions, key=lambda decision: _ORDER[decision.method])
 
 
-def _with_hashes(session: Session, options: Options, matches: tuple[Match, ...]) -> Steps[tuple[Match, ...]]:
-    """The matches with digest and hash, which the catalogue tells to holders of its key alone."""
-    known: dict[tuple[str, str], Match] = {}
-    untold = [each.product_id for each in matches if each.image_digest is None]
-    for product_id in list(dict.fromkeys(untold))[:_LOOKED_UP]:
-        product = yield from _look_up(session, options, product_id)
-        for photo in product.photos if product else ():
-            for each in matches:
-                if (each.product_id, each.photo_id) == (photo.product_id, photo.photo_id):
-                    told = dataclasses.replace(each, image_digest=photo.image_digest, phash=photo.phash)
-                    known[each.product_id, each.photo_id] = told
-    return tuple(known.get((each.product_id, each.photo_id), each) for each in matches)
-
-
 def _look_up(session: Session, options: Options, product_id: str) -> Steps[Product | None]:
+    """A product with its own hashes, which holders of the catalogue's key alone may read."""
     if session.catalogue_key is None:
         return None
     try:

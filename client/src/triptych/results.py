@@ -200,6 +200,44 @@ class SearchResult(Answer):
         return self.matches[0] if self.matches else None
 
 
+@dataclass(frozen=True, slots=True)
+class Recommendation:
+    """A product for somebody.
+
+    Attributes:
+        rank: its place, from 1.
+        product_id: as it was put into the catalogue.
+        source: "taste": like what they dealt with; "popular": from the list that was passed.
+        similarity: cosine with the interest it belongs to; None for a popular one.
+        interest: number of that interest, 0 the strongest; None for a popular one.
+        fields: what the catalogue has with it; empty for a popular one.
+    """
+
+    rank: int
+    product_id: str
+    source: Literal["taste", "popular"]
+    similarity: float | None = None
+    interest: int | None = None
+    fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Recommendations:
+    """Products for somebody, best first.
+
+    Attributes:
+        products: fewer than asked for where the catalogue, the filter and the popular ones give no more.
+        unknown: products of the events that the catalogue does not have.
+        request_id: the id under which the server knows the request.
+        timing: of the request; 0 tries where only popular products were left to give.
+    """
+
+    products: tuple[Recommendation, ...]
+    unknown: tuple[str, ...]
+    request_id: str
+    timing: Timing
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class MatchDecision:
     """Whether a photo shows a product that the catalogue has.

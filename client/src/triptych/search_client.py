@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from triptych import match_calls, searching
+from triptych import match_calls, recommending, searching
 from triptych.catalogue import AsyncCatalogue, Catalogue
 from triptych.matching import MatchThresholds
-from triptych.results import MatchDecision, SearchResult
+from triptych.recommending import Event, TasteOptions
+from triptych.results import MatchDecision, Recommendations, SearchResult
 from triptych.searching import Filter, Query, Vector
 
 if TYPE_CHECKING:
+    import datetime
+
     from triptych.calls import Options, Session, Steps
     from triptych.photo import ImageLike
     from triptych.pixels import Box
@@ -101,6 +104,47 @@ class Searching:
         query = Query(k, filter, min_similarity, group_by_product)
         return self._run(searching.search_product(self._session, self._options, product_id, query))
 
+    def recommend(
+        self,
+        events: Sequence[Event],
+        *,
+        k: int = 10,
+        popular: Sequence[str] = (),
+        filter: Filter | None = None,
+        half_life_days: float = 14.0,
+        diversity: float = 0.3,
+        interests: int = 3,
+        include_seen: bool = False,
+        weights: Mapping[str, float] | None = None,
+        now: datetime.datetime | float | None = None,
+    ) -> Recommendations:
+        """Recommends products by what somebody did: like those they dealt with, and popular ones for the rest.
+
+        Events are weighed by kind and age and make up to `interests` directions, each of which gets places by its
+        weight; within one, products that are unlike those already taken come first (MMR). Needs no key.
+
+        Args:
+            events: of one shopper; none is a cold start.
+            k: how many products at most, 1 to 1000.
+            popular: product ids, best first, for a cold start and where the catalogue has too little; taken as they
+                are, whatever the filter. `popular_products` makes them from everybody's events.
+            filter: conditions on the products' fields; see `Filter`.
+            half_life_days: an event this old counts half.
+            diversity: 0 takes the nearest, 1 the most unlike.
+            interests: directions at most; products that are alike share one.
+            include_seen: recommends what was looked at too; what was bought is left out in any case.
+            weights: kind of event -> how much it says, instead of 1 for a view, 2 a click, 4 in the cart, 8 bought.
+            now: the time ages are measured from; None is the clock's.
+
+        Raises:
+            InvalidInput: an argument is of a wrong kind, or the filter names a field that no product has.
+            IncompatibleIndex: the catalogue is of another embedder than the one that serves.
+            ContractMismatch: the server has no catalogue; further, what `recognize` raises.
+        """
+        query = Query(k, filter)
+        taste = TasteOptions(half_life_days, diversity, interests, include_seen, weights, now)
+        return self._run(recommending.recommend(self._session, self._options, events, query, taste, popular))
+
     def match(
         self,
         image: ImageLike | None = None,
@@ -111,8 +155,8 @@ class Searching:
     ) -> MatchDecision:
         """Says whether a photo shows a product that the catalogue has, and by which evidence.
 
-        In turn: the same file (sha256), an altered copy of it (perceptual hash), the embedding. The first two need the
-        catalogue's key; without it the embedding decides alone.
+        In turn: the same file (sha256), an altered copy of it (perceptual hash), the embedding. For a
+        product the first two need the catalogue's key; without it the embedding decides alone.
 
         Args:
             image: one photo; or
@@ -181,6 +225,25 @@ class AsyncSearching:
         """See `Client.similar_to`."""
         query = Query(k, filter, min_similarity, group_by_product)
         return await self._run(searching.search_product(self._session, self._options, product_id, query))
+
+    async def recommend(
+        self,
+        events: Sequence[Event],
+        *,
+        k: int = 10,
+        popular: Sequence[str] = (),
+        filter: Filter | None = None,
+        half_life_days: float = 14.0,
+        diversity: float = 0.3,
+        interests: int = 3,
+        include_seen: bool = False,
+        weights: Mapping[str, float] | None = None,
+        now: datetime.datetime | float | None = None,
+    ) -> Recommendations:
+        """See `Client.recommend`."""
+        query = Query(k, filter)
+        taste = TasteOptions(half_life_days, diversity, interests, include_seen, weights, now)
+        return await self._run(recommending.recommend(self._session, self._options, events, query, taste, popular))
 
     async def match(
         self,

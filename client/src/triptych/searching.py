@@ -35,7 +35,7 @@ Vector: TypeAlias = Embedding | Recognition | npt.ArrayLike
 """An embedding: what `embed` or `recognize` gave, or `float32[D]`."""
 
 OPERATORS = ("gte", "gt", "lte", "lt", "ne", "exists")
-_OUTPUTS = tuple(map(RequestedOutput, ("product_id", "similarity", "payload", "fingerprint")))
+OUTPUTS = tuple(map(RequestedOutput, ("product_id", "similarity", "payload", "fingerprint")))
 _ADVICE = "Serve the model repository of this client's release, or install the triptych-client of the server's."
 
 
@@ -105,8 +105,8 @@ def search_content(
 ) -> Steps[SearchResult]:
     """Searches with an encoded photo."""
     context = open_context(session, options)
-    request = InferRequest(SEARCHER, "image", (content,), _OUTPUTS, context.request_id, query.tensors())
-    return (yield from _answered(context, request, "search", started_s))
+    request = InferRequest(SEARCHER, "image", (content,), OUTPUTS, context.request_id, query.tensors())
+    return _read(*(yield from answered(context, request, "search", started_s)), request)
 
 
 def search_vector(session: Session, options: Options, embedding: Vector, query: Query) -> Steps[SearchResult]:
@@ -114,8 +114,8 @@ def search_vector(session: Session, options: Options, embedding: Vector, query: 
     row = vector_of(embedding)
     context = open_context(session, options)
     inputs = {"embedding": Tensor("FP32", (1, row.size), row.tobytes()), **query.tensors()}
-    request = InferRequest(INDEX, "", (), _OUTPUTS, context.request_id, inputs)
-    return (yield from _answered(context, request, "search_embedding", time.perf_counter()))
+    request = InferRequest(INDEX, "", (), OUTPUTS, context.request_id, inputs)
+    return _read(*(yield from answered(context, request, "search_embedding", time.perf_counter())), request)
 
 
 def search_product(session: Session, options: Options, product_id: str, query: Query) -> Steps[SearchResult]:
@@ -123,8 +123,8 @@ def search_product(session: Session, options: Options, product_id: str, query: Q
     check_id("product_id", product_id)
     context = open_context(session, options)
     inputs = {"product_id": bytes_tensor([product_id.encode()], (1, 1)), **query.tensors()}
-    request = InferRequest(INDEX, "", (), _OUTPUTS, context.request_id, inputs)
-    return (yield from _answered(context, request, "similar_to", time.perf_counter()))
+    request = InferRequest(INDEX, "", (), OUTPUTS, context.request_id, inputs)
+    return _read(*(yield from answered(context, request, "similar_to", time.perf_counter())), request)
 
 
 def check_id(name: str, value: object) -> None:
@@ -151,7 +151,8 @@ def vector_of(embedding: Vector) -> npt.NDArray[np.float32]:
     return vector
 
 
-def _answered(context: Context, request: InferRequest, name: str, started_s: float) -> Steps[SearchResult]:
+def answered(context: Context, request: InferRequest, name: str, started_s: float) -> Steps[tuple[InferAnswer, Timing]]:
+    """The server's answer to one request, told to the observers as the call `name`."""
     observers = context.session.observers
     for observer in observers:
         observer.started(name)
@@ -160,7 +161,7 @@ def _answered(context: Context, request: InferRequest, name: str, started_s: flo
     try:
         reply = yield from tried(context, request)
         timing = Timing(total_s=time.perf_counter() - started_s, remote_s=reply.remote_s, tries=reply.tries)
-        return _read(reply.answer, request, timing)
+        return reply.answer, timing
     except BaseException as caught:
         error = caught
         raise
@@ -169,7 +170,12 @@ def _answered(context: Context, request: InferRequest, name: str, started_s: flo
             observer.ended(name, time.perf_counter() - asked_s, error)
 
 
-def _read(answer: InferAnswer, request: InferRequest, timing: Timing) -> SearchResult:
+def read_rows(answer: InferAnswer, request: InferRequest) -> tuple[list[tuple[str, float, JsonObject]], str]:
+    """product_id, similarity and payload of each result, and the fingerprint.
+
+    Raises:
+        ContractMismatch: it is no such answer.
+    """
     try:
         ids, payloads, fingerprints = (
             [element.decode() for element in elements(answer.tensors[name].content)]
@@ -178,16 +184,19 @@ def _read(answer: InferAnswer, request: InferRequest, timing: Timing) -> SearchR
         similarities = np.frombuffer(answer.tensors["similarity"].content, "<f4")
         rows = list(zip(ids, similarities.tolist(), map(json.loads, payloads), strict=True))
         # A row without a product is padding: Triton has no tensors without rows.
-        matches = tuple(_match(rank, *row) for rank, row in enumerate((row for row in rows if row[0]), start=1))
-        fingerprint = fingerprints[0]
+        return [row for row in rows if row[0]], fingerprints[0]
     except (KeyError, ValueError, IndexError, AttributeError) as error:
         raise ContractMismatch(
             f"Model {request.model} answered with something else than results ({error!r}). {_ADVICE}",
             model=request.model,
             request_id=request.request_id,
         ) from error
+
+
+def _read(answer: InferAnswer, timing: Timing, request: InferRequest) -> SearchResult:
+    rows, fingerprint = read_rows(answer, request)
     return SearchResult(
-        matches=matches,
+        matches=tuple(_match(rank, *row) for rank, row in enumerate(rows, start=1)),
         fingerprint=fingerprint,
         model=request.model,
         model_version=answer.model_version or None,

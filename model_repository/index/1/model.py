@@ -1,19 +1,20 @@
-"""Photos of the catalogue nearest to an embedding, or to a product. Owns the tensors alone."""
+"""Photos of the catalogue nearest to an embedding, a product or a taste. Owns the tensors alone."""
 
 from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from searches import Answer, Searches
+from tastes import parse_taste
 
-from catalogue_errors import IncompatibleIndex, InvalidRequest
+from catalogue_errors import InvalidRequest
 from catalogue_folder import find_folder, fingerprint
-from engine import Question
-from filters import check_fields
 from follower import Follower
 from queries import DEFAULT_K, Query, check_k, parse_query
 
@@ -25,6 +26,9 @@ sys.dont_write_bytecode = True
 from search_metrics import SearchMetrics  # noqa: E402
 
 from publisher import Publisher, open_meter  # noqa: E402
+
+# One of them is what is searched with.
+GIVEN = ("embedding", "product_id", "taste")
 
 
 class TritonPythonModel:
@@ -39,6 +43,7 @@ class TritonPythonModel:
         except Exception as error:
             raise pb_utils.TritonModelException(f"index: {error}") from error
         self.follower.start()
+        self.searches = Searches(self.follower, self.fingerprint)
         meter = open_meter("index", config)
         self.metrics = SearchMetrics(meter, self._count_photos, self._count_unindexed)
         Publisher(meter).start()
@@ -56,74 +61,51 @@ class TritonPythonModel:
     def _answer(self, request: Any) -> Any:
         try:
             with self.metrics.timed():
-                rows = [self._search(*row) for row in self._read(request)]
+                answers = [self._search(*row) for row in self._read(request)]
         except Exception as error:
             return pb_utils.InferenceResponse(error=self._refuse(error))
-        for row in rows:
-            self.metrics.record_answer([one[1] for one in row])
-        width = max(1, *map(len, rows)) if rows else 1
-        padded = [row + [("", -1.0, "{}")] * (width - len(row)) for row in rows]
+        for answer in answers:
+            self.metrics.record_answer([photo.similarity for photo in answer.photos])
+        width = max([1, *(len(answer.photos) for answer in answers)])
+        padded = [
+            [(photo.product_id, photo.similarity, photo.payload) for photo in answer.photos]
+            + [("", -1.0, "{}")] * (width - len(answer.photos))
+            for answer in answers
+        ]
+        missing = max([1, *(len(answer.unknown) for answer in answers)])
         columns = {
-            "product_id": np.array([[one[0].encode() for one in row] for row in padded], object),
+            "product_id": _texts([one[0] for one in row] for row in padded),
             "similarity": np.array([[one[1] for one in row] for row in padded], np.float32),
-            "payload": np.array([[one[2].encode() for one in row] for row in padded], object),
-            "fingerprint": np.array([[self.fingerprint.encode()]] * len(rows), object),
+            "payload": _texts([one[2] for one in row] for row in padded),
+            "fingerprint": _texts([self.fingerprint] for _ in answers),
+            "unknown": _texts(answer.unknown + [""] * (missing - len(answer.unknown)) for answer in answers),
         }
+        asked = request.requested_output_names()
         return pb_utils.InferenceResponse(
-            output_tensors=[pb_utils.Tensor(name, column) for name, column in columns.items()]
+            output_tensors=[pb_utils.Tensor(name, column) for name, column in columns.items() if name in asked]
         )
 
-    def _read(self, request: Any) -> list[tuple[Any, str | None, int, Query]]:
-        """Embedding or product_id, k, query of each row of the request."""
-        tensors = {name: _rows(request, name) for name in ("embedding", "product_id", "k", "query")}
-        given = [name for name in ("embedding", "product_id") if tensors[name] is not None]
+    def _read(self, request: Any) -> list[tuple[str, Any, int, Query]]:
+        """What is searched with and its value, k, query of each row of the request."""
+        tensors = {name: _rows(request, name) for name in (*GIVEN, "k", "query")}
+        given = [name for name in GIVEN if tensors[name] is not None]
         if len(given) != 1:
             raise InvalidRequest(
-                f"The request has {' and '.join(given) or 'neither'}: expected embedding or product_id."
+                f"The request has {' and '.join(given) or 'none of them'}: expected one of {', '.join(GIVEN)}."
             )
         rows = []
         for number, value in enumerate(tensors[given[0]]):
             k = check_k(int(tensors["k"][number][0])) if tensors["k"] is not None else DEFAULT_K
             query = parse_query(tensors["query"][number][0]) if tensors["query"] is not None else Query()
-            is_embedding = given[0] == "embedding"
-            rows.append((_unit(value) if is_embedding else None, None if is_embedding else value[0].decode(), k, query))
+            rows.append((given[0], value, k, query))
         return rows
 
-    def _search(self, embedding: Any, product_id: str | None, k: int, query: Query) -> list[tuple[str, float, str]]:
-        follower = self.follower
-        with follower.lock():
-            follower.catch_up()
-            store = follower.store
-            stored = store.meta("fingerprint")
-            if stored and stored != self.fingerprint and follower.engine.vectors.alive.any():
-                advice = "Embed the catalogue again with this network, or serve the network it was made with."
-                raise IncompatibleIndex("the catalogue", stored, self.fingerprint, advice)
-            check_fields(query.conditions, store.field_names() if query.conditions else ())
-            allowed = store.select(query.conditions) if query.conditions else None
-            without = None
-            if product_id is not None:
-                embedding, without = self._embedding_of(product_id)
-            nearest = follower.engine.search(
-                Question(embedding, k, allowed, query.min_similarity, query.group_by_product, query.exact, without)
-            )
-            rows = store.rows(nearest.ids.tolist())
-        return [
-            (
-                rows[id_][0],
-                float(similarity),
-                json.dumps({"photo_id": rows[id_][1], "fields": json.loads(rows[id_][2])}),
-            )
-            for id_, similarity in zip(nearest.ids.tolist(), nearest.similarities, strict=True)
-        ]
-
-    def _embedding_of(self, product_id: str) -> tuple[Any, int]:
-        """The mean direction of a product's photos, and the product's key."""
-        photos = self.follower.store.get(product_id)
-        if not photos:
-            raise InvalidRequest(f"No product has the id {product_id!r}. Add it with `catalogue`, or check the id.")
-        vectors = self.follower.engine.vectors
-        (row,) = vectors.rows_of(np.array([photos[0].id]))
-        return _unit(np.mean([photo.embedding for photo in photos], axis=0)), int(vectors.products[row])
+    def _search(self, given: str, value: Any, k: int, query: Query) -> Answer:
+        if given == "embedding":
+            return self.searches.by_embedding(value, k, query)
+        if given == "product_id":
+            return self.searches.by_product(value[0].decode(), k, query)
+        return self.searches.by_taste(parse_taste(value[0]), k, query)
 
     def _refuse(self, error: Exception) -> Any:
         if hasattr(error, "reason"):
@@ -137,8 +119,5 @@ def _rows(request: Any, name: str) -> Any:
     return None if tensor is None else tensor.as_numpy()
 
 
-def _unit(embedding: Any) -> Any:
-    length = float(np.linalg.norm(embedding))
-    if not np.isfinite(length) or length == 0:
-        raise InvalidRequest("The embedding has no direction: expected finite numbers, not all of them 0.")
-    return np.asarray(embedding / length, np.float32)
+def _texts(rows: Iterable[Sequence[str]]) -> Any:
+    return np.array([[text.encode() for text in row] for row in rows], object)

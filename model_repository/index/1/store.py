@@ -287,15 +287,15 @@ class Store:
         """Key -> product_id of every product."""
         return dict(self._connection.execute("SELECT key, product_id FROM products").fetchall())
 
-    def rows(self, ids: Sequence[int]) -> dict[int, tuple[str, str, str]]:
-        """Id -> product_id, photo_id, fields as JSON."""
+    def rows(self, ids: Sequence[int]) -> dict[int, tuple[str, str, str, str | None, str | None]]:
+        """Id -> product_id, photo_id, fields as JSON, image_digest, phash."""
         found = {}
         for start in range(0, len(ids), 500):
             part = ids[start : start + 500]
             marks = ", ".join("?" * len(part))
             for row in self._connection.execute(
-                f"SELECT id, product_id, photo_id, fields FROM photos JOIN products ON key = product "
-                f"WHERE id IN ({marks})",
+                "SELECT id, product_id, photo_id, fields, image_digest, phash FROM photos "
+                f"JOIN products ON key = product WHERE id IN ({marks})",
                 part,
             ):
                 found[row[0]] = row[1:]
