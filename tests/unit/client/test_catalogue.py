@@ -333,6 +333,6 @@ def test_both_clients_import_alike(fake: FakeServer, listed: Path) -> None:
             assert await client.catalogue.delete("sku-0") == 1
             await client.catalogue.upsert("new", b"new")
             assert (await client.catalogue.count()).photos == PRODUCTS
-            assert (await client.match(b"new")).method == "embedding"
+            assert (await client.match(b"new")).method == "digest"
 
     asyncio.run(main())
