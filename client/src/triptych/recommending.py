@@ -18,9 +18,11 @@ from triptych.searching import INDEX, OUTPUTS, Query, answered, check_id, encode
 from triptych.tensors import bytes_tensor, elements
 
 EventKind: TypeAlias = Literal["view", "click", "cart", "purchase"]
+"""What a shopper did."""
 
-# How much each says about what somebody likes. Chosen, not measured: a shop that knows its own rates passes them.
 EVENT_WEIGHTS: Mapping[str, float] = MappingProxyType({"view": 1.0, "click": 2.0, "cart": 4.0, "purchase": 8.0})
+"""How much each kind of event says about what somebody likes. Chosen, not measured: a shop that knows its own rates of
+buying passes `weights`."""
 # The server takes so many products; the lightest are left out.
 _MAX_PRODUCTS = 200
 _DAY_S = 86400.0

@@ -11,6 +11,7 @@ import json
 import os
 import sqlite3
 import struct
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -104,7 +105,22 @@ class Store:
             self._connection = sqlite3.connect(
                 self.file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
             )
-            self._prepare()
+            self._prepare_when_free()
+
+    def _prepare_when_free(self) -> None:
+        """At a first start `index` and `catalogue` make the file at once. While one changes the journal's mode SQLite
+        tells the other "locked" without waiting, whatever the timeout.
+        """
+        deadline_s = time.monotonic() + BUSY_TIMEOUT_S
+        while True:
+            try:
+                self._prepare()
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
 
     def _prepare(self) -> None:
         (version,) = self._connection.execute("PRAGMA user_version").fetchone()
