@@ -1,4 +1,4 @@
-"""Command line of the load tests: `python -m loadtest bench | client | scale`."""
+"""Command line of the load tests: `python -m loadtest --help` lists them."""
 
 from __future__ import annotations
 
@@ -83,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_bench(commands)
     _add_client(commands)
     _add_scale(commands)
+    _add_quality(commands)
     return parser
 
 
@@ -205,6 +206,32 @@ def _scale(options: argparse.Namespace, console: Console) -> None:
         f"Check: with the callers on the same {report['machine']['cores']} cores the model says {predicted:.0f} "
         f"photos/s, the bench measured {measured:.0f} ({predicted / measured - 1:+.1%})."
     )
+
+
+def _add_quality(commands: Any) -> None:
+    command = commands.add_parser(
+        "quality",
+        help="how well embeddings find photos of the same class",
+        description="Recall@1, recall@10 and mAP of labelled photos, embedded through the server: plain, with mirrored "
+        "and cropped views, and whitened on the gallery. A label is the name of the folder a photo lies in.",
+        epilog="example:\n  python -m ops run -- python -m loadtest quality clothing/train clothing/validation",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("gallery", type=Path, help="folder of what is found")
+    command.add_argument("queries", type=Path, help="folder of what is searched with")
+    _add_target(command)
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    command.set_defaults(run=_quality)
+
+
+def _quality(options: argparse.Namespace, console: Console) -> None:
+    from loadtest.quality import compare
+    from loadtest.report import describe_run
+
+    report = describe_run(ROOT)
+    report["quality"] = compare(options.target, options.gallery, options.queries, ROOT / ".cache", console)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def _scenario(name: str) -> str:

@@ -21,17 +21,20 @@ TIERS = ("unit", "contract", "chart", "e2e", "rules")
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test is a failure (CI)")
     parser.addoption("--families", action="store_true", help="also place and serve the larger torchvision families")
+    parser.addoption("--distributed", action="store_true", help="also the catalogue's distributed engine (Weaviate)")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for tier in TIERS:
         config.addinivalue_line("markers", f"{tier}: tests in tests/{tier}")
     config.addinivalue_line("markers", "families: runs with --families (`make families`)")
+    config.addinivalue_line("markers", "distributed: runs with --distributed (`make distributed`)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.getoption("--families"):
-        items[:] = [item for item in items if item.get_closest_marker("families") is None]
+    for option in ("families", "distributed"):
+        if not config.getoption(f"--{option}"):
+            items[:] = [item for item in items if item.get_closest_marker(option) is None]
     for item in items:
         item.add_marker(item.path.relative_to(TESTS).parts[0])
     # The quick tiers first: what is broken shows early.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from tritonclient.utils import InferenceServerException
 
 from ops.local_server import LocalServer
 from ops.settings import Settings
+from tests.weaviate.process import catalogue_in, weaviate_node
 
 Floats = npt.NDArray[np.float32]
 
@@ -68,10 +70,18 @@ def _text(name: str, values: list[bytes]) -> triton.InferInput:
     return tensor
 
 
-@pytest.fixture(params=["cpu", None], scope="module")
+@pytest.fixture(params=["cpu", None, pytest.param("weaviate", marks=pytest.mark.distributed)], scope="module")
 def caller(request: pytest.FixtureRequest, photos: list[Path]) -> Iterator[Caller]:
-    """A server with its 20 photos as products: by the fused recognizer, and by the ensemble of steps."""
-    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, profile=request.param)) as server:
+    """A server with its 20 photos as products: by the fused recognizer, by the ensemble of steps, and with the
+    catalogue in Weaviate.
+    """
+    with ExitStack() as stack:
+        profile = request.param
+        if profile == "weaviate":
+            node = stack.enter_context(weaviate_node(request.getfixturevalue("tmp_path_factory").mktemp("weaviate")))
+            stack.enter_context(catalogue_in(node))
+            profile = "cpu"
+        server = stack.enter_context(LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, profile=profile)))
         caller = Caller(server)
         items = [
             {"product_id": photo.stem, "fields": {"number": number, "half": "first" if number < 10 else "second"}}

@@ -139,6 +139,17 @@ class Catalogue:
         """Makes the index anew from what is stored; searches go on meanwhile. Returns how many photos it has."""
         return self._run(catalogue_calls.rebuild(self._session, self._options))
 
+    def activate(self) -> str:
+        """Lets everybody search what was put in through servers of a new network; for the distributed engine.
+
+        Until then such servers refuse searches (`IncompatibleIndex`), while those of the network before go on with what
+        they have. Returns the name of the collection.
+
+        Raises:
+            InvalidInput: nothing was put in for this server's network yet, or the server keeps its catalogue itself.
+        """
+        return self._run(catalogue_calls.activate(self._session, self._options))
+
     def info(self) -> CatalogueInfo:
         """What the server says about its catalogue."""
         return self._run(catalogue_calls.info(self._session, self._options))
@@ -246,6 +257,10 @@ class AsyncCatalogue:
     async def rebuild(self) -> int:
         """See `Catalogue.rebuild`."""
         return await self._run(catalogue_calls.rebuild(self._session, self._options))
+
+    async def activate(self) -> str:
+        """See `Catalogue.activate`."""
+        return await self._run(catalogue_calls.activate(self._session, self._options))
 
     async def info(self) -> CatalogueInfo:
         """See `Catalogue.info`."""

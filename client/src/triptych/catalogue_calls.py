@@ -252,6 +252,11 @@ def rebuild(session: Session, options: Options) -> Steps[int]:
     return int((yield from call(session, options, "rebuild")).get("photos", 0))
 
 
+def activate(session: Session, options: Options) -> Steps[str]:
+    """The collection that everybody searches now."""
+    return str((yield from call(session, options, "activate")).get("active", ""))
+
+
 def check_item(item: CatalogueItem) -> None:
     """Raises `InvalidInput` for ids and fields that no catalogue could hold."""
     check_id("product_id", item.product_id)

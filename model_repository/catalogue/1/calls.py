@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from keeping import Keeping
 
 from catalogue_errors import IncompatibleIndex, InvalidRequest, StoreFault
 from duplicates import find_clusters
 from engine import EXACT_BELOW
 from filters import check_fields, parse_filter
-from follower import INDEX_FOLDER
 from queries import parse_object, refuse_unknown
-from store import Floats, Item, Photo, Store
+from store import Floats, Item, Photo
 
 MAX_ITEMS = 256
 MAX_ID_CHARS = 512
@@ -34,15 +34,15 @@ class Calls:
     """Answers one call at a time.
 
     Args:
-        store: of this server.
-        folder: where it is.
+        store: what keeps the photos.
+        index_folder: where `index` keeps what it rebuilds; None where the store indexes by itself.
         dimension: of an embedding.
         fingerprint: of the embedder that is served.
     """
 
-    def __init__(self, store: Store, folder: Path, dimension: int, fingerprint: str) -> None:
+    def __init__(self, store: Keeping, index_folder: Path | None, dimension: int, fingerprint: str) -> None:
         self._store = store
-        self._folder = folder
+        self._index_folder = index_folder
         self._dimension = dimension
         self._fingerprint = fingerprint
         self._calls: dict[str, Callable[[Asked, Floats | None], Asked]] = {
@@ -54,6 +54,7 @@ class Calls:
             "duplicates": self._duplicates,
             "rebuild": self._rebuild,
             "info": self._info,
+            "activate": self._activate,
         }
 
     def parse(self, request: bytes) -> tuple[str, Asked]:
@@ -157,7 +158,6 @@ class Calls:
 
     def _export(self, asked: Asked, _: Floats | None) -> Asked:
         after, limit, has_embeddings = _take(asked, after=None, limit=MAX_EXPORT, embeddings=False)
-        after = 0 if after is None else _number(after, "after", 0, 2**63 - 1)
         rows = self._store.export(after, _number(limit, "limit", 1, MAX_EXPORT))
         described = [_describe(row) for row in rows]
         if has_embeddings:
@@ -179,8 +179,10 @@ class Calls:
     def _rebuild(self, asked: Asked, _: Floats | None) -> Asked:
         _take(asked)
         started_s = time.monotonic()
+        if self._index_folder is None:
+            return {"photos": self._store.count()[0], "seconds": 0.0}
         epoch = self._store.start_over()
-        state = self._folder / INDEX_FOLDER / "state.json"
+        state = self._index_folder / "state.json"
         while time.monotonic() - started_s < REBUILD_TIMEOUT_S:
             if _saved_epoch(state) == epoch:
                 return {"photos": self._store.count()[0], "seconds": round(time.monotonic() - started_s, 3)}
@@ -197,11 +199,14 @@ class Calls:
             "products": products,
             "dimension": self._dimension,
             "fingerprint": self._fingerprint,
-            "sequence": self._store.tip().sequence,
             "fields": self._store.field_names(),
-            "engine": "embedded",
-            "exact_below": EXACT_BELOW,
+            **self._store.about(),
+            **({"exact_below": EXACT_BELOW} if self._index_folder is not None else {}),
         }
+
+    def _activate(self, asked: Asked, _: Floats | None) -> Asked:
+        _take(asked)
+        return self._store.activate()
 
 
 def _describe(photo: Photo) -> Asked:

@@ -19,8 +19,9 @@ sys.dont_write_bytecode = True
 from search_metrics import CatalogueMetrics  # noqa: E402
 
 from calls import Calls  # noqa: E402
-from catalogue_errors import InvalidRequest, StoreFault  # noqa: E402
-from catalogue_folder import check_key, find_folder, fingerprint  # noqa: E402
+from catalogue_errors import EngineUnavailable, InvalidRequest, StoreFault  # noqa: E402
+from catalogue_folder import check_key, find_folder, fingerprint, is_distributed  # noqa: E402
+from follower import INDEX_FOLDER  # noqa: E402
 from metrics import ANSWERED, FAILED, REFUSED  # noqa: E402
 from publisher import Publisher, open_meter  # noqa: E402
 from store import Store  # noqa: E402
@@ -34,9 +35,7 @@ class TritonPythonModel:
         config = json.loads(args["model_config"])
         parameters = config["parameters"]
         try:
-            folder = find_folder(pb_utils.Logger.log_info)
-            dimension = int(parameters["dimension"]["string_value"])
-            self.calls = Calls(Store(folder), folder, dimension, fingerprint())
+            self.calls = _open_calls(int(parameters["dimension"]["string_value"]))
         except Exception as error:
             raise pb_utils.TritonModelException(f"catalogue: {error}") from error
         meter = open_meter("catalogue", config)
@@ -71,6 +70,16 @@ class TritonPythonModel:
         return None if image is None else np.stack([_embed(photo) for photo in image.as_numpy()])
 
 
+def _open_calls(dimension: int) -> Calls:
+    if is_distributed():
+        # Its libraries are not there, and not needed, where the catalogue is in this server's folder.
+        from weaviate_store import open_named
+
+        return Calls(open_named(fingerprint()), None, dimension, fingerprint())
+    folder = find_folder(pb_utils.Logger.log_info)
+    return Calls(Store(folder), folder / INDEX_FOLDER, dimension, fingerprint())
+
+
 def _embed(photo: bytes) -> Any:
     asked = pb_utils.InferenceRequest(
         model_name=EMBEDDER,
@@ -85,6 +94,8 @@ def _embed(photo: bytes) -> Any:
 def _refuse(error: Exception) -> Any:
     if hasattr(error, "reason"):
         return pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+    if isinstance(error, EngineUnavailable):
+        return pb_utils.TritonError(str(error), pb_utils.TritonError.UNAVAILABLE)
     pb_utils.Logger.log_error(f"catalogue failed: {type(error).__name__}: {error}")
     sentence = str(error) if isinstance(error, StoreFault) else "catalogue failed; the server's log says why."
     return pb_utils.TritonError(sentence, pb_utils.TritonError.INTERNAL)

@@ -32,5 +32,9 @@ class KeyRefused(Exception):
     reason = DENIED
 
 
+class EngineUnavailable(Exception):
+    """The distributed engine does not answer; the same may work in a moment."""
+
+
 class StoreFault(Exception):
     """The store cannot be opened or written; the message names the file and what to do."""

@@ -21,6 +21,13 @@ from server_folder import open_server_folder  # noqa: E402
 FOLDER_VARIABLE = "TRIPTYCH_CATALOGUE_DIR"
 KEY_VARIABLE = "TRIPTYCH_CATALOGUE_KEY_FILE"
 OPEN_VARIABLE = "TRIPTYCH_CATALOGUE_OPEN"
+# Address of a Weaviate cluster, which then holds the catalogue of all servers that name it.
+WEAVIATE_VARIABLE = "TRIPTYCH_CATALOGUE_WEAVIATE"
+
+
+def is_distributed() -> bool:
+    """Whether the catalogue is in a cluster and not in this server's folder."""
+    return bool(os.environ.get(WEAVIATE_VARIABLE))
 
 
 def find_folder(log: Callable[[str], None]) -> Path:

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
+from keeping import Keeping
 
 from catalogue_errors import InvalidRequest
-from store import Store
 
 # All pairs of so many photos take minutes on two cores, in which the catalogue answers nobody else.
 MAX_PHOTOS = 50_000
 _BLOCK_ROWS = 2048
 
 
-def find_clusters(store: Store, threshold: float) -> list[list[str]]:
+def find_clusters(store: Keeping, threshold: float) -> list[list[str]]:
     """Product ids, two or more a cluster, the largest clusters first.
 
     Raises:

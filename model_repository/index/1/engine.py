@@ -38,7 +38,7 @@ class Question:
         embedding: float32[D], L2 norm 1.
         allowed: ids of the photos that may be in the answer; None is all.
         groups: one photo a product, the nearest.
-        without: key of a product that is left out.
+        without: keys of products that are left out.
     """
 
     embedding: Floats
@@ -47,7 +47,7 @@ class Question:
     min_similarity: float = -1.0
     groups: bool = True
     exact: bool = False
-    without: int | None = None
+    without: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -135,8 +135,8 @@ class Engine:
             allowed = np.zeros(vectors.count, np.bool_)
             allowed[vectors.rows_of(question.allowed)] = True
             eligible &= allowed
-        if question.without is not None:
-            eligible &= vectors.products != question.without
+        if question.without:
+            eligible &= ~np.isin(vectors.products, question.without)
         return eligible
 
     def _candidates(self, query: Floats, fetch: int) -> Ids:

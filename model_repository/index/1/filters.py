@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import difflib
 import math
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,19 +58,19 @@ def _parse_field(field: str, wanted: Any) -> Iterable[Condition]:
         return [Condition(field, "in", (_scalar(field, wanted),))]
     if not wanted:
         raise InvalidRequest(f"The filter on {field!r} has no operator, expected one of {', '.join(OPERATORS)}.")
-    return [_parse_operator(field, operator, value) for operator, value in wanted.items()]
+    return [_parse_operator(field, name, value) for name, value in wanted.items()]
 
 
-def _parse_operator(field: str, operator: str, value: Any) -> Condition:
-    if operator not in OPERATORS:
+def _parse_operator(field: str, name: str, value: Any) -> Condition:
+    if name not in OPERATORS:
         raise InvalidRequest(
-            f"The filter on {field!r} has the operator {operator!r}, expected one of {', '.join(OPERATORS)}."
+            f"The filter on {field!r} has the operator {name!r}, expected one of {', '.join(OPERATORS)}."
         )
-    if operator == "exists":
+    if name == "exists":
         if not isinstance(value, bool):
             raise InvalidRequest(f"The filter on {field!r}: `exists` is {_kind(value)}, expected true or false.")
-        return Condition(field, operator, (int(value),))
-    return Condition(field, operator, (_scalar(field, value),))
+        return Condition(field, name, (int(value),))
+    return Condition(field, name, (_scalar(field, value),))
 
 
 def _scalar(field: str, value: Any) -> Value:
@@ -106,6 +107,34 @@ def check_fields(conditions: Iterable[Condition], known: Iterable[str]) -> None:
             else:
                 advice = f"There are: {', '.join(names[:20])}." if names else "The catalogue has no fields yet."
             raise InvalidRequest(f"No product has the field {condition.field!r} that the filter names. {advice}")
+
+
+def meets(conditions: Iterable[Condition], fields: dict[str, Any]) -> bool:
+    """Whether a photo with these fields meets all conditions: what `to_sql` says, for an engine that has no SQL."""
+    attributes = list(attributes_of(fields))
+    return all(
+        _meets(condition, [value for name, value in attributes if name == condition.field]) for condition in conditions
+    )
+
+
+def _meets(condition: Condition, values: list[Value]) -> bool:
+    wanted = condition.values[0]
+    if condition.operator == "exists":
+        return bool(values) == bool(wanted)
+    if condition.operator == "in":
+        return any(value in condition.values for value in values)
+    if condition.operator == "ne":
+        return wanted not in values
+    alike = [value for value in values if isinstance(value, str) == isinstance(wanted, str)]
+    return any(_COMPARE[condition.operator](value, wanted) for value in alike)
+
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "gte": operator.ge,
+    "gt": operator.gt,
+    "lte": operator.le,
+    "lt": operator.lt,
+}
 
 
 def to_sql(conditions: Iterable[Condition]) -> tuple[str, list[Value]]:

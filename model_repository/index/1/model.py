@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 from searches import Answer, Searches
+from shelf import EmbeddedShelf, Shelf
 from tastes import parse_taste
 
-from catalogue_errors import InvalidRequest
-from catalogue_folder import find_folder, fingerprint
+from catalogue_errors import EngineUnavailable, InvalidRequest
+from catalogue_folder import find_folder, fingerprint, is_distributed
 from follower import Follower
 from queries import DEFAULT_K, Query, check_k, parse_query
 
@@ -39,21 +40,23 @@ class TritonPythonModel:
         log = pb_utils.Logger.log_info
         try:
             self.fingerprint = fingerprint()
-            self.follower = Follower(find_folder(log), self.dimension, log)
+            shelf = self._open_shelf(log)
         except Exception as error:
             raise pb_utils.TritonModelException(f"index: {error}") from error
-        self.follower.start()
-        self.searches = Searches(self.follower, self.fingerprint)
+        self.searches = Searches(shelf)
         meter = open_meter("index", config)
-        self.metrics = SearchMetrics(meter, self._count_photos, self._count_unindexed)
+        self.metrics = SearchMetrics(meter, shelf.count_photos, shelf.count_unindexed)
         Publisher(meter).start()
 
-    def _count_photos(self) -> int:
-        return int(self.follower.engine.vectors.alive.sum())
+    def _open_shelf(self, log: Any) -> Shelf:
+        if is_distributed():
+            # Its libraries are not there, and not needed, where the catalogue is in this server's folder.
+            from weaviate_store import open_named
 
-    def _count_unindexed(self) -> int:
-        engine = self.follower.engine
-        return int(engine.vectors.alive[engine.graph_rows :].sum())
+            return open_named(self.fingerprint)
+        follower = Follower(find_folder(log), self.dimension, log)
+        follower.start()
+        return EmbeddedShelf(follower, self.fingerprint)
 
     def execute(self, requests: list[Any]) -> list[Any]:
         return [self._answer(request) for request in requests]
@@ -110,6 +113,8 @@ class TritonPythonModel:
     def _refuse(self, error: Exception) -> Any:
         if hasattr(error, "reason"):
             return pb_utils.TritonError(str(error), pb_utils.TritonError.INVALID_ARG)
+        if isinstance(error, EngineUnavailable):
+            return pb_utils.TritonError(str(error), pb_utils.TritonError.UNAVAILABLE)
         pb_utils.Logger.log_error(f"index failed: {type(error).__name__}: {error}")
         return pb_utils.TritonError(f"index failed: {error}", pb_utils.TritonError.INTERNAL)
 

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from catalogue_errors import StoreFault
+from catalogue_errors import InvalidRequest, StoreFault
 from filters import Condition, attributes_of, to_sql
 
 FILE = "catalogue.sqlite3"
@@ -175,7 +175,7 @@ class Store:
                 self._connection.execute(
                     "INSERT INTO products (product_id) VALUES (?) ON CONFLICT DO NOTHING", (item.product_id,)
                 )
-                product = self._product_key(item.product_id)
+                product = self.product_key(item.product_id)
                 self._remove("product = ? AND photo_id = ?", (product, item.photo_id))
                 made = self._connection.execute(
                     "INSERT INTO photos (product, photo_id, fields, image_digest, phash, embedding) "
@@ -200,7 +200,7 @@ class Store:
         deleted = 0
         with self._explained(), self._transaction():
             for product_id in dict.fromkeys(product_ids):
-                product = self._product_key(product_id)
+                product = self.product_key(product_id)
                 if product is not None:
                     self._remove("product = ?", (product,))
                     self._connection.execute("DELETE FROM products WHERE key = ?", (product,))
@@ -231,7 +231,8 @@ class Store:
         self._connection.execute("DELETE FROM commits WHERE sequence <= ? - 100000", (made.lastrowid,))
         return int(made.lastrowid or 0)
 
-    def _product_key(self, product_id: str) -> int | None:
+    def product_key(self, product_id: str) -> int | None:
+        """By which `added_after` names the product."""
         row = self._connection.execute("SELECT key FROM products WHERE product_id = ?", (product_id,)).fetchone()
         return None if row is None else int(row[0])
 
@@ -317,8 +318,28 @@ class Store:
                 found[row[0]] = row[1:]
         return found
 
-    def export(self, after: int, limit: int) -> list[Photo]:
-        """Photos past an id, in the order they were written."""
+    def activate(self) -> dict[str, Any]:
+        """Raises:
+        InvalidRequest: always: this engine has one catalogue, and it is active.
+        """
+        raise InvalidRequest(
+            "This catalogue is kept by the server itself and has nothing to activate; a distributed one does, see "
+            "TRIPTYCH_CATALOGUE_WEAVIATE."
+        )
+
+    def about(self) -> dict[str, Any]:
+        """What `info` tells of the engine."""
+        return {"engine": "embedded", "sequence": self.tip().sequence}
+
+    def export(self, after: Any, limit: int) -> list[Photo]:
+        """Photos past an id, in the order they were written.
+
+        Raises:
+            InvalidRequest: `after` is no id.
+        """
+        after = 0 if after is None else after
+        if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 2**63:
+            raise InvalidRequest(f"`after` is {after!r}, expected a whole number from 0 to {2**63 - 1}.")
         return self._photos("id > ? ORDER BY id LIMIT ?", (after, limit))
 
     def _photos(self, condition: str, values: tuple[Any, ...]) -> list[Photo]:

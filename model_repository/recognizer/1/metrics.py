@@ -19,7 +19,7 @@ REASONS = {DECODE: (UNREADABLE, TOO_LARGE, INTERNAL), EMBED: (INTERNAL,), CLASSI
 STAGES = tuple(REASONS)
 # Why a search or a call of the catalogue gets no answer: the caller's to fix, but for the last.
 SEARCH_REASONS = ("invalid", "incompatible", INTERNAL)
-CATALOGUE_CALLS = ("upsert", "get", "delete", "count", "export", "duplicates", "rebuild", "info", "other")
+CATALOGUE_CALLS = ("upsert", "get", "delete", "count", "export", "duplicates", "rebuild", "info", "activate", "other")
 ANSWERED, REFUSED, FAILED = "answered", "refused", "failed"
 SEARCH, CATALOGUE = "search", "catalogue"
 

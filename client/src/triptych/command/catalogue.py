@@ -61,6 +61,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     alike.add_argument("--threshold", type=float, default=0.95, metavar="COSINE", help="default: %(default)s")
     alike.add_argument("--limit", type=int, default=1000, metavar="N", help="groups at most (default: %(default)s)")
     add("info", _info, "say what the server says about its catalogue")
+    add("activate", _activate, "let everybody search what was put in for a new network (distributed engine)")
     for made in calls.choices.values():
         add_catalogue_key_option(made)
         add_connection_options(made)
@@ -93,6 +94,11 @@ def _import(arguments: argparse.Namespace, client: Client) -> int:
     if len(report.refused) > _SHOWN:
         print(f"triptych: ... and {len(report.refused) - _SHOWN} more; --json lists all", file=sys.stderr)
     return EXIT_FAILED if report.refused else EXIT_DONE
+
+
+def _activate(_: argparse.Namespace, client: Client) -> int:
+    print(f"{client.catalogue.activate()} is what everybody searches now")
+    return EXIT_DONE
 
 
 def _count(arguments: argparse.Namespace, client: Client) -> int:
