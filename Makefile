@@ -8,7 +8,7 @@ TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup photos export image serve demo test unit contract chart chart-tools chart-e2e e2e families rules observe dashboards lint types
+.PHONY: help setup photos export image serve demo test unit contract chart chart-tools chart-e2e e2e families distributed rules observe dashboards lint types
 .PHONY: bench generate check clean
 
 help: ## list the commands
@@ -45,6 +45,10 @@ unit contract e2e: export ## run one tier of tests
 
 families: export ## place and serve a member of every torchvision family (not in CI: minutes)
 	@$(PYTEST) tests/e2e/test_families.py --families -s
+
+distributed: export ## the catalogue in a real Weaviate, built here with Go (the first time some 10 min)
+	@$(BIN)/python -m tests.weaviate.build
+	@$(PYTEST) tests/e2e/test_distributed.py tests/e2e/test_catalogue.py --distributed
 
 rules: export ## rules and dashboards: alerts silent, then firing; every query against a live Prometheus
 	@$(PYTEST) -m rules
