@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_client(commands)
     _add_scale(commands)
     _add_quality(commands)
+    _add_search(commands)
     return parser
 
 
@@ -232,6 +233,69 @@ def _quality(options: argparse.Namespace, console: Console) -> None:
     report["quality"] = compare(options.target, options.gallery, options.queries, ROOT / ".cache", console)
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
+def _add_search(commands: Any) -> None:
+    command = commands.add_parser(
+        "search",
+        help="what searching costs over the same library in process, as the catalogue grows",
+        description="Search and upsert by photo first. Then embeds photos of the folders, cropped, mirrored and "
+        "coloured anew until there are enough (kept in .cache, goes on after a stop); fills the server's empty "
+        "catalogue with them; measures recall, times and memory at each size.",
+        epilog="example:\n  python -m ops run -- python -m loadtest search ~/clothing ~/grocery --sizes 10000 100000",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="photos to make embeddings of")
+    command.add_argument(
+        "--sizes", type=int, nargs="+", default=[10_000, 20_000, 50_000, 100_000], metavar="N", help="10000 ... 100000"
+    )
+    _add_target(command)
+    _add_photos(command)
+    pid = os.environ.get("TRIPTYCH_SERVER_PID")
+    command.add_argument(
+        "--pid", type=int, default=pid, required=pid is None, help="of tritonserver ($TRIPTYCH_SERVER_PID)"
+    )
+    command.add_argument(
+        "--metrics", default=os.environ.get("TRIPTYCH_METRICS_URL", "http://127.0.0.1:8002/metrics"), metavar="URL"
+    )
+    key_file = os.environ.get("TRIPTYCH_CATALOGUE_KEY_FILE")
+    command.add_argument(
+        "--catalogue-key-file",
+        type=Path,
+        default=key_file,
+        required=key_file is None,
+        help="of the server ($TRIPTYCH_CATALOGUE_KEY_FILE)",
+    )
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
+    command.set_defaults(run=_search)
+
+
+def _search(options: argparse.Namespace, console: Console) -> None:
+    from loadtest import search_speed
+    from loadtest.embeddings import embed_augmented, find_photos
+    from loadtest.photos import never_alike, read_photos
+    from loadtest.report import describe_run
+
+    sizes = sorted(set(options.sizes))
+    key = Path(options.catalogue_key_file).read_text(encoding="utf-8").strip()
+    report = describe_run(ROOT)
+    # By photo first: with nothing else in the catalogue both ways do the same work.
+    photos = never_alike(read_photos(options.photos, 640, 480))
+    report["photos"] = search_speed.compare_photos(options.target, key, photos, 200, console)
+    vectors = embed_augmented(
+        find_photos(options.folders),
+        sizes[-1] + search_speed.QUERIES,
+        ROOT / "model_repository/embedder/1/model.onnx",
+        ROOT / ".cache/augmented.f32",
+        console,
+    )
+    measured = search_speed.measure(options.target, key, options.metrics, options.pid, vectors, sizes, console)
+    report["sizes"] = search_speed.as_json(measured)
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.chart:
+        search_speed.draw(measured, options.chart)
 
 
 def _scenario(name: str) -> str:

@@ -28,6 +28,7 @@ def run_beside(settings: Settings, command: list[str]) -> int:
             "TRIPTYCH_HTTP_URL": server.http_url,
             "TRIPTYCH_METRICS_URL": server.metrics_url,
             "TRIPTYCH_SERVER_PID": str(server.pid),
+            "TRIPTYCH_CATALOGUE_KEY_FILE": str(server.catalogue_key_file),
         }
         try:
             exit_code = subprocess.run(command, env={**os.environ, **addresses}, check=False).returncode

@@ -90,7 +90,7 @@ def _catalogue(panels: Panels) -> list[Panel]:
         ),
         panels.lines(
             "Photos outside the graph",
-            "Compared one by one. Past 20,000 a graph is built over them; a line that stays above means it cannot be.",
+            "Compared one by one. Past 2,000 a graph is built; a line that stays far above means it cannot be.",
             "short",
             Query(f"max by (instance) ({select('triptych_catalogue_unindexed_photos')})", "{{instance}}"),
             width=6,

@@ -257,6 +257,9 @@ def _batch(context: Context, task: Task[R], photos: Sequence[bytes], started_s: 
         reply = yield from tried(context, request)
         answer: InferAnswer = reply.answer
         timing = Timing(total_s=time.perf_counter() - started_s, remote_s=reply.remote_s, tries=reply.tries)
+        if task.is_heavy:
+            results: list[R] = yield Work(lambda: task.read(answer, request, contract, timing))
+            return results
         return task.read(answer, request, contract, timing)
     except BaseException as caught:
         error = caught

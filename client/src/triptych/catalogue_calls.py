@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from triptych.calls import Options, Read, Session, Steps, Work, open_context, tried
+from triptych.calls import Options, Read, Session, Steps, open_context, tried
 from triptych.calls import one_read as ask_about
 from triptych.errors import ContractMismatch, InvalidInput, UnreadableImage
 from triptych.matching import digest, perceptual_hash
@@ -111,17 +111,23 @@ class CatalogueInfo:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PreparedPhoto:
-    """A photo with its embedding; what else is made of its bytes is made when it is sent."""
+    """What the catalogue takes of a photo: its embedding, and the hashes of its file.
 
-    content: bytes = field(repr=False)
+    Attributes:
+        phash: None where only the server can read the photo; only matching goes without.
+    """
+
     vector: npt.NDArray[np.float32] = field(repr=False)
+    image_digest: str
+    phash: str | None
 
 
 @dataclass(frozen=True)
 class Prepare(Task[PreparedPhoto]):
-    """The embedding, beside the bytes it is of."""
+    """The embedding and the hashes, made while other photos are on their way."""
 
     name = "embed"
+    is_heavy = True
 
     def outputs(self, contract: Contract) -> Iterator[RequestedOutput]:
         """See `Task`."""
@@ -132,7 +138,7 @@ class Prepare(Task[PreparedPhoto]):
     ) -> list[PreparedPhoto]:
         """See `Task`."""
         found = Embed().read(answer, request, contract, timing)
-        return [PreparedPhoto(content, each.vector) for content, each in zip(request.photos, found, strict=True)]
+        return [_prepare(content, each.vector) for content, each in zip(request.photos, found, strict=True)]
 
     def read_rows(self, rows: Any, contract: Contract, origin: dict[str, Any]) -> Iterator[PreparedPhoto]:
         """Not used: `read` is."""
@@ -187,7 +193,7 @@ def upsert_batch(
     session: Session, options: Options, batch: Sequence[tuple[CatalogueItem, PreparedPhoto]], embedder: str
 ) -> Steps[int]:
     """Puts embedded photos into the catalogue, all or none; returns how many."""
-    rows = yield Work(lambda: [_row(item, photo, embedder) for item, photo in batch])
+    rows = [_row(item, photo, embedder) for item, photo in batch]
     vectors = np.stack([photo.vector for _, photo in batch])
     answer = yield from call(session, options, "upsert", {"items": rows}, vectors)
     return int(answer.get("upserted", len(rows)))
@@ -283,7 +289,14 @@ def read_photo_row(row: JsonObject) -> CataloguePhoto:
 def _row(item: CatalogueItem, photo: PreparedPhoto, embedder: str) -> JsonObject:
     product_id, photo_id = item.key
     row: JsonObject = {"product_id": product_id, "photo_id": photo_id, "fields": dict(item.fields)}
-    row |= {"image_digest": digest(photo.content), "fingerprint": embedder}
-    with contextlib.suppress(UnreadableImage):  # the server could read it; only matching goes without
-        row["phash"] = perceptual_hash(photo.content)
+    row |= {"image_digest": photo.image_digest, "fingerprint": embedder}
+    if photo.phash is not None:
+        row["phash"] = photo.phash
     return row
+
+
+def _prepare(content: bytes, vector: npt.NDArray[np.float32]) -> PreparedPhoto:
+    phash = None
+    with contextlib.suppress(UnreadableImage):
+        phash = perceptual_hash(content)
+    return PreparedPhoto(vector, digest(content), phash)

@@ -56,7 +56,7 @@ def perceptual_hash(content: bytes) -> str:
 
     try:
         with Image.open(io.BytesIO(content)) as image:
-            image.draft("L", (8 * _SIDE_PX, 8 * _SIDE_PX))
+            image.draft("L", (4 * _SIDE_PX, 4 * _SIDE_PX))  # 1 ms instead of 1.8, for 2 bits in 2 of 20 photos
             grey = image.convert("L").resize((_SIDE_PX, _SIDE_PX), Image.Resampling.LANCZOS)
     except Exception as error:  # decoders raise what they like
         raise UnreadableImage(

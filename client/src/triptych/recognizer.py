@@ -85,6 +85,8 @@ class Task(ABC, Generic[R]):
     """One way to ask `recognizer` about photos: which outputs it wants and what they become."""
 
     name: ClassVar[str]
+    is_heavy: ClassVar[bool] = False
+    """Whether reading the answer takes a processor for milliseconds."""
 
     @abstractmethod
     def outputs(self, contract: Contract) -> Iterable[RequestedOutput]:

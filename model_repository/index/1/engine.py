@@ -16,9 +16,9 @@ from usearch.index import Index
 from store import Store, Tip
 from vectors import Floats, Ids, Vectors
 
-# Up to so many photos each is compared: 8 ms at 20,000, when the graph takes 4 and misses one in a hundred. See
+# Up to so many photos each is compared: 1 ms, when the graph takes 0.3 and misses nothing on real embeddings. See
 # DECISIONS.md, "The catalogue".
-EXACT_BELOW = 20_000
+EXACT_BELOW = 2_000
 CONNECTIVITY = 16
 EXPANSION_ADD = 128
 EXPANSION_SEARCH = 128
