@@ -40,7 +40,7 @@ def test_label_that_the_gallery_lacks_is_refused_before_anything_is_embedded(tmp
     for folder in ("gallery/shoe", "queries/hat"):
         (tmp_path / folder).mkdir(parents=True)
         Image.new("RGB", (8, 8)).save(tmp_path / folder / "a.jpg")
-    with pytest.raises(LoadTestError, match="1 labels of .*queries are not in .*gallery, 'hat' for one"):
+    with pytest.raises(LoadTestError, match=r"1 labels of .*queries are not in .*gallery, 'hat' for one"):
         compare("127.0.0.1:1", tmp_path / "gallery", tmp_path / "queries", tmp_path, Console())
     with pytest.raises(LoadTestError, match="No photos below"):
         compare("127.0.0.1:1", tmp_path / "nothing", tmp_path / "queries", tmp_path, Console())
