@@ -107,6 +107,11 @@ class LocalServer:
         return self._process.pid
 
     @property
+    def segment_prefix(self) -> str:
+        """How its shared memory begins, and an argument of each of its stubs."""
+        return self._segment_prefix
+
+    @property
     def grpc_target(self) -> str:
         return self.ports.grpc_target
 

@@ -5,9 +5,11 @@ In a process of its own, so that whoever reads the lines sees a crash or a hang,
 
 from __future__ import annotations
 
+import hashlib
 import json
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "model_repository/preprocess/1"))
@@ -40,6 +42,14 @@ def decode(photo: HostilePhoto) -> dict[str, object]:
     }
 
 
+def digest_of(photos: Sequence[HostilePhoto]) -> str:
+    """Of all their bytes: the same for the same seed and encoders."""
+    digest = hashlib.sha256()
+    for photo in photos:
+        digest.update(len(photo.content).to_bytes(8, "big") + photo.content)
+    return digest.hexdigest()
+
+
 def _status_bytes(field: str) -> int:
     for line in Path("/proc/self/status").read_text().splitlines():
         if line.startswith(f"{field}:"):
@@ -48,7 +58,9 @@ def _status_bytes(field: str) -> int:
 
 
 def main(seed: int, start: int) -> None:
-    for number, photo in enumerate(hostile_photos(seed)):
+    photos = hostile_photos(seed)
+    print(json.dumps({"digest": digest_of(photos)}), flush=True)
+    for number, photo in enumerate(photos):
         if number >= start:
             print(json.dumps({"number": number, "kind": photo.kind, "name": photo.name, "due": photo.fate}), flush=True)
             print(json.dumps(decode(photo)), flush=True)

@@ -65,9 +65,9 @@ def bombs() -> Iterator[HostilePhoto]:
         "bomb", "webp 49 megapixels transparent", encode(flat.convert("RGBA"), "WEBP", method=0, quality=10), "EITHER"
     )
     del flat
-    for side in (8_000, 30_000):
-        rows = 1 + 3 * side
-        yield HostilePhoto("bomb", f"png {side} x {side}", png(side, side, _zeros(min(rows * side, 200_000_000))))
+    for wide in (8_000, 30_000):
+        rows = 1 + 3 * wide
+        yield HostilePhoto("bomb", f"png {wide} x {wide}", png(wide, wide, _zeros(min(rows * wide, 200_000_000))))
     deflated = zlib.compress(bytes(50_000_000), 9)
     yield HostilePhoto("bomb", "tiff of 50 MB in a strip of 64 bytes", _deflated_tiff(8, 8, deflated), "EITHER")
     yield HostilePhoto("bomb", "tiff of a tile of 60,000 x 60,000", _tiled_tiff(64, 64, 60_000), "EITHER")

@@ -91,7 +91,7 @@ def _no_photos(chance: random.Random) -> Iterator[HostilePhoto]:
     """Other files under a photo's name, and bytes that are nothing."""
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
-        packed.writestr("shoe.jpg", whole_photos()["jpeg"])
+        packed.writestr(zipfile.ZipInfo("shoe.jpg"), whole_photos()["jpeg"])
     image = picture(40, 30)
     others = {
         "zip": archive.getvalue(),

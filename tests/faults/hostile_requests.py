@@ -238,8 +238,6 @@ def hostile_http(photo: bytes, seed: int = 11) -> Iterator[HostileHttp]:
         "input is a number": b'{"inputs": [7]}',
         "input without a name": b'{"inputs": [{"shape": [1,1], "datatype": "BYTES", "data": ["x"]}]}',
         "not utf-8": b'{"inputs": ["\xff\xfe"]}',
-        "deep": b"[" * 200_000,
-        "deep objects": b'{"a":' * 100_000,
         "a zero byte": b'{"inputs\x00": []}',
         "a number of 100,000 digits": b'{"inputs": ' + b"9" * 100_000 + b"}",
         "infinity": b'{"inputs": [1e999999]}',
@@ -258,10 +256,16 @@ def hostile_http(photo: bytes, seed: int = 11) -> Iterator[HostileHttp]:
     for shape in SHAPES:
         tensor = {"name": "image", "shape": list(shape), "datatype": "BYTES", "data": ["x"]}
         yield HostileHttp("JSON shape", str(shape[:4]), INFER, json.dumps({"inputs": [tensor]}).encode())
-    for data in (7, [7], [[["x"]]], [None], {"a": 1}, [True], ["x"] * 3, "x"):
-        tensor = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "data": data}
-        yield HostileHttp("JSON data", str(data), INFER, json.dumps({"inputs": [tensor]}).encode())
+    odd: tuple[object, ...] = (7, [7], [[["x"]]], [None], {"a": 1}, [True], ["x"] * 3, "x")
+    for data in odd:
+        holder: dict[str, object] = {"name": "image", "shape": [1, 1], "datatype": "BYTES", "data": data}
+        yield HostileHttp("JSON data", str(data), INFER, json.dumps({"inputs": [holder]}).encode())
     yield from _binary_sizes(packed(photo))
+
+
+def deep_json() -> HostileHttp:
+    """Takes 2.51.0 down: its parser calls itself for each bracket until the stack ends."""
+    return HostileHttp("malformed JSON", "400,000 brackets", INFER, b"[" * 400_000)
 
 
 def _paths(whole: bytes) -> Iterator[HostileHttp]:

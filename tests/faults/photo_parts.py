@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import io
 import struct
 import zlib
@@ -41,6 +42,7 @@ def encode(image: Image.Image, image_format: str, **options: object) -> bytes:
     return file.getvalue()
 
 
+@functools.cache
 def whole_photos() -> dict[str, bytes]:
     """One of each format and of the encodings that differ most inside."""
     image = picture(160, 120)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ops.local_server import LocalServer
 from ops.processes import find_stubs
 from ops.settings import ROOT
 from ops.state import ServerState, StateFolder
@@ -51,11 +52,7 @@ class Served:
 
     def stubs(self, model: str) -> list[int]:
         """Pids of the processes behind a model, oldest first."""
-        marker = f"/serving/{model}/"
-        found = [
-            stub for stub in find_stubs(self.state.segment_prefix) if any(marker in word for word in stub.cmdline())
-        ]
-        return sorted(stub.pid for stub in found)
+        return _stubs(self.state.segment_prefix, model)
 
     def said(self) -> str:
         """What the supervisor has written so far."""
@@ -82,3 +79,14 @@ def serving(folder: Path, *options: str) -> Iterator[Served]:
         if supervisor.poll() is None:
             supervisor.send_signal(signal.SIGTERM)
         supervisor.wait(PATIENCE_S)
+
+
+def stubs_of(server: LocalServer, model: str) -> list[int]:
+    """Pids of the processes behind a model of a server of this process."""
+    return _stubs(server.segment_prefix, model)
+
+
+def _stubs(segment_prefix: str, model: str) -> list[int]:
+    marker = f"/serving/{model}/"
+    found = [stub for stub in find_stubs(segment_prefix) if any(marker in word for word in stub.cmdline())]
+    return sorted(stub.pid for stub in found)

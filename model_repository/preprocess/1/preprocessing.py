@@ -11,7 +11,7 @@ import io
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -248,7 +248,7 @@ def _check_cost(image: Image.Image, photo: bytes) -> None:
         raise ImageTooLarge(found, f"{MAX_DECODED_BYTES / 1e6:g} MB")
     if image.format in _JPEGS and (scans := _count_scans(photo)) > MAX_SCANS:
         raise ImageTooLarge(f"{size} in {scans} scans", f"{MAX_SCANS} scans")
-    is_run_length_encoded = any(tile.codec_name == "bmp_rle" for tile in image.tile)
+    is_run_length_encoded = any(tile[0] == "bmp_rle" for tile in _tiles(image))
     if is_run_length_encoded and len(photo) > MAX_RUN_LENGTH_BYTES:
         found = f"{size}, run-length encoded in {len(photo) / 1e6:.1f} MB"
         raise ImageTooLarge(found, f"{MAX_RUN_LENGTH_BYTES / 1e6:g} MB")
@@ -270,14 +270,21 @@ def _decoded_bytes(image: Image.Image, photo: bytes) -> int:
     picture_bytes = _BYTES_PER_PX.get(image.mode, 4) * area_px
     if image.format == "TIFF":
         return picture_bytes + _strip_bytes(image)
-    if image.format == "PNG" and any("16" in str(tile.args) for tile in image.tile):
+    if image.format == "PNG" and any("16" in str(tile[3]) for tile in _tiles(image)):
         return 2 * picture_bytes  # twice as much to unpack: time, not memory
     return picture_bytes
 
 
+def _tiles(image: Image.Image) -> list[tuple[Any, ...]]:
+    """How the file's parts are unpacked: decoder, box, offset, arguments of the decoder."""
+    return list(getattr(image, "tile", []))
+
+
 def _samples_per_px(image: Image.Image) -> float:
     """Of a JPEG: 3 without subsampling, 1.5 where colours have half the width and half the height."""
-    factors = [(horizontal, vertical) for _, horizontal, vertical, *_ in getattr(image, "layer", [])]
+    factors: list[tuple[int, int]] = [
+        (horizontal, vertical) for _, horizontal, vertical, *_ in getattr(image, "layer", [])
+    ]
     if not factors:
         return float(len(image.getbands()))
     widest, tallest = max(h for h, _ in factors), max(v for _, v in factors)
@@ -288,8 +295,8 @@ def _strip_bytes(image: Image.Image) -> int:
     """Of a TIFF, what is unpacked at once: a strip of rows, or a tile."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (8,))
-    samples = int(tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
-    bits_per_px = sum(bits) if len(bits) > 1 else bits[0] * samples
+    samples: int = int(tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
+    bits_per_px: int = sum(bits) if len(bits) > 1 else bits[0] * samples
     if TiffImagePlugin.TILEWIDTH in tags:
         area_px = int(tags[TiffImagePlugin.TILEWIDTH]) * int(tags.get(TiffImagePlugin.TILELENGTH, 1))
     else:
