@@ -15,9 +15,10 @@ from ops.python_backend import STUB
 
 # An unloaded model's process is a zombie too until Triton has waited for it, which it does within a second.
 DEAD_S = 1.5
-# A process that somebody stopped is given the time to be continued. Continued after a request has failed, it takes
-# 2.51.0 down: boost::interprocess::lock_exception.
-STOPPED_S = 3.0
+# 2.51.0 gives a request up after a second without a sign of life. A process that is continued after that takes the
+# server down (boost::interprocess::lock_exception) or, seen once, answers a later request with what it owed an earlier
+# one. So it is killed before.
+STOPPED_S = 0.4
 
 ZOMBIE, STOPPED = "Z", "T"
 

@@ -19,7 +19,8 @@ from ops.model_control import ModelControl
 from ops.state import Busy
 from ops.stub_watch import StubWatch, is_stopped
 
-LOOK_S = 0.5
+# A few reads in /proc; see `stub_watch.STOPPED_S`.
+LOOK_S = 0.2
 # A model loads in 0.3 to 2 s here; one that takes longer than this is not waited for: the server is started anew.
 LOAD_TIMEOUT_S = 8.0
 # Within so many seconds a server may die `Settings.restarts` times; then a person is needed.

@@ -215,7 +215,7 @@ def _odd_but_whole() -> Iterator[HostilePhoto]:
         "tiff of 16 bits": encode(deep, "TIFF"),
         "jpeg cmyk": encode(image.convert("CMYK"), "JPEG"),
         "tiff cmyk": encode(image.convert("CMYK"), "TIFF"),
-        "tiff lab": encode(image.convert("LAB"), "TIFF"),
+        "tiff lab": encode(Image.new("LAB", (64, 48), (99, 130, 120)), "TIFF"),
         "tiff ycbcr": encode(image.convert("YCbCr"), "TIFF"),
         "png of one bit": encode(image.convert("1"), "PNG"),
         "png grey and alpha": encode(image.convert("LA"), "PNG"),
