@@ -213,13 +213,14 @@ class LocalServer:
             raise ServerFailed(self.describe_death())
 
     @contextlib.contextmanager
-    def recovering(self) -> Iterator[None]:
-        """While a model of it is loaded anew: `status` says so, and no reload is at work.
+    def recovering(self, model: str) -> Iterator[None]:
+        """While this model of it is loaded anew: `status` says so, and no reload is at work.
 
         Raises:
             Busy: one is.
         """
         with self._state_folder.loading():
+            self._serving.touch(model)
             self._write_phase("recovering")
             try:
                 yield

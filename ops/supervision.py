@@ -74,7 +74,7 @@ class Supervisor:
     def _load(self, model: str, now_s: float) -> None:
         control = ModelControl(self._server.ports, self._server.control_key, LOAD_TIMEOUT_S)
         try:
-            with self._server.recovering():
+            with self._server.recovering(model):
                 control.load(model)
         except Busy:  # a reload is at work, which loads it too; the next look tells
             return
