@@ -60,7 +60,9 @@ class ServingFolder:
 
     def touch(self, model: str) -> None:
         """Makes Triton take a model that has not changed for changed: else a load of it does nothing."""
-        os.utime(self.folder / model)
+        for folder in (self.folder / model, *(self.folder / model).rglob("*/")):
+            if not folder.is_symlink():  # the files belong to the release
+                os.utime(folder)
 
     def models(self) -> list[str]:
         return list_models(self.folder)
