@@ -8,7 +8,8 @@ TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup photos export image serve demo test unit contract chart chart-tools chart-e2e e2e families distributed rules observe dashboards lint types
+.PHONY: help setup photos export image serve demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
+.PHONY: dashboards lint types
 .PHONY: bench generate check clean
 
 help: ## list the commands
@@ -40,8 +41,11 @@ demo: export ## start the server, recognise the sample photos, stop it
 test: export ## run every test but `families` and `chart-e2e`; a tier whose tools are missing is skipped with its reason
 	@$(PYTEST) --ignore tests/chart/cluster
 
-unit contract e2e: export ## run one tier of tests
+unit contract e2e faults: export ## run one tier of tests
 	@$(PYTEST) -m $@
+
+soak: export ## faults for long: good and bad photos, the fuzz run; SOAK_S=1800 seconds, 21600 is the long form
+	@$(PYTEST) tests/faults/test_soak.py tests/faults/test_fuzz.py -s --soak-s $(or $(SOAK_S),1800) --fuzz-s $(or $(FUZZ_S),600) -o timeout=0
 
 families: export ## place and serve a member of every torchvision family (not in CI: minutes)
 	@$(PYTEST) tests/e2e/test_families.py --families -s

@@ -139,6 +139,12 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         default=default.catalogue_dir,
         help="where the catalogue is kept, `catalogue` in the state folder when not given; never part of a release",
     )
+    running.add_argument(
+        "--restarts",
+        type=_whole_number,
+        default=default.restarts,
+        help="how often a server that died by itself is started anew, within 10 minutes; 0 leaves that to others",
+    )
     limits = parser.add_argument_group("time limits")
     limits.add_argument("--startup-timeout-s", type=_seconds, default=default.startup_timeout_s, help="until ready")
     limits.add_argument(
@@ -226,6 +232,7 @@ def build_settings(arguments: argparse.Namespace) -> Settings:
         startup_timeout_s=arguments.startup_timeout_s,
         drain_timeout_s=arguments.drain_timeout_s,
         exit_timeout_s=arguments.exit_timeout_s,
+        restarts=arguments.restarts,
         server_options=tuple(arguments.server_options),
     )
 

@@ -8,13 +8,16 @@ The server gets SIGTERM when the thread that started it dies; enter from one tha
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import functools
 import os
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
@@ -88,6 +91,11 @@ class LocalServer:
         return f"{model_control.HEADER}={self._control_key}"
 
     @property
+    def control_key(self) -> str:
+        """Alone; see `api_key`."""
+        return self._control_key
+
+    @property
     def pid(self) -> int:
         """Of the server itself.
 
@@ -97,6 +105,11 @@ class LocalServer:
         if self._process is None:
             raise ServerFailed(NOT_RUNNING)
         return self._process.pid
+
+    @property
+    def segment_prefix(self) -> str:
+        """How its shared memory begins, and an argument of each of its stubs."""
+        return self._segment_prefix
 
     @property
     def grpc_target(self) -> str:
@@ -149,15 +162,75 @@ class LocalServer:
         served = dataclasses.replace(settings, repository=self._serving.folder)
         options = launch.server_options(served, self.ports, self._segment_prefix)
         command = launch.command_line(binary, backend, [*options, *model_control.control_options(self._control_key)])
-        self._started_s, self._launched_s = time.monotonic(), time.time()
-        self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         variables = launch.environment(
             backend, self._state_folder.make_temporary(), settings.cache_mb, self._catalogue(), dict(os.environ)
         )
-        self._process = launch.start(command, variables, self.log_file)
+        self._launch = functools.partial(launch.start, command, variables, self.log_file)
+        self._run()
+
+    def _run(self) -> None:
+        self._started_s, self._launched_s = time.monotonic(), time.time()
+        self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._process = self._launch()
         self._identity = ProcessIdentity.of(self._process.pid)
         self._log = LogReader(self.log_file, has_gpu=Path("/dev/nvidiactl").exists())
         self._write_state("starting")
+
+    def restart(self) -> None:
+        """Starts a server that has died anew: same ports, key and models. `wait_ready` must follow."""
+        state = self._state_folder.read()
+        if state is not None:  # a reload may have changed what is served
+            self.settings = dataclasses.replace(self.settings, repository=Path(state.repository))
+            self._release = state.release
+        kill_remains(self._identity, self._segment_prefix)
+        if self._process is not None:
+            self._process.wait()
+        remove_segments(self._segment_prefix)
+        self._state_folder.make_temporary()
+        self._keep_log()
+        self.is_key_hidden = False
+        self._run()
+
+    def kill(self) -> None:
+        """Ends the server at once; whoever supervises it starts it anew."""
+        if self._identity is not None:
+            self._identity.send(signal.SIGKILL)
+
+    def exit_code(self) -> int | None:
+        """None while the server runs."""
+        return None if self._process is None else self._process.poll()
+
+    def describe_death(self) -> str:
+        """A sentence about how the server that has ended did so."""
+        self.follow_log()
+        return describe_death(self.exit_code() or 0, self.summary, self.log_file)
+
+    def raise_if_dead(self) -> None:
+        """Raises:
+        ServerFailed: the server ended by itself.
+        """
+        if self.exit_code() is not None:
+            raise ServerFailed(self.describe_death())
+
+    @contextlib.contextmanager
+    def recovering(self, model: str) -> Iterator[None]:
+        """While this model of it is loaded anew: `status` says so, and no reload is at work.
+
+        Raises:
+            Busy: one is.
+        """
+        with self._state_folder.loading():
+            self._serving.touch(model)
+            self._write_phase("recovering")
+            try:
+                yield
+            finally:
+                self._write_phase("ready")
+
+    def _write_phase(self, phase: Phase) -> None:
+        state = self._state_folder.read()
+        if state is not None:
+            self._state_folder.write(dataclasses.replace(state, phase=phase))
 
     def _catalogue(self) -> launch.Catalogue:
         folder = self.settings.catalogue_dir or self._state_folder.catalogue
@@ -203,15 +276,6 @@ class LocalServer:
         """Passes on what the server has written since the last call."""
         if self._log is not None:
             self._on_log(self._log.read_new(), self._log.summary)
-
-    def raise_if_dead(self) -> None:
-        """Raises:
-        ServerFailed: the server ended by itself.
-        """
-        exit_code = self._process.poll() if self._process is not None else None
-        if exit_code is not None:
-            self.follow_log()
-            raise ServerFailed(describe_death(exit_code, self.summary, self.log_file))
 
     def stop(self, *, drain: bool = True, is_hurried: Callable[[], bool] = _never) -> bool:
         """Leaves nothing behind: no process, no shared memory, no state. May be called again.
@@ -265,6 +329,9 @@ class LocalServer:
             kill_remains(previous.server, previous.segment_prefix)
             self._state_folder.clear()
         remove_abandoned()
+        self._keep_log()
+
+    def _keep_log(self) -> None:
         if self.log_file.exists():
             self.log_file.replace(self.log_file.with_suffix(".previous.log"))
 

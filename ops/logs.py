@@ -35,6 +35,9 @@ _STATUS = re.compile(r"^(Internal|Invalid argument|Unavailable|Not found|Unsuppo
 _CONSEQUENCE = re.compile(r"contains models that are not available|depends on|dependent")
 
 
+ERRORS_KEPT = 50  # a server may run for months
+
+
 @dataclass(frozen=True)
 class LogLine:
     """One line of the server, or (time_of_day empty) of a program that writes beside it."""
@@ -109,6 +112,7 @@ class LogSummary:
         self.waits_for_connections = bool(_CONNECTIONS.search(line.message)) and not self.is_unloading
         if line.level == "error":
             self.errors.append(line.message)
+            del self.errors[:-ERRORS_KEPT]
 
     def _add_failure(self, message: str) -> None:
         complaint = _PROTOBUF.match(message)

@@ -13,10 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
-import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from ops.errors import OpsError, ServerFailed
@@ -50,7 +47,9 @@ def reload(state_dir: Path, repository: Path | None, load_timeout_s: float) -> s
         ServerFailed: a model did not load the second time; the sentence says what serves.
     """
     folder = StateFolder(state_dir)
-    with _locked(folder):
+    if not folder.folder.is_dir():
+        raise OpsError(f"No server is ready in {folder.folder}. Start one with `python -m ops serve`.")
+    with folder.loading():
         state = folder.read()
         if state is None or state.phase != "ready" or not state.is_alive():
             raise OpsError(f"No server is ready in {state_dir}. Start one with `python -m ops serve --repository ...`.")
@@ -72,23 +71,6 @@ def reload(state_dir: Path, repository: Path | None, load_timeout_s: float) -> s
         folder.write(dataclasses.replace(state, repository=str(named), release=release.name))
     before = f" in place of {state.release}" if state.release else ""
     return f"Serving {release.name}{before} after {time.monotonic() - started_s:.1f} s."
-
-
-@contextlib.contextmanager
-def _locked(folder: StateFolder) -> Iterator[None]:
-    """Raises:
-    OpsError: another reload is at work.
-    """
-    if not folder.folder.is_dir():
-        raise OpsError(f"No server is ready in {folder.folder}. Start one with `python -m ops serve`.")
-    lock = os.open(folder.folder / "reload.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
-    except BlockingIOError as error:
-        raise OpsError("Another reload is at work. Try again when it is done.") from error
-    finally:
-        os.close(lock)
 
 
 def _check_golden(release: Release, state: ServerState, startup_timeout_s: float) -> None:

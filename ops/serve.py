@@ -16,6 +16,7 @@ from ops.serve_view import ServeView, announce
 from ops.settings import ROOT, STATE_DIR, Settings
 from ops.state import StateFolder
 from ops.stop_requests import StopRequests
+from ops.supervision import Supervisor
 
 FOLLOW_S = 0.1
 POLL_S = 0.05
@@ -49,7 +50,7 @@ def serve(settings: Settings, *, quiet: bool) -> None:
                         server.ready_after_s,
                         str(server.log_file),
                     )
-                _follow(server, requests)
+                _follow(server, requests, view)
                 view.say("Stopping when no request is in flight; Ctrl-C again stops at once.")
         finally:
             stopping_s = time.monotonic()
@@ -58,10 +59,11 @@ def serve(settings: Settings, *, quiet: bool) -> None:
     view.say(f"Stopped in {time.monotonic() - stopping_s:.1f} s.{lost}")
 
 
-def _follow(server: LocalServer, requests: StopRequests) -> None:
+def _follow(server: LocalServer, requests: StopRequests, view: ServeView) -> None:
+    supervisor = Supervisor(server, view.warn)
     while not requests.is_asked():
         server.follow_log()
-        server.raise_if_dead()
+        supervisor.look(requests.is_asked)
         requests.wait(FOLLOW_S)
 
 

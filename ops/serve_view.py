@@ -72,6 +72,10 @@ class ServeView:
         if not self._quiet:
             self._errors.print(sentence, markup=False)
 
+    def warn(self, sentence: str) -> None:
+        """Shown also when quiet: in the supervisor's log of a detached server."""
+        self._errors.print(sentence, markup=False)
+
     def _show_progress(self, summary: LogSummary) -> None:
         elapsed_s = time.monotonic() - self._started_s
         for model in summary.loaded:

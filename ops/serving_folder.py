@@ -6,6 +6,7 @@ model that looks beside itself (`Path(__file__).resolve()`) looks in its own rel
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -56,6 +57,12 @@ class ServingFolder:
         shutil.rmtree(folder / "configs", ignore_errors=True)
         (folder / "config.pbtxt").unlink()
         (folder / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
+
+    def touch(self, model: str) -> None:
+        """Makes Triton take a model that has not changed for changed: else a load of it does nothing."""
+        for folder in (self.folder / model, *(self.folder / model).rglob("*/")):
+            if not folder.is_symlink():  # the files belong to the release
+                os.utime(folder)
 
     def models(self) -> list[str]:
         return list_models(self.folder)

@@ -33,6 +33,7 @@ class Settings:
         state_dir: where state and log are kept, one server a folder; None is a temporary folder of this run's own.
         drain_timeout_s: how long a stop waits for requests in flight before the server is told.
         exit_timeout_s: how long the server may take to unload; whole seconds, because Triton counts those.
+        restarts: how often `serve` starts a server that died by itself anew, within 10 minutes.
         server_options: further options of tritonserver, after all others: "--grpc-use-ssl=true".
     """
 
@@ -50,6 +51,7 @@ class Settings:
     startup_timeout_s: float = 120.0
     drain_timeout_s: float = 5.0
     exit_timeout_s: int = 10
+    restarts: int = 5
     server_options: tuple[str, ...] = ()
 
 

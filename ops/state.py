@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import fcntl
 import json
 import os
 import secrets
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +18,11 @@ from ops.errors import OpsError
 from ops.processes import ProcessIdentity
 from ops.settings import Ports
 
-Phase = Literal["starting", "ready", "stopping"]
+Phase = Literal["starting", "ready", "recovering", "stopping"]
+
+
+class Busy(OpsError):
+    """Another process is loading models."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,22 @@ class StateFolder:
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
+
+    @contextlib.contextmanager
+    def loading(self) -> Iterator[None]:
+        """For whoever loads models: one at a time.
+
+        Raises:
+            Busy: another one is at work.
+        """
+        lock = os.open(self.folder / "reload.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        except BlockingIOError as error:
+            raise Busy("Another reload is at work. Try again when it is done.") from error
+        finally:
+            os.close(lock)
 
     def write(self, state: ServerState) -> None:
         """Replaces the file in one step: a reader sees the old or the new."""

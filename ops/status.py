@@ -36,7 +36,7 @@ class Memory:
 class Status:
     """What `status --json` prints; a stopped server has only a phase."""
 
-    phase: Literal["ready", "starting", "stopping", "not answering", "stopped"]
+    phase: Literal["ready", "starting", "recovering", "stopping", "not answering", "stopped"]
     pid: int | None = None
     server_pid: int | None = None
     grpc: str | None = None

@@ -15,26 +15,32 @@ from ops.settings import Settings
 
 TESTS = Path(__file__).parent
 PHOTOS = TESTS.parent / ".cache/photos"
-TIERS = ("unit", "contract", "chart", "e2e", "rules")
+TIERS = ("unit", "contract", "chart", "e2e", "rules", "faults")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skips", action="store_true", help="a skipped test is a failure (CI)")
     parser.addoption("--families", action="store_true", help="also place and serve the larger torchvision families")
     parser.addoption("--distributed", action="store_true", help="also the catalogue's distributed engine (Weaviate)")
+    parser.addoption("--fuzz-s", type=float, default=15.0, help="seconds of the decoder's fuzz run (make soak: 600)")
+    parser.addoption(
+        "--soak-s", type=float, default=0.0, help="seconds of the soak, which is left out at 0 (make soak)"
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     for tier in TIERS:
         config.addinivalue_line("markers", f"{tier}: tests in tests/{tier}")
+    config.addinivalue_line("markers", "soak: runs with --soak-s SECONDS (`make soak`)")
     config.addinivalue_line("markers", "families: runs with --families (`make families`)")
     config.addinivalue_line("markers", "distributed: runs with --distributed (`make distributed`)")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    for option in ("families", "distributed"):
-        if not config.getoption(f"--{option}"):
-            items[:] = [item for item in items if item.get_closest_marker(option) is None]
+    for option in ("families", "distributed", "soak_s"):
+        if not config.getoption(option):
+            mark = option.removesuffix("_s")
+            items[:] = [item for item in items if item.get_closest_marker(mark) is None]
     for item in items:
         item.add_marker(item.path.relative_to(TESTS).parts[0])
     # The quick tiers first: what is broken shows early.

@@ -210,9 +210,9 @@ def test_taken_port_is_refused_before_starting(repository: Path) -> None:
 
 
 @pytest.fixture
-def supervisor(chain: Path, state_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """`serve` of the chain, ready; killed at the end if it still runs."""
-    words = ["serve", f"--state-dir={state_dir}", f"--repository={chain}", *FREE_PORTS]
+def supervisor(chain: Path, state_dir: Path, request: pytest.FixtureRequest) -> Iterator[subprocess.Popen[bytes]]:
+    """`serve` of the chain, ready, with the options of the test; killed at the end if it still runs."""
+    words = ["serve", f"--state-dir={state_dir}", f"--repository={chain}", *FREE_PORTS, *getattr(request, "param", [])]
     log = (state_dir.parent / "supervisor").open("wb")
     with log, subprocess.Popen([sys.executable, "-m", "ops", *words], cwd=ROOT, stdout=log, stderr=log) as process:
 
@@ -264,6 +264,7 @@ def test_killed_supervisor_takes_the_server_along(supervisor: subprocess.Popen[b
     assert wait_for(lambda: is_gone(state))
 
 
+@pytest.mark.parametrize("supervisor", [["--restarts=0"]], indirect=True)
 def test_killed_server_is_reported_with_exit_1(supervisor: subprocess.Popen[bytes], state_dir: Path) -> None:
     state = read_state(state_dir)
     assert state.server is not None

@@ -160,6 +160,8 @@ RULES = (
         "What answers at {target} does not offer Triton's inference calls ({detail}). Pass the address of a Triptych "
         "server: gRPC is port 8001 unless set otherwise, HTTP 8000.",
     ),
+    # The process behind a model died or stands still: another server has its own, and this one gets a new one.
+    Rule("INTERNAL", r"stub process .*(is not healthy|is not running)", NotReady, _NOT_READY),
     Rule("DEADLINE_EXCEEDED", r"", DeadlineExceeded, _LATE),
     Rule("UNAUTHENTICATED", r"", PermissionDenied, _DENIED),
     Rule("PERMISSION_DENIED", r"", PermissionDenied, _DENIED),

@@ -8,13 +8,14 @@ without the rounding that Resize and CenterCrop do costs the embedding up to 0.0
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 
 # Pillow opens MPO, the JPEG of many phones, through JPEG.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
@@ -51,6 +52,32 @@ _TURNS = {
 
 # `preprocess` looks at the size before any pixel is decoded; Pillow's own limit would only warn.
 Image.MAX_IMAGE_PIXELS = None
+
+# Pillow warns of each damaged tag with a text of its own: 2,000 lines of log for one photo, and each is remembered.
+warnings.filterwarnings("ignore", module=r"PIL\.")
+
+# The process may grow by 256 MB for a photo; 40 MB of them are for what becomes of the decoded picture.
+MAX_DECODED_BYTES = 216_000_000
+
+# Cameras and encoders write 1 to 12. Each may cost a walk over the whole picture for 60 bytes of file: 2,000 scans of
+# 49 megapixels took 5 s. Source: the limit of libtiff for a JPEG inside a TIFF.
+MAX_SCANS = 100
+
+# A run-length encoded BMP is decoded by Python code, 0.1 s a MB.
+MAX_RUN_LENGTH_BYTES = 4_000_000
+
+# WebP: two canvases of four bytes a pixel, a copy as bytes, the picture: 15.7 measured with Pillow 13.
+_WEBP_BYTES_PER_PX = 16
+_BYTES_PER_PX = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
+_JPEGS = ("JPEG", "MPO")
+
+# Above this a picture is brought to RGB and shrunk band by band, so that no second whole one is made.
+_WHOLE_PX = 4_000_000
+_BAND_PX = 1_000_000
+# Rows of the square that are made at once, at least: each band is resampled from some rows beyond it.
+_BAND_ROWS = 6
+# The widest filter, Lanczos, reaches 3 rows of the smaller picture to each side.
+_FILTER_REACH = 3
 
 
 class InvalidPhoto(ValueError):
@@ -176,11 +203,10 @@ def preprocess(
         turn = _turn_of(image)
         box = _stored_crop_box(image.size, turn, transform)
         divisor = _shrink_by_dct(image, DCT_MARGIN * transform.side_px)
-        rgb = _to_rgb(image)
-        right, bottom = rgb.size
+        right, bottom = image.size
         left, top = box[0] / divisor, box[1] / divisor
         box = left, top, min(box[2] / divisor, right), min(box[3] / divisor, bottom)
-        square = rgb.resize((transform.side_px, transform.side_px), transform.resampling, box=box)
+        square = _square(image, box, transform)
     except InvalidPhoto:
         raise
     except Exception as error:  # decoders raise what they like; whatever it is, this photo is at fault
@@ -204,7 +230,78 @@ def _open(photo: bytes, limits: Limits) -> Image.Image:
             f"{width_px} x {height_px} = {width_px * height_px / 1e6:.1f} megapixels",
             f"{limits.max_image_pixels / 1e6:g} megapixels",
         )
+    try:
+        _check_cost(image, photo)
+    except InvalidPhoto:
+        raise
+    except Exception as error:  # tags that are no numbers
+        raise UnreadableImage(f"the {image.format} file is damaged ({error})") from error
     return image
+
+
+def _check_cost(image: Image.Image, photo: bytes) -> None:
+    """Refuses what little bytes would cost in memory or time, told from the header."""
+    size = f"a {image.format} of {image.width} x {image.height}"
+    needed_bytes = _decoded_bytes(image, photo)
+    if needed_bytes > MAX_DECODED_BYTES:
+        found = f"{size} that takes {needed_bytes / 1e6:.0f} MB of memory to decode"
+        raise ImageTooLarge(found, f"{MAX_DECODED_BYTES / 1e6:g} MB")
+    if image.format in _JPEGS and (scans := _count_scans(photo)) > MAX_SCANS:
+        raise ImageTooLarge(f"{size} in {scans} scans", f"{MAX_SCANS} scans")
+    is_run_length_encoded = any(tile[0] == "bmp_rle" for tile in _tiles(image))
+    if is_run_length_encoded and len(photo) > MAX_RUN_LENGTH_BYTES:
+        found = f"{size}, run-length encoded in {len(photo) / 1e6:.1f} MB"
+        raise ImageTooLarge(found, f"{MAX_RUN_LENGTH_BYTES / 1e6:g} MB")
+
+
+def _count_scans(photo: bytes) -> int:
+    """Of a JPEG, those of a thumbnail in it included; in compressed data the marker cannot occur."""
+    return photo.count(b"\xff\xda")
+
+
+def _decoded_bytes(image: Image.Image, photo: bytes) -> int:
+    """Memory that decoding the whole picture takes at its peak, before any conversion."""
+    area_px = image.width * image.height
+    if image.format in _JPEGS:
+        # Decoded in lines, and at a part of the size where that will do; several scans need all coefficients at once.
+        return int(2 * _samples_per_px(image) * area_px) if _count_scans(photo) > 1 else 0
+    if image.format == "WEBP":
+        return _WEBP_BYTES_PER_PX * area_px
+    picture_bytes = _BYTES_PER_PX.get(image.mode, 4) * area_px
+    if image.format == "TIFF":
+        return picture_bytes + _strip_bytes(image)
+    if image.format == "PNG" and any("16" in str(tile[3]) for tile in _tiles(image)):
+        return 2 * picture_bytes  # twice as much to unpack: time, not memory
+    return picture_bytes
+
+
+def _tiles(image: Image.Image) -> list[tuple[Any, ...]]:
+    """How the file's parts are unpacked: decoder, box, offset, arguments of the decoder."""
+    return list(getattr(image, "tile", []))
+
+
+def _samples_per_px(image: Image.Image) -> float:
+    """Of a JPEG: 3 without subsampling, 1.5 where colours have half the width and half the height."""
+    factors: list[tuple[int, int]] = [
+        (horizontal, vertical) for _, horizontal, vertical, *_ in getattr(image, "layer", [])
+    ]
+    if not factors:
+        return float(len(image.getbands()))
+    widest, tallest = max(h for h, _ in factors), max(v for _, v in factors)
+    return sum(h * v for h, v in factors) / max(1, widest * tallest)
+
+
+def _strip_bytes(image: Image.Image) -> int:
+    """Of a TIFF, what is unpacked at once: a strip of rows, or a tile."""
+    tags = getattr(image, "tag_v2", {})
+    bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (8,))
+    samples: int = int(tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
+    bits_per_px: int = sum(bits) if len(bits) > 1 else bits[0] * samples
+    if TiffImagePlugin.TILEWIDTH in tags:
+        area_px = int(tags[TiffImagePlugin.TILEWIDTH]) * int(tags.get(TiffImagePlugin.TILELENGTH, 1))
+    else:
+        area_px = image.width * min(int(tags.get(TiffImagePlugin.ROWSPERSTRIP, image.height)), image.height)
+    return area_px * bits_per_px // 8
 
 
 def _turn_of(image: Image.Image) -> _Turn | None:
@@ -249,6 +346,32 @@ def _crop_box(width_px: int, height_px: int, transform: Transform) -> Box:
     return left * per_x, top * per_y, (left + side_px) * per_x, (top + side_px) * per_y
 
 
+def _square(image: Image.Image, box: Box, transform: Transform) -> Image.Image:
+    """The box of a picture, RGB, shrunk to the square; of a large one a band at a time, to the same pixels."""
+    side_px = transform.side_px
+    is_plain = image.mode == "RGB" and "transparency" not in image.info
+    image.load()
+    if is_plain or image.width * image.height <= _WHOLE_PX:
+        return _to_rgb(image).resize((side_px, side_px), transform.resampling, box=box)
+    square = Image.new("RGB", (side_px, side_px))
+    left, top, right, bottom = box
+    per_row = (bottom - top) / side_px
+    for start, stop in _bands(side_px, per_row, image.width):
+        band_top, band_bottom = top + start * per_row, top + stop * per_row
+        reach = _FILTER_REACH * max(per_row, 1) + 1
+        first, last = max(0, int(band_top - reach)), min(image.height, int(band_bottom + reach) + 1)
+        rgb = _to_rgb(image.crop((0, first, image.width, last)))
+        band_box = left, band_top - first, right, min(band_bottom - first, float(rgb.height))
+        square.paste(rgb.resize((side_px, stop - start), transform.resampling, box=band_box), (0, start))
+    return square
+
+
+def _bands(side_px: int, per_row: float, width_px: int) -> Iterator[tuple[int, int]]:
+    rows = max(_BAND_ROWS, int(_BAND_PX / max(1.0, per_row * width_px)))
+    for start in range(0, side_px, rows):
+        yield start, min(side_px, start + rows)
+
+
 def _to_rgb(image: Image.Image) -> Image.Image:
     """Any colour mode to RGB: transparency over white, 16-bit grey by its high byte."""
     if image.mode == "RGB" and "transparency" not in image.info:
@@ -259,7 +382,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode in ("I", "F"):
         raise UnreadableImage(f"got a {image.format} with 32 bits a sample, which has no defined white")
     if image.has_transparency_data:
-        rgba = image.convert("RGBA")
+        rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")
         return Image.alpha_composite(white, rgba).convert("RGB")
     return image.convert("RGB")

@@ -18,6 +18,7 @@ from preprocessing import (
     UnreadableImage,
     preprocess,
 )
+from tests.faults.hostile_bombs import many_scans
 
 TRANSFORM = Transform(side_px=224, crop_ratio=0.875, interpolation="bicubic")
 LIMITS = Limits(max_image_bytes=20_000_000, max_image_pixels=50_000_000)
@@ -206,3 +207,57 @@ def test_preprocess_refuses_before_decoding_when_over_pixels() -> None:
 def test_refusals_are_of_one_family() -> None:
     assert issubclass(UnreadableImage, InvalidPhoto)
     assert issubclass(ImageTooLarge, InvalidPhoto)
+
+
+def large(mode: str) -> bytes:
+    """5 megapixels, more than are brought to RGB at once."""
+    image = photo_of(2_500, 2_100)
+    if mode == "I;16":
+        return encode(Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 256 + 77), "PNG")
+    if mode == "RGBA":
+        image = image.convert("RGBA")
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+        return encode(image, "PNG", compress_level=1)
+    return encode(image.quantize(64) if mode == "P" else image.convert(mode), "PNG", compress_level=1)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "L", "P", "I;16"])
+def test_preprocess_sees_the_same_when_a_large_photo_is_shrunk_in_bands(
+    mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = large(mode)
+    in_bands = preprocess(photo, TRANSFORM, LIMITS)
+    monkeypatch.setattr("preprocessing._WHOLE_PX", 10_000_000)
+    # The same sums in another order: the last bit may differ.
+    assert largest_difference(in_bands, preprocess(photo, TRANSFORM, LIMITS)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("photo", "sentence"),
+    [
+        (
+            encode(Image.new("RGB", (4_000, 4_000)), "WEBP", method=0),
+            r"WEBP of 4000 x 4000 that takes 256 MB of memory",
+        ),
+        (
+            encode(Image.new("RGB", (6_100, 6_100)), "JPEG", progressive=True, subsampling=0),
+            r"JPEG of 6100 x 6100 that takes 223 MB of memory",
+        ),
+        (many_scans(400, 101), r"JPEG of 400 x 400 in 102 scans, the limit is 100 scans"),
+    ],
+    ids=["webp", "progressive", "scans"],
+)
+def test_preprocess_refuses_before_decoding_what_would_cost_too_much(photo: bytes, sentence: str) -> None:
+    with pytest.raises(ImageTooLarge, match=sentence):
+        preprocess(photo, TRANSFORM, LIMITS)
+
+
+def test_preprocess_takes_large_photos_of_cheap_kinds() -> None:
+    for photo in (
+        encode(Image.new("RGB", (7_000, 7_000)), "JPEG"),
+        encode(Image.new("RGB", (5_000, 5_000)), "JPEG", progressive=True),
+        encode(Image.new("RGB", (7_000, 7_000)), "PNG", compress_level=1),
+        encode(Image.new("RGB", (3_000, 4_000)), "WEBP", method=0),
+        many_scans(400, 90),
+    ):
+        assert preprocess(photo, TRANSFORM, LIMITS).shape == (224, 224, 3)
