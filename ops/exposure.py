@@ -71,7 +71,7 @@ def refuse_open(options: Sequence[str]) -> None:
         address = values.get(f"--{name}-address", "")
         if not is_loopback(address) and not (name == "grpc" and has_tls):
             raise WrongUsage(
-                f"--{name}-address is {address or 'not set'}, where other machines reach the server without encryption. "
+                f"--{name}-address is {address or 'not set'}: other machines reach the server, and without encryption. "
                 "Put what encrypts before it, or add --open-to-network where the network is trusted."
             )
 
