@@ -140,6 +140,11 @@ def _add_serve(parser: argparse.ArgumentParser) -> None:
         help="where the catalogue is kept, `catalogue` in the state folder when not given; never part of a release",
     )
     running.add_argument(
+        "--open-to-network",
+        action="store_true",
+        help="let --server-option name addresses that other machines reach without TLS",
+    )
+    running.add_argument(
         "--restarts",
         type=_whole_number,
         default=default.restarts,
@@ -233,6 +238,7 @@ def build_settings(arguments: argparse.Namespace) -> Settings:
         drain_timeout_s=arguments.drain_timeout_s,
         exit_timeout_s=arguments.exit_timeout_s,
         restarts=arguments.restarts,
+        open_to_network=arguments.open_to_network,
         server_options=tuple(arguments.server_options),
     )
 

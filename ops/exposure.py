@@ -6,6 +6,7 @@ import http.client
 import ipaddress
 import json
 import socket
+from collections.abc import Sequence
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -58,6 +59,21 @@ def advise_restriction(protocol: str, apis: list[str]) -> str:
     """The option of tritonserver that keeps these APIs from whoever has no key; empty for none."""
     flag = {"http": "--http-restricted-api", "grpc": "--grpc-restricted-protocol"}[protocol]
     return f"{flag}={','.join(apis)}:KEY=VALUE" if apis else ""
+
+
+def refuse_open(options: Sequence[str]) -> None:
+    """Raises:
+    WrongUsage: these options of tritonserver let other machines reach it without TLS.
+    """
+    values = dict(option.partition("=")[::2] for option in options)  # the last of an option counts
+    has_tls = values.get("--grpc-use-ssl", "").lower() in ("true", "1")
+    for name in ("http", "grpc", "metrics"):
+        address = values.get(f"--{name}-address", "")
+        if not is_loopback(address) and not (name == "grpc" and has_tls):
+            raise WrongUsage(
+                f"--{name}-address is {address or 'not set'}: other machines reach the server, and without encryption. "
+                "Put what encrypts before it, or add --open-to-network where the network is trusted."
+            )
 
 
 def is_loopback(host: str) -> bool:

@@ -25,6 +25,7 @@ from types import TracebackType
 from ops import launch, model_control, probe
 from ops.drain import wait_until_idle
 from ops.errors import ServerFailed
+from ops.exposure import refuse_open
 from ops.failures import describe_death, describe_slow_start
 from ops.logs import LogLine, LogReader, LogSummary
 from ops.ports import choose_ports
@@ -161,6 +162,8 @@ class LocalServer:
         self._state_folder.keep_catalogue_key()
         served = dataclasses.replace(settings, repository=self._serving.folder)
         options = launch.server_options(served, self.ports, self._segment_prefix)
+        if not settings.open_to_network:
+            refuse_open(options)
         command = launch.command_line(binary, backend, [*options, *model_control.control_options(self._control_key)])
         variables = launch.environment(
             backend, self._state_folder.make_temporary(), settings.cache_mb, self._catalogue(), dict(os.environ)

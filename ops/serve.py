@@ -123,6 +123,8 @@ def as_arguments(settings: Settings, state_dir: Path) -> list[str]:
     values = dataclasses.asdict(settings)
     values.update(repository=settings.repository.absolute(), state_dir=state_dir)
     further = [f"--server-option={option}" for option in values.pop("server_options")]
+    if values.pop("open_to_network"):
+        further.append("--open-to-network")
     return [
         *further,
         *(f"--{name.replace('_', '-')}={'' if value is None else value}" for name, value in sorted(values.items())),

@@ -34,6 +34,7 @@ class Settings:
         drain_timeout_s: how long a stop waits for requests in flight before the server is told.
         exit_timeout_s: how long the server may take to unload; whole seconds, because Triton counts those.
         restarts: how often `serve` starts a server that died by itself anew, within 10 minutes.
+        open_to_network: whether other machines may reach it without TLS.
         server_options: further options of tritonserver, after all others: "--grpc-use-ssl=true".
     """
 
@@ -52,6 +53,7 @@ class Settings:
     drain_timeout_s: float = 5.0
     exit_timeout_s: int = 10
     restarts: int = 5
+    open_to_network: bool = False
     server_options: tuple[str, ...] = ()
 
 

@@ -116,6 +116,7 @@ SPOKEN = [
         ConnectionFailed,
     ),
     ("UNAVAILABLE", "Socket closed", ConnectionFailed),
+    ("INTERNAL", "Stub process 'recognizer_0_0' is not healthy.", NotReady),
     (
         "UNAVAILABLE",
         "connections to all backends failing; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Connection reset",
