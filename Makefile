@@ -38,7 +38,7 @@ serve: export ## start the server and stay up (Ctrl-C stops it)
 demo: export ## start the server, recognise the sample photos, stop it
 	@$(BIN)/python -m ops run -- $(BIN)/python client/examples/recognize_folder.py $(PHOTOS)
 
-test: export ## run every test but `families` and `chart-e2e`; a tier whose tools are missing is skipped with its reason
+test: export ## run every test but `families`, `distributed`, `soak`, `chart-e2e`; a tier whose tools are missing is skipped with its reason
 	@$(PYTEST) --ignore tests/chart/cluster
 
 unit contract e2e faults: export ## run one tier of tests

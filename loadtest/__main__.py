@@ -7,6 +7,7 @@ import contextlib
 import json
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +72,7 @@ def _bench(options: argparse.Namespace, console: Console) -> None:
     console.print(f"server memory: {memory['pss']:.0f} MB (shared pages counted once), RSS {memory['rss']:.0f} MB")
     machine = report["machine"]
     console.print(f"{machine['cpu']}, {machine['cores']} cores, {report['date']}, commit {report['commit']}")
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    _write(report, options.json)
     if options.chart:
         draw(report, options.chart)
 
@@ -106,10 +106,7 @@ def _add_bench(commands: Any) -> None:
         default=os.environ.get("TRIPTYCH_HTTP_URL", "http://127.0.0.1:8000"),
         help="HTTP address (%(default)s, $TRIPTYCH_HTTP_URL)",
     )
-    pid = os.environ.get("TRIPTYCH_SERVER_PID")
-    command.add_argument(
-        "--pid", type=int, default=pid, required=pid is None, help="of tritonserver ($TRIPTYCH_SERVER_PID)"
-    )
+    _add_pid(command)
     _add_photos(command)
     command.add_argument(
         "--repository", type=Path, default=ROOT / "model_repository", help="the one being served (%(default)s)"
@@ -147,13 +144,24 @@ def _client(options: argparse.Namespace, console: Console) -> None:
     report["many"] = compare_many(
         options.target, never_alike(photos), count=options.count, concurrency=options.concurrency, console=console
     )
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    _write(report, options.json)
 
 
 def _add_target(command: argparse.ArgumentParser) -> None:
     default = os.environ.get("TRIPTYCH_TARGET", "127.0.0.1:8001")
     command.add_argument("--target", default=default, help="gRPC address (%(default)s, $TRIPTYCH_TARGET)")
+
+
+def _add_pid(command: argparse.ArgumentParser) -> None:
+    pid = os.environ.get("TRIPTYCH_SERVER_PID")
+    command.add_argument(
+        "--pid", type=int, default=pid, required=pid is None, help="of tritonserver ($TRIPTYCH_SERVER_PID)"
+    )
+
+
+def _write(report: dict[str, Any], file: Path | None) -> None:
+    if file is not None:
+        file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def _add_photos(command: argparse.ArgumentParser) -> None:
@@ -231,8 +239,7 @@ def _quality(options: argparse.Namespace, console: Console) -> None:
 
     report = describe_run(ROOT)
     report["quality"] = compare(options.target, options.gallery, options.queries, ROOT / ".cache", console)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    _write(report, options.json)
 
 
 def _add_search(commands: Any) -> None:
@@ -251,10 +258,7 @@ def _add_search(commands: Any) -> None:
     )
     _add_target(command)
     _add_photos(command)
-    pid = os.environ.get("TRIPTYCH_SERVER_PID")
-    command.add_argument(
-        "--pid", type=int, default=pid, required=pid is None, help="of tritonserver ($TRIPTYCH_SERVER_PID)"
-    )
+    _add_pid(command)
     command.add_argument(
         "--metrics", default=os.environ.get("TRIPTYCH_METRICS_URL", "http://127.0.0.1:8002/metrics"), metavar="URL"
     )
@@ -291,9 +295,8 @@ def _search(options: argparse.Namespace, console: Console) -> None:
         console,
     )
     measured = search_speed.measure(options.target, key, options.metrics, options.pid, vectors, sizes, console)
-    report["sizes"] = search_speed.as_json(measured)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    report["sizes"] = [asdict(size) for size in measured]
+    _write(report, options.json)
     if options.chart:
         search_speed.draw(measured, options.chart)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -217,5 +216,5 @@ def compare(target: str, gallery: Path, queries: Path, cache: Path, console: Con
     return {
         "gallery": len(seen.files),
         "queries": len(asked.files),
-        "scores": json.loads(json.dumps([asdict(score) for score in scores])),
+        "scores": [asdict(score) for score in scores],
     }

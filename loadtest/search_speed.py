@@ -8,10 +8,11 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -27,6 +28,11 @@ from usearch.index import Index
 from loadtest.errors import LoadTestError
 from triptych import CatalogueItem, Client
 
+# The graph that the server builds, by its own code.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "model_repository/index/1"))
+
+from engine import EXACT_BELOW, EXPANSION_SEARCH, new_graph
+
 Floats = npt.NDArray[np.float32]
 
 K = 10
@@ -34,10 +40,6 @@ QUERIES = 500
 ROUNDS = 5
 BATCH = 256
 CONCURRENCY = 4
-# The graph as model_repository/index/1/engine.py has it: a contract test compares them.
-CONNECTIVITY, EXPANSION_ADD, EXPANSION_SEARCH = 16, 128, 128
-# What the server leaves outside of its graph for good: engine.py, EXACT_BELOW.
-LEFT = 2000
 GRAPH_PATIENCE_S = 3600.0
 
 
@@ -79,7 +81,7 @@ def measure(
         raise LoadTestError(f"{len(vectors)} embeddings, expected {sizes[-1]} and {QUERIES} to search with.")
     queries = np.ascontiguousarray(vectors[sizes[-1] : sizes[-1] + QUERIES])
     measured: list[Size] = []
-    graph = _new_graph(vectors.shape[1])
+    graph = new_graph(vectors.shape[1])
     wire = triton.InferenceServerClient(target)
     with Client(target, timeout_s=60, catalogue_key=key, max_in_flight=CONCURRENCY) as client:
         there = client.catalogue.count().photos
@@ -97,17 +99,6 @@ def measure(
             measured.append(_measure_size(client, graph, vectors[:size], queries, pid, upserts_per_s))
             _show(measured, console)
     return measured
-
-
-def _new_graph(dimension: int) -> Index:
-    return Index(
-        ndim=dimension,
-        metric="ip",
-        dtype="f16",
-        connectivity=CONNECTIVITY,
-        expansion_add=EXPANSION_ADD,
-        expansion_search=EXPANSION_SEARCH,
-    )
 
 
 def _fill(
@@ -136,7 +127,7 @@ def _await_graph(metrics_url: str, size: int, console: Console) -> None:
         while time.monotonic() < deadline_s:
             text = urlopen(metrics_url, timeout=10).read().decode()
             outside = [line.split()[1] for line in text.splitlines() if line.startswith("triptych_catalogue_unindexed")]
-            if outside and float(outside[0]) <= max(LEFT, size / 20):
+            if outside and float(outside[0]) <= max(EXACT_BELOW, size / 20):
                 return
             time.sleep(2)
     raise LoadTestError(f"No graph over {size} photos after {GRAPH_PATIENCE_S:g} s. The server's log says why.")
@@ -304,7 +295,3 @@ def draw(measured: list[Size], file: Path) -> None:
         axes.set_xlabel("photos in the catalogue")
         axes.grid(visible=True, color="#eeeeee")
     figure.savefig(file, dpi=110)
-
-
-def as_json(measured: list[Size]) -> list[dict[str, float]]:
-    return json.loads(json.dumps([asdict(size) for size in measured]))  # type: ignore[no-any-return]

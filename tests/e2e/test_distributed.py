@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from shelf import EmbeddedShelf
 
 from catalogue_errors import EngineUnavailable, IncompatibleIndex, InvalidRequest, StoreFault
 from follower import Follower
 from ops.local_server import LocalServer
 from ops.settings import REPOSITORY, Settings
 from queries import Query, parse_query
+from shelf import EmbeddedShelf
 from store import Item, Store
 from tests.weaviate.process import Node, catalogue_in, free_ports, weaviate_node
 from triptych import Client, Unavailable

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from keeping import Keeping
 
 from catalogue_errors import IncompatibleIndex, InvalidRequest, StoreFault
 from duplicates import find_clusters
 from engine import EXACT_BELOW
 from filters import check_fields, parse_filter
+from keeping import Keeping
 from queries import parse_object, refuse_unknown
 from store import Floats, Item, Photo
 

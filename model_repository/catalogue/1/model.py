@@ -16,14 +16,13 @@ sys.path[:0] = [str(REPOSITORY / "recognizer/1"), str(REPOSITORY / "index/1")]
 # That folder may be in a release, which must stay as its manifest says.
 sys.dont_write_bytecode = True
 
-from search_metrics import CatalogueMetrics  # noqa: E402
-
 from calls import Calls  # noqa: E402
 from catalogue_errors import EngineUnavailable, InvalidRequest, StoreFault  # noqa: E402
 from catalogue_folder import check_key, find_folder, fingerprint, is_distributed  # noqa: E402
 from follower import INDEX_FOLDER  # noqa: E402
 from metrics import ANSWERED, FAILED, REFUSED  # noqa: E402
 from publisher import Publisher, open_meter  # noqa: E402
+from search_metrics import CatalogueMetrics  # noqa: E402
 from store import Store  # noqa: E402
 
 INDEX_CONFIG = REPOSITORY / "index/config.pbtxt"
@@ -71,13 +70,14 @@ class TritonPythonModel:
 
 
 def _open_calls(dimension: int) -> Calls:
+    served = fingerprint()
     if is_distributed():
         # Its libraries are not there, and not needed, where the catalogue is in this server's folder.
         from weaviate_store import open_named
 
-        return Calls(open_named(fingerprint()), None, dimension, fingerprint())
+        return Calls(open_named(served), None, dimension, served)
     folder = find_folder(pb_utils.Logger.log_info)
-    return Calls(Store(folder), folder / INDEX_FOLDER, dimension, fingerprint())
+    return Calls(Store(folder), folder / INDEX_FOLDER, dimension, served)
 
 
 def _embed(photo: bytes) -> Any:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from keeping import Keeping
 
 from catalogue_errors import InvalidRequest
+from keeping import Keeping
 
 # All pairs of so many photos take minutes on two cores, in which the catalogue answers nobody else.
 MAX_PHOTOS = 50_000

@@ -17,7 +17,7 @@ from store import Store, Tip
 from vectors import Floats, Ids, Vectors
 
 # Up to so many photos each is compared: 1 ms, when the graph takes 0.3 and misses nothing on real embeddings. See
-# DECISIONS.md, "The catalogue".
+# DECISIONS.md, "The graph from 2,000 photos on".
 EXACT_BELOW = 2_000
 CONNECTIVITY = 16
 EXPANSION_ADD = 128

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from engine import EXACT_BELOW, Engine, Nearest, Question, build_graph
+from engine import EXACT_BELOW, Engine, build_graph
 from saved_index import SavedIndex
 from store import Store, Tip
 
@@ -62,13 +62,8 @@ class Follower:
         """To be held while several things are asked of one state."""
         return self._lock
 
-    def search(self, question: Question) -> Nearest:
-        """Every write that was acknowledged before is in the answer."""
-        with self._lock:
-            self.catch_up()
-            return self.engine.search(question)
-
     def catch_up(self) -> None:
+        """From here on every write that was acknowledged before is in the answers."""
         with self._lock:
             version = self.store.data_version()
             if version != self._seen:

@@ -10,23 +10,22 @@ from typing import Any
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
-from searches import Answer, Searches
-from shelf import EmbeddedShelf, Shelf
-from tastes import parse_taste
 
 from catalogue_errors import EngineUnavailable, InvalidRequest
 from catalogue_folder import find_folder, fingerprint, is_distributed
 from follower import Follower
 from queries import DEFAULT_K, Query, check_k, parse_query
+from searches import Answer, Searches
+from shelf import EmbeddedShelf, Shelf
+from tastes import parse_taste
 
 # Metrics are those of the fused model.
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recognizer/1"))
 # That folder may be in a release, which must stay as its manifest says.
 sys.dont_write_bytecode = True
 
-from search_metrics import SearchMetrics  # noqa: E402
-
 from publisher import Publisher, open_meter  # noqa: E402
+from search_metrics import SearchMetrics  # noqa: E402
 
 # One of them is what is searched with.
 GIVEN = ("embedding", "product_id", "taste")

@@ -7,17 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-from shelf import Hit, Shelf
-from tastes import Taste, diversify, find_interests
 
 from catalogue_errors import InvalidRequest
 from queries import Query
+from shelf import Hit, Shelf
+from tastes import Taste, diversify, find_interests
+from vectors import Floats, unit
 
 # For each place in a recommendation so many candidates an interest: enough to choose unlike ones from.
 POOL = 5
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -112,4 +110,4 @@ def _unit(embedding: Any) -> Floats:
     length = float(np.linalg.norm(embedding))
     if not np.isfinite(length) or length == 0:
         raise InvalidRequest("The embedding has no direction: expected finite numbers, not all of them 0.")
-    return np.asarray(embedding / length, np.float32)
+    return unit(embedding)

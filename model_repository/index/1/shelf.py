@@ -9,15 +9,13 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 
 from catalogue_errors import IncompatibleIndex
 from engine import Question
 from filters import check_fields
 from follower import Follower
 from queries import Query
-
-Floats = npt.NDArray[np.float32]
+from vectors import Floats, unit
 
 
 @dataclass(frozen=True)
@@ -119,5 +117,4 @@ class EmbeddedShelf:
 
 def mean_direction(vectors: list[Floats]) -> Floats:
     """float32[D], L2 norm 1, of one or more vectors."""
-    total = np.mean(vectors, axis=0)
-    return np.asarray(total / (float(np.linalg.norm(total)) or 1.0), np.float32)
+    return unit(np.mean(vectors, axis=0))

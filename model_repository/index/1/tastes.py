@@ -9,16 +9,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from catalogue_errors import InvalidRequest
 from queries import parse_object, refuse_unknown
+from vectors import Floats, unit
 
 MAX_PRODUCTS = 200
 MAX_WITHOUT = 10_000
 MAX_INTERESTS = 10
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -87,20 +85,20 @@ def find_interests(vectors: Floats, weights: Sequence[float], most: int, apart: 
     order = np.argsort(-heavy, kind="stable")
     sums: list[Floats] = []
     for row in order:
-        scores = [float(vectors[row] @ _unit(one)) for one in sums]
+        scores = [float(vectors[row] @ unit(one)) for one in sums]
         if not scores or (max(scores) < apart and len(sums) < most):
             sums.append(heavy[row] * vectors[row])
         else:
             at = int(np.argmax(scores))
             sums[at] = sums[at] + heavy[row] * vectors[row]
-    directions = np.stack([_unit(one) for one in sums])
+    directions = np.stack([unit(one) for one in sums])
     nearest = (vectors @ directions.T).argmax(axis=1)
     found = []
     for number in range(len(sums)):
         mine = nearest == number
         if mine.any():
             total = (heavy[mine, None] * vectors[mine]).sum(axis=0)
-            found.append(Interest(_unit(total), float(heavy[mine].sum() / heavy.sum())))
+            found.append(Interest(unit(total), float(heavy[mine].sum() / heavy.sum())))
     return sorted(found, key=lambda one: -one.share)
 
 
@@ -134,8 +132,3 @@ def diversify(
         left[best], counts[number] = False, counts[number] + 1
         likeness = np.maximum(likeness, vectors @ vectors[best])
     return taken
-
-
-def _unit(vector: Floats) -> Floats:
-    length = float(np.linalg.norm(vector))
-    return vector / length if length else vector

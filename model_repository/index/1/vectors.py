@@ -21,6 +21,12 @@ GROWTH_ROWS = 4096
 _CHUNK_ROWS = 4096
 
 
+def unit(vector: Floats) -> Floats:
+    """float32[D] of L2 norm 1; one without a direction stays as it is."""
+    length = float(np.linalg.norm(vector))
+    return np.asarray(vector / length if length else vector, np.float32)
+
+
 class VectorsTaken(Exception):
     """Another process adds to this file."""
 

@@ -7,13 +7,10 @@ network's collection is filled the servers of the old one go on, and until the a
 
 from __future__ import annotations
 
-import json
 import math
 import os
-import re
 import threading
 import time
-import uuid
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -24,9 +21,8 @@ import httpx
 import numpy as np
 import numpy.typing as npt
 import weaviate
-from shelf import Hit, mean_direction
 from weaviate.classes.aggregate import GroupByAggregate
-from weaviate.classes.config import Configure, DataType, Property, Tokenization, VectorDistances
+from weaviate.classes.config import Configure, DataType, Property, VectorDistances
 from weaviate.classes.data import DataObject
 from weaviate.classes.init import AdditionalConfig, Auth, Timeout
 from weaviate.classes.query import Filter, MetadataQuery
@@ -36,23 +32,35 @@ from catalogue_errors import EngineUnavailable, IncompatibleIndex, InvalidReques
 from catalogue_folder import WEAVIATE_VARIABLE
 from filters import Condition, attributes_of, check_fields, meets
 from queries import Query
+from shelf import Hit, mean_direction
 from store import Item, Photo
+from weaviate_rows import (
+    ALIAS,
+    KEPT,
+    NAME,
+    choose,
+    exact,
+    is_left_to_us,
+    number_of,
+    properties_of,
+    property_of,
+    read_fields,
+    read_hit,
+    read_photo,
+    server_side,
+    uuid_of,
+)
 
 KEY_VARIABLE = "TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE"
 GRPC_VARIABLE = "TRIPTYCH_CATALOGUE_WEAVIATE_GRPC"
 REPLICAS_VARIABLE = "TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS"
 
-ALIAS = "Triptych"
-_NAME = re.compile(rf"{ALIAS}_(\d+)_([0-9a-f]+)")
-# Weaviate takes only some names for properties: a field's number property is `n_` and the name in hex.
-_NUMBERS = "n_"
 # Weaviate's own default of QUERY_MAXIMUM_RESULTS.
 _MOST_RESULTS = 10_000
 _MANY = 1_000_000_000
 # How long it is believed which collection is active; another server may have changed it.
 _BELIEVED_S = 1.0
 _TIMEOUT_S = 10
-_NAMESPACE = uuid.UUID("9d1c0b0e-5f0c-4d0e-9a68-3f5a8d1a1c11")
 
 Floats = npt.NDArray[np.float32]
 Ids = npt.NDArray[np.int64]
@@ -87,6 +95,7 @@ class WeaviateStore:
         self._lock = threading.Lock()
         self._client: weaviate.WeaviateClient | None = None
         self._seen_s = -_BELIEVED_S
+        self._names: list[str] = []
         self._own: str | None = None
         self._active: str | None = None
         self._fields: list[str] = []
@@ -110,12 +119,12 @@ class WeaviateStore:
                 self._look()
         if self._active is None or self._active == self._own:
             return
-        if self._own is None or _number(self._own) > _number(self._active):
+        if self._own is None or number_of(self._own) > number_of(self._active):
             advice = (
                 "Put the catalogue in again through this server and then call `activate`, or serve the network it was "
                 "made with."
             )
-            raise IncompatibleIndex("the active catalogue", _NAME.fullmatch(self._active)[2], self._fingerprint, advice)  # type: ignore[index]
+            raise IncompatibleIndex("the active catalogue", NAME.fullmatch(self._active)[2], self._fingerprint, advice)  # type: ignore[index]
 
     def nearest(self, direction: Floats, k: int, query: Query, without: Collection[str] = ()) -> list[Hit]:
         """See `Shelf`. `exact` is not Weaviate's to promise: its graph answers."""
@@ -125,20 +134,12 @@ class WeaviateStore:
                 check_fields(query.conditions, self.field_names())
             if self._own is None:
                 return []
+            ask, filters = self._collection().query.near_vector, server_side(query.conditions)
+            told = {"include_vector": True, "return_metadata": MetadataQuery(distance=True)}
             limit = min(_MOST_RESULTS, 2 * k + len(without))
             while True:
-                found = (
-                    self._collection()
-                    .query.near_vector(
-                        direction.tolist(),
-                        limit=limit,
-                        filters=_server_side(query.conditions),
-                        include_vector=True,
-                        return_metadata=MetadataQuery(distance=True),
-                    )
-                    .objects
-                )
-                hits = _choose([_hit(one) for one in found], k, query, set(without))
+                found = ask(direction.tolist(), limit=limit, filters=filters, **told).objects
+                hits = choose([read_hit(one) for one in found], k, query, set(without))
                 is_past = bool(found) and 1 - (found[-1].metadata.distance or 0) < query.min_similarity
                 if len(hits) == k or len(found) < limit or limit == _MOST_RESULTS or is_past:
                     return hits
@@ -172,7 +173,7 @@ class WeaviateStore:
             self._make_own()
             self._know_fields({name for item in items for name, value in attributes_of(item.fields)})
             objects = [
-                DataObject(uuid=_uuid(item), properties=_properties(item), vector=embedding.tolist())
+                DataObject(uuid=uuid_of(item), properties=properties_of(item), vector=embedding.tolist())
                 for item, embedding in zip(items, embeddings, strict=True)
             ]
             done = self._collection().data.insert_many(objects)
@@ -200,7 +201,7 @@ class WeaviateStore:
             found = self._collection().query.fetch_objects(
                 filters=Filter.by_property("product_id").equal(product_id), limit=_MOST_RESULTS, include_vector=True
             )
-            photos = [_photo(one) for one in found.objects]
+            photos = [read_photo(one) for one in found.objects]
         return sorted(photos, key=lambda photo: photo.photo_id)
 
     def count(self, conditions: Sequence[Condition] = ()) -> tuple[int, int]:
@@ -208,10 +209,10 @@ class WeaviateStore:
             self._look()
             if self._own is None:
                 return 0, 0
-            if any(_is_left_to_us(condition) for condition in conditions):
+            if any(is_left_to_us(condition) for condition in conditions):
                 rows = [one for one in self._all(with_vectors=False) if meets(conditions, one.fields)]
                 return len(rows), len({one.product_id for one in rows})
-            filters, aggregate = _server_side(conditions), self._collection().aggregate
+            filters, aggregate = server_side(conditions), self._collection().aggregate
             photos = aggregate.over_all(filters=filters, total_count=True).total_count
             groups = aggregate.over_all(
                 filters=filters, group_by=GroupByAggregate(prop="product_id", limit=_MANY), total_count=True
@@ -224,7 +225,7 @@ class WeaviateStore:
             if self._own is None:
                 return []
             found = self._collection().query.fetch_objects(limit=limit, after=after or None, include_vector=True)
-            return [_photo(one) for one in found.objects]
+            return [read_photo(one) for one in found.objects]
 
     def field_names(self) -> list[str]:
         with self._explained():
@@ -265,15 +266,13 @@ class WeaviateStore:
         """
         with self._explained():
             self._look()
-            client = self._connected()
             if self._own is None:
                 raise InvalidRequest(
                     f"Nothing was put in with the network {self._fingerprint!r} yet. Import the catalogue first."
                 )
-            before = self._active
-            client.alias.update(alias_name=ALIAS, new_target_collection=self._own)
+            self._connected().alias.update(alias_name=ALIAS, new_target_collection=self._own)
             self._forget()
-        return {"active": self._own, "before": before}
+        return {"active": self._own, "before": self._active}
 
     def about(self) -> dict[str, Any]:
         with self._explained():
@@ -309,11 +308,11 @@ class WeaviateStore:
         if self._own is not None and time.monotonic() - self._seen_s < _BELIEVED_S:
             return
         client = self._connected()
-        names = [name for name in client.collections.list_all(simple=True) if _NAME.fullmatch(name)]
-        self._own = next((name for name in names if name.endswith(f"_{self._fingerprint}")), None)
+        self._names = [name for name in client.collections.list_all(simple=True) if NAME.fullmatch(name)]
+        self._own = next((name for name in self._names if name.endswith(f"_{self._fingerprint}")), None)
         alias = client.alias.get(alias_name=ALIAS)
         self._active = None if alias is None else alias.collection
-        self._fields = _read_fields(self._collection().config.get()) if self._own else []
+        self._fields = read_fields(self._collection().config.get()) if self._own else []
         self._seen_s = time.monotonic()
 
     def _forget(self) -> None:
@@ -324,14 +323,13 @@ class WeaviateStore:
         if self._own is not None:
             return
         client = self._connected()
-        names = [name for name in client.collections.list_all(simple=True) if _NAME.fullmatch(name)]
-        name = f"{ALIAS}_{max([0, *map(_number, names)]) + 1}_{self._fingerprint}"
+        name = f"{ALIAS}_{max([0, *map(number_of, self._names)]) + 1}_{self._fingerprint}"
         client.collections.create(
             name,
             vector_config=Configure.Vectors.self_provided(
                 vector_index_config=Configure.VectorIndex.hnsw(distance_metric=VectorDistances.COSINE)
             ),
-            properties=[_exact("product_id"), _exact("photo_id"), _exact("attributes", DataType.TEXT_ARRAY), *_KEPT],
+            properties=[exact("product_id"), exact("photo_id"), exact("attributes", DataType.TEXT_ARRAY), *KEPT],
             replication_config=Configure.replication(factor=self._replicas),
         )
         if self._active is None:
@@ -342,19 +340,16 @@ class WeaviateStore:
     def _know_fields(self, names: set[str]) -> None:
         """A number property for each field, which also keeps the field's name."""
         for name in sorted(names - set(self._fields)):
-            self._collection().config.add_property(Property(name=_property(name), data_type=DataType.NUMBER_ARRAY))
+            self._collection().config.add_property(Property(name=property_of(name), data_type=DataType.NUMBER_ARRAY))
             self._forget()
         self._look()
 
     def _exists(self, product_id: str) -> bool:
-        return bool(
-            self._collection()
-            .query.fetch_objects(filters=Filter.by_property("product_id").equal(product_id), limit=1)
-            .objects
-        )
+        own = Filter.by_property("product_id").equal(product_id)
+        return bool(self._collection().query.fetch_objects(filters=own, limit=1).objects)
 
     def _all(self, with_vectors: bool) -> Iterator[Photo]:
-        yield from map(_photo, self._collection().iterator(include_vector=with_vectors))
+        yield from map(read_photo, self._collection().iterator(include_vector=with_vectors))
 
     @contextmanager
     def _explained(self) -> Iterator[None]:
@@ -402,130 +397,3 @@ def open_named(fingerprint: str) -> WeaviateStore:
 
 def _shorten(error: Exception) -> str:
     return " ".join(str(error).split())[:200]
-
-
-def _exact(name: str, data_type: DataType = DataType.TEXT) -> Property:
-    """A text that is compared as a whole."""
-    return Property(name=name, data_type=data_type, tokenization=Tokenization.FIELD, index_searchable=False)
-
-
-_KEPT = [
-    Property(name=name, data_type=DataType.TEXT, index_filterable=False, index_searchable=False)
-    for name in ("fields", "image_digest", "phash")
-]
-
-
-def _number(collection: str) -> int:
-    found = _NAME.fullmatch(collection)
-    return int(found[1]) if found else 0
-
-
-def _property(field: str) -> str:
-    return _NUMBERS + field.encode().hex()
-
-
-def _read_fields(config: Any) -> list[str]:
-    names = [one.name for one in config.properties if one.name.startswith(_NUMBERS)]
-    return sorted(bytes.fromhex(name.removeprefix(_NUMBERS)).decode() for name in names)
-
-
-def _uuid(item: Item) -> uuid.UUID:
-    return uuid.uuid5(_NAMESPACE, json.dumps([item.product_id, item.photo_id]))
-
-
-def _token(field: str, value: str | float) -> str:
-    """What `attributes` has of a field's value; 1 and 1.0 are the same number."""
-    return f"t\x1f{field}\x1f{value}" if isinstance(value, str) else f"n\x1f{field}\x1f{float(value)!r}"
-
-
-def _properties(item: Item) -> dict[str, Any]:
-    attributes = list(attributes_of(item.fields))
-    numbers: dict[str, list[float]] = {}
-    for field, value in attributes:
-        if not isinstance(value, str):
-            numbers.setdefault(_property(field), []).append(float(value))
-    tokens = {_token(field, value) for field, value in attributes} | {f"f\x1f{field}" for field, _ in attributes}
-    kept = {"fields": json.dumps(item.fields), "image_digest": item.image_digest, "phash": item.phash}
-    return {
-        "product_id": item.product_id,
-        "photo_id": item.photo_id,
-        "attributes": sorted(tokens),
-        **{name: value for name, value in kept.items() if value is not None},
-        **numbers,
-    }
-
-
-def _is_left_to_us(condition: Condition) -> bool:
-    """What Weaviate's filters cannot say: that something is not so, and an order of texts."""
-    if condition.operator == "exists":
-        return not condition.values[0]
-    return condition.operator == "ne" or (condition.operator != "in" and isinstance(condition.values[0], str))
-
-
-def _server_side(conditions: Sequence[Condition]) -> Any:
-    """Weaviate's filter; None where nothing is left for it."""
-    parts = []
-    for condition in conditions:
-        if _is_left_to_us(condition):
-            continue
-        if condition.operator == "exists":
-            parts.append(Filter.by_property("attributes").contains_any([f"f\x1f{condition.field}"]))
-        elif condition.operator == "in":
-            tokens = [_token(condition.field, value) for value in condition.values]
-            parts.append(Filter.by_property("attributes").contains_any(tokens))
-        else:
-            number = Filter.by_property(_property(condition.field))
-            compare = {
-                "gte": number.greater_or_equal,
-                "gt": number.greater_than,
-                "lte": number.less_or_equal,
-                "lt": number.less_than,
-            }
-            parts.append(compare[condition.operator](float(condition.values[0])))
-    return Filter.all_of(parts) if parts else None
-
-
-def _photo(found: Any) -> Photo:
-    said = found.properties
-    vector = found.vector.get("default") if isinstance(found.vector, dict) else None
-    return Photo(
-        id=str(found.uuid),  # type: ignore[arg-type]  # the cursor of an export
-        product_id=said["product_id"],
-        photo_id=said["photo_id"],
-        fields=json.loads(said["fields"]),
-        image_digest=said.get("image_digest"),
-        phash=said.get("phash"),
-        embedding=np.asarray(vector if vector is not None else [], np.float32),
-    )
-
-
-def _hit(found: Any) -> Hit:
-    photo = _photo(found)
-    similarity = 1 - float(found.metadata.distance or 0)
-    return Hit(
-        photo.product_id,
-        photo.photo_id,
-        photo.fields,
-        photo.image_digest,
-        photo.phash,
-        min(1.0, similarity),
-        photo.embedding,
-    )
-
-
-def _choose(hits: list[Hit], k: int, query: Query, without: set[str]) -> list[Hit]:
-    chosen: list[Hit] = []
-    products: set[str] = set(without)
-    for hit in hits:
-        if (
-            hit.similarity < query.min_similarity
-            or hit.product_id in products
-            or not meets(query.conditions, hit.fields)
-        ):
-            continue
-        chosen.append(hit)
-        if query.group_by_product:
-            products.add(hit.product_id)
-        if len(chosen) == k:
-            break
-    return chosen

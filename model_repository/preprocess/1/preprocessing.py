@@ -242,11 +242,12 @@ def _open(photo: bytes, limits: Limits) -> Image.Image:
 def _check_cost(image: Image.Image, photo: bytes) -> None:
     """Refuses what little bytes would cost in memory or time, told from the header."""
     size = f"a {image.format} of {image.width} x {image.height}"
-    needed_bytes = _decoded_bytes(image, photo)
+    scans = _count_scans(photo) if image.format in _JPEGS else 0
+    needed_bytes = _decoded_bytes(image, scans)
     if needed_bytes > MAX_DECODED_BYTES:
         found = f"{size} that takes {needed_bytes / 1e6:.0f} MB of memory to decode"
         raise ImageTooLarge(found, f"{MAX_DECODED_BYTES / 1e6:g} MB")
-    if image.format in _JPEGS and (scans := _count_scans(photo)) > MAX_SCANS:
+    if scans > MAX_SCANS:
         raise ImageTooLarge(f"{size} in {scans} scans", f"{MAX_SCANS} scans")
     is_run_length_encoded = any(tile[0] == "bmp_rle" for tile in _tiles(image))
     if is_run_length_encoded and len(photo) > MAX_RUN_LENGTH_BYTES:
@@ -259,12 +260,12 @@ def _count_scans(photo: bytes) -> int:
     return photo.count(b"\xff\xda")
 
 
-def _decoded_bytes(image: Image.Image, photo: bytes) -> int:
+def _decoded_bytes(image: Image.Image, scans: int) -> int:
     """Memory that decoding the whole picture takes at its peak, before any conversion."""
     area_px = image.width * image.height
     if image.format in _JPEGS:
         # Decoded in lines, and at a part of the size where that will do; several scans need all coefficients at once.
-        return int(2 * _samples_per_px(image) * area_px) if _count_scans(photo) > 1 else 0
+        return int(2 * _samples_per_px(image) * area_px) if scans > 1 else 0
     if image.format == "WEBP":
         return _WEBP_BYTES_PER_PX * area_px
     picture_bytes = _BYTES_PER_PX.get(image.mode, 4) * area_px

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from calls import Calls
-from catalogue_errors import IncompatibleIndex
+from catalogue_errors import IncompatibleIndex, InvalidRequest
+from metrics import CATALOGUE_CALLS, INTERNAL, SEARCH_REASONS
 from store import Store
 
 OLD, NEW = "0" * 16, "1" * 16
@@ -34,3 +35,12 @@ def test_emptied_catalogue_takes_embeddings_of_another_network(tmp_path: Path) -
     assert ask(later, "delete", product_ids=["a"]) == {"deleted": 1}
     assert ask(later, "upsert", items=[item])["upserted"] == 1
     store.close()
+
+
+def test_every_call_and_every_refusal_has_a_metric(tmp_path: Path) -> None:
+    calls = Calls(Store(tmp_path), tmp_path, 4, NEW)
+    with pytest.raises(InvalidRequest) as refusal:
+        calls.parse(b'{"call": "fetch"}')
+    named = str(refusal.value).partition("expected one of ")[2].rstrip(".").split(", ")
+    assert [*named, "other"] == list(CATALOGUE_CALLS)
+    assert {InvalidRequest.reason, IncompatibleIndex.reason, INTERNAL} == set(SEARCH_REASONS)

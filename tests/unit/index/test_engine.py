@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from catalogue_errors import StoreFault
-from engine import Engine, Question
+from engine import Engine, Nearest, Question
 from follower import INDEX_FOLDER, Follower
 from store import FILE, FORMAT, Floats, Item, Store
 
@@ -35,6 +35,13 @@ def fill(folder: Path, matrix: Floats, start: int = 0) -> Store:
     for at in range(0, len(items), 256):
         store.upsert(items[at : at + 256], matrix[at : at + 256], "test")
     return store
+
+
+def search(follower: Follower, question: Question) -> Nearest:
+    """Every write that was acknowledged before is in the answer."""
+    with follower.lock():
+        follower.catch_up()
+        return follower.engine.search(question)
 
 
 OPENED: list[Follower] = []
@@ -82,7 +89,7 @@ def follower(folder: Path) -> Iterator[Follower]:
 def test_exact_search_is_what_all_comparisons_say(follower: Follower) -> None:
     matrix = follower.engine.vectors.matrix
     for query in directions(20, seed=1):
-        nearest = follower.search(Question(query, k=10, groups=False, exact=True))
+        nearest = search(follower, Question(query, k=10, groups=False, exact=True))
         expected = np.sort(matrix @ query)[::-1][:10]
         np.testing.assert_allclose(nearest.similarities, expected, atol=1e-6)  # sums in another order
 
@@ -101,18 +108,18 @@ def test_graph_finds_the_exact_answer_when_filtered_or_not(
 
 def test_search_gives_one_photo_a_product_unless_told_otherwise(follower: Follower) -> None:
     query = directions(1, seed=3)[0]
-    ids = follower.search(Question(query, k=20)).ids.tolist()
+    ids = search(follower, Question(query, k=20)).ids.tolist()
     assert len({row[0] for row in follower.store.rows(ids).values()}) == len(ids) == 20
 
 
 def test_search_answers_less_than_k_when_less_is_near_enough(follower: Follower) -> None:
     query = follower.engine.vectors.matrix[5]
-    nearest = follower.search(Question(query, k=10, min_similarity=0.999))
+    nearest = search(follower, Question(query, k=10, min_similarity=0.999))
     assert len(nearest.ids) == 1
 
 
 def test_search_is_empty_when_the_catalogue_is(tmp_path: Path) -> None:
-    assert len(follow(tmp_path).search(Question(directions(1)[0])).ids) == 0
+    assert len(search(follow(tmp_path), Question(directions(1)[0])).ids) == 0
 
 
 def test_index_sees_writes_past_the_graph_and_removals_in_it(tmp_path: Path) -> None:
@@ -122,10 +129,10 @@ def test_index_sees_writes_past_the_graph_and_removals_in_it(tmp_path: Path) -> 
     assert follower.engine.graph_rows == 600
     fresh = directions(1, seed=9)
     store.upsert([Item("fresh", "fresh")], fresh, "test")
-    assert follower.store.rows(follower.search(Question(fresh[0], k=1)).ids.tolist()).popitem()[1][0] == "fresh"
+    assert follower.store.rows(search(follower, Question(fresh[0], k=1)).ids.tolist()).popitem()[1][0] == "fresh"
     store.delete(["fresh", "p0"])
     for query in (fresh[0], directions(600)[0]):
-        rows = follower.store.rows(follower.search(Question(query, k=5)).ids.tolist())
+        rows = follower.store.rows(search(follower, Question(query, k=5)).ids.tolist())
         assert {"fresh", "p0"}.isdisjoint(row[0] for row in rows.values())
         assert len(rows) == 5
 
@@ -148,7 +155,7 @@ def test_index_starts_from_what_it_saved_and_replays_the_rest(tmp_path: Path) ->
     assert "loaded 610 rows" in said or "loaded 600 rows" in said
     assert again.engine.graph_rows == 600
     assert [again.engine.vectors.count, int(again.engine.vectors.alive.sum())] == [610, 608]
-    assert len(again.search(Question(directions(10, seed=4)[9], k=1, min_similarity=0.999)).ids) == 1
+    assert len(search(again, Question(directions(10, seed=4)[9], k=1, min_similarity=0.999)).ids) == 1
 
 
 def cut(suffix: str) -> Callable[[Path], None]:
@@ -198,7 +205,7 @@ def test_index_is_built_from_the_store_when_what_was_saved_is_damaged(
     again, said = reopened(tmp_path)
     assert "catalogue: built" in said
     assert again.engine.vectors.count == 600
-    nearest = again.search(Question(directions(600)[17], k=1, groups=False))
+    nearest = search(again, Question(directions(600)[17], k=1, groups=False))
     assert again.store.rows(nearest.ids.tolist()).popitem()[1][1] == "photo 17"
 
 
@@ -226,7 +233,7 @@ def test_rebuild_leaves_the_dead_behind(tmp_path: Path) -> None:
     epoch = store.start_over()
     follower.tend()
     assert [follower.engine.vectors.count, follower.engine.epoch] == [200, epoch]
-    assert len(follower.search(Question(directions(600)[500], k=1, min_similarity=0.999)).ids) == 1
+    assert len(search(follower, Question(directions(600)[500], k=1, min_similarity=0.999)).ids) == 1
 
 
 def test_store_is_refused_and_untouched_when_a_newer_version_wrote_it(tmp_path: Path) -> None:

@@ -60,7 +60,8 @@ def test_catalogue_has_every_acknowledged_write_when_killed_fifty_times(tmp_path
         kept = {int(row[0][1:]) for row in follower.store.rows(follower.engine.vectors.ids.tolist()).values()}
         assert alive - gone - unsaid <= kept <= alive | unsaid, kill
         for number in chance.sample(sorted(alive - gone - unsaid), min(5, len(alive - gone - unsaid))):
-            nearest = follower.search(Question(embedding_of(number), k=1))
+            follower.catch_up()
+            nearest = follower.engine.search(Question(embedding_of(number), k=1))
             (row,) = follower.store.rows(nearest.ids.tolist()).values()
             assert row[0] == f"p{number}"
         for number in gone:

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tastes import Taste, diversify, find_interests, parse_taste
 
 from catalogue_errors import InvalidRequest
+from tastes import Taste, diversify, find_interests, parse_taste
 
 RANDOM = np.random.default_rng(7)
 
