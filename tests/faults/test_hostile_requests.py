@@ -69,8 +69,8 @@ def test_grpc_refuses_each_hostile_request_with_a_sentence(
 ) -> None:
     rows: dict[str, list[str]] = defaultdict(list)
     strange: list[tuple[object, ...]] = []
-    # A sentence repeats the name it refuses, of 10,000 characters too; of trailers between 8 and 16 kB gRPC drops some at
-    # random when it is told nothing else.
+    # A sentence repeats the name it refuses, also one of 10,000 characters; unless told otherwise gRPC drops some
+    # trailers between 8 and 16 kB, at random.
     room = [("grpc.max_metadata_size", 2**20), ("grpc.absolute_max_metadata_size", 2**20)]
     options = [("grpc.max_send_message_length", -1), *room]
     with grpc.insecure_channel(attacked.grpc_target, options=options) as channel:
