@@ -9,7 +9,16 @@ from typing import Any
 
 from rich.console import Console
 
-from export import difference, inspection, place_command, publish, quantize_command, release, verify
+from export import (
+    bulk_embedding_command,
+    difference,
+    inspection,
+    place_command,
+    publish,
+    quantize_command,
+    release,
+    verify,
+)
 from export.errors import ExportError
 
 
@@ -39,7 +48,16 @@ def _parser() -> argparse.ArgumentParser:
         description="Weights -> verified files in a model repository that Triton serves -> releases.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (place_command, quantize_command, release, verify, publish, inspection, difference):
+    for command in (
+        place_command,
+        quantize_command,
+        release,
+        verify,
+        publish,
+        inspection,
+        difference,
+        bulk_embedding_command,
+    ):
         command.add_parser(commands)
     return parser
 

@@ -37,5 +37,9 @@ class RepositoryError(ExportError):
     """The model repository cannot be read or written."""
 
 
+class BulkEmbeddingError(ExportError):
+    """The server or the Ray cluster cannot be used; what was embedded before is there still."""
+
+
 class ReleaseError(ExportError):
     """A release is damaged, or cannot be made, published or removed; what was there before is there still."""

@@ -35,6 +35,7 @@ GROUPS = {
         "catalogue_calls",
         "catalogue_files",
         "catalogue_import",
+        "embedded_files",
     ),
     "Errors": ("errors",),
     "Connection, retries, observers": ("connection", "retry", "observation"),

@@ -4,11 +4,19 @@ The public surface is what this module names; importing it touches no network.
 """
 
 from triptych.async_client import AsyncClient
-from triptych.catalogue_calls import CatalogueCount, CatalogueInfo, CatalogueItem, CataloguePhoto, Product
+from triptych.catalogue_calls import (
+    CatalogueCount,
+    CatalogueInfo,
+    CatalogueItem,
+    CataloguePhoto,
+    PreparedPhoto,
+    Product,
+)
 from triptych.catalogue_files import RefusedRow
 from triptych.catalogue_import import ImportReport
 from triptych.client import Client
 from triptych.connection import TLS, Auth, Balance, Carrier
+from triptych.embedded_files import EmbeddedRow
 from triptych.errors import (
     ConnectionFailed,
     ContractMismatch,
@@ -65,6 +73,7 @@ __all__ = [
     "ConnectionFailed",
     "ContractMismatch",
     "DeadlineExceeded",
+    "EmbeddedRow",
     "Embedding",
     "Event",
     "EventKind",
@@ -87,6 +96,7 @@ __all__ = [
     "Observer",
     "Overloaded",
     "PermissionDenied",
+    "PreparedPhoto",
     "Product",
     "Recognition",
     "Recommendation",

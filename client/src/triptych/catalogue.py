@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from triptych import catalogue_calls
 from triptych.catalogue_calls import CatalogueCount, CatalogueInfo, CatalogueItem, CataloguePhoto, Prepare, Product
-from triptych.catalogue_files import read_catalogue
+from triptych.catalogue_files import RefusedRow, read_catalogue
 from triptych.catalogue_import import Batch, ImportReport, Loading, OpenJournal, journal_path
+from triptych.embedded_files import EmbeddedLoading, EmbeddedRow, embedded_rows, find_embedded
 from triptych.searching import Filter
 
 if TYPE_CHECKING:
@@ -100,6 +101,50 @@ class Catalogue:
         rows = read_catalogue(path)
         with OpenJournal(journal_path(path, journal), self._session.target) as done:
             return self._load(Loading(rows, done), batch_size, progress)
+
+    def embed_items(
+        self, items: Iterable[CatalogueItem], *, batch_size: int | None = None
+    ) -> Iterator[EmbeddedRow | RefusedRow]:
+        """Embeds photos for the catalogue without putting them there; the bad ones come last, each with its reason.
+
+        Args:
+            items: read only as far ahead as photos are embedded.
+            batch_size: see `recognize_many`.
+
+        Raises:
+            TriptychError: see `upsert_many`.
+        """
+        loading = Loading(items)
+        embedder = self._run(catalogue_calls.fingerprint(self._session, self._options))
+        found = self._client._many(Prepare(), loading.images(), batch_size, True, None, False)
+        with contextlib.closing(found):
+            for embedded in found:
+                yield from embedded_rows(loading.take(embedded), embedder)
+        yield from embedded_rows(loading.rest(), embedder)
+        yield from loading.report().refused
+
+    def import_embeddings(
+        self, path: str | os.PathLike[str], *, journal: str | os.PathLike[str] | None = None
+    ) -> ImportReport:
+        """Puts photos that are embedded already into the catalogue: what `python -m export embed-catalogue` wrote.
+
+        Killed, the same call goes on with the file it was at; a photo put twice is there once.
+
+        Args:
+            path: a folder of Parquet files, or one of them (extra `parquet`).
+            journal: notes which files are done; beside the folder unless named, and removed at the end.
+
+        Raises:
+            InvalidInput: there are no such files.
+            IncompatibleIndex: they were embedded by another network than the one that serves.
+            TriptychError: see `upsert_many`.
+        """
+        files = find_embedded(path)
+        with OpenJournal(journal_path(path, journal), self._session.target) as done:
+            loading = EmbeddedLoading(files, done)
+            for batch, embedder in loading.batches():
+                self._run(catalogue_calls.upsert_batch(self._session, self._options, batch, embedder))
+        return loading.report()
 
     def get(self, product_id: str) -> Product | None:
         """A product with its photos; None where there is none of this id."""
@@ -224,6 +269,33 @@ class AsyncCatalogue:
         rows = read_catalogue(path)
         with OpenJournal(journal_path(path, journal), self._session.target) as done:
             return await self._load(Loading(rows, done), batch_size, progress)
+
+    async def embed_items(
+        self, items: Iterable[CatalogueItem], *, batch_size: int | None = None
+    ) -> AsyncIterator[EmbeddedRow | RefusedRow]:
+        """See `Catalogue.embed_items`."""
+        loading = Loading(items)
+        embedder = await self._run(catalogue_calls.fingerprint(self._session, self._options))
+        found = self._client._many(Prepare(), loading.images(), batch_size, True, None, False)
+        async with contextlib.aclosing(found):
+            async for embedded in found:
+                for row in embedded_rows(loading.take(embedded), embedder):
+                    yield row
+        for row in embedded_rows(loading.rest(), embedder):
+            yield row
+        for refused in loading.report().refused:
+            yield refused
+
+    async def import_embeddings(
+        self, path: str | os.PathLike[str], *, journal: str | os.PathLike[str] | None = None
+    ) -> ImportReport:
+        """See `Catalogue.import_embeddings`."""
+        files = find_embedded(path)
+        with OpenJournal(journal_path(path, journal), self._session.target) as done:
+            loading = EmbeddedLoading(files, done)
+            for batch, embedder in loading.batches():
+                await self._run(catalogue_calls.upsert_batch(self._session, self._options, batch, embedder))
+        return loading.report()
 
     async def get(self, product_id: str) -> Product | None:
         """See `Catalogue.get`."""

@@ -159,6 +159,9 @@ class FakeCatalogue:
         asked = json.loads(text)
         rows = [row for row in self._passing(asked.get("filter", {})) if row.product_id not in without]
         ranked = sorted(((float(row.vector @ vector), row) for row in rows), key=lambda pair: -pair[0])
+        categories: list[str] = []
+        if "narrow" in asked:
+            categories, ranked = _narrowed(ranked, asked["narrow"])
         found: list[tuple[float, _Row]] = []
         for similarity, row in ranked:
             is_second = asked["group_by_product"] and any(row.product_id == each.product_id for _, each in found)
@@ -166,7 +169,8 @@ class FakeCatalogue:
                 found.append((similarity, row))
         if unknown and not vector.any():
             found = []
-        return _tensors(found[: int.from_bytes(request.inputs["k"].content, "little")], self.fingerprint, unknown)
+        found = found[: int.from_bytes(request.inputs["k"].content, "little")]
+        return _tensors(found, self.fingerprint, unknown, categories)
 
     def _direction(self, product_id: str) -> Floats:
         photos = self._of(product_id)
@@ -233,7 +237,17 @@ def _alike(one: object, other: object) -> bool:
     return isinstance(one, str) is isinstance(other, str)
 
 
-def _tensors(found: list[tuple[float, _Row]], fingerprint: str, unknown: list[str]) -> dict[str, Tensor]:
+def _narrowed(ranked: list[tuple[float, _Row]], narrow: JsonObject) -> tuple[list[str], list[tuple[float, _Row]]]:
+    """Rows of the likeliest category first: the one predicted of those that are there, else the nearest row's."""
+    categories = [str(row.fields[narrow["field"]]) for _, row in ranked if narrow["field"] in row.fields]
+    predicted = [name for name in narrow["predicted"] if name in categories]
+    chosen = sorted(predicted, key=lambda name: -float(narrow["predicted"][name]))[:1] or categories[:1]
+    return chosen, sorted(ranked, key=lambda pair: pair[1].fields.get(narrow["field"]) not in chosen)
+
+
+def _tensors(
+    found: list[tuple[float, _Row]], fingerprint: str, unknown: list[str], narrowed_to: list[str]
+) -> dict[str, Tensor]:
     rows = [(row.product_id, similarity, json.dumps(row.payload())) for similarity, row in found] or [("", -1.0, "{}")]
     shape = (1, len(rows))
     similarities = np.array([[row[1] for row in rows]], dtype="<f4")
@@ -242,8 +256,13 @@ def _tensors(found: list[tuple[float, _Row]], fingerprint: str, unknown: list[st
         "similarity": Tensor("FP32", shape, similarities.tobytes()),
         "payload": bytes_tensor([row[2].encode() for row in rows], shape),
         "fingerprint": bytes_tensor([fingerprint.encode()], (1, 1)),
-        "unknown": bytes_tensor([name.encode() for name in unknown or [""]], (1, max(1, len(unknown)))),
+        "unknown": _texts(unknown),
+        "narrowed_to": _texts(narrowed_to),
     }
+
+
+def _texts(names: list[str]) -> Tensor:
+    return bytes_tensor([name.encode() for name in names or [""]], (1, max(1, len(names))))
 
 
 def _refusal(sentence: str) -> TransportError:

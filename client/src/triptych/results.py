@@ -189,10 +189,12 @@ class SearchResult(Answer):
     Attributes:
         matches: empty where nothing passes the filter and `min_similarity`.
         fingerprint: of the embedder behind the catalogue and the query.
+        narrowed_to: the categories that were searched first, the likeliest first; empty unless `narrow_by` was said.
     """
 
     matches: tuple[Match, ...]
     fingerprint: str
+    narrowed_to: tuple[str, ...] = ()
 
     @property
     def top(self) -> Match | None:

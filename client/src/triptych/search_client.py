@@ -44,6 +44,7 @@ class Searching:
         filter: Filter | None = None,
         min_similarity: float | None = None,
         group_by_product: bool = True,
+        narrow_by: str | None = None,
         box: Box | None = None,
     ) -> SearchResult:
         """Finds the products of the catalogue that look most like a photo. Needs no key.
@@ -54,6 +55,8 @@ class Searching:
             filter: conditions on the products' fields; see `Filter`.
             min_similarity: leaves out what is less alike: a cosine, -1 to 1.
             group_by_product: gives each product once, by its most similar photo; else each photo.
+            narrow_by: a field of the products, "category" for example: searches the likeliest of its values, by what
+                the network says of the photo and what its neighbours in the catalogue are; others come behind.
             box: (left, top, right, bottom) in pixels of the upright photo: searches with that part alone.
 
         Raises:
@@ -61,7 +64,7 @@ class Searching:
             IncompatibleIndex: the catalogue is of another embedder than the one that serves.
             ContractMismatch: the server has no catalogue; further, what `recognize` raises.
         """
-        query = Query(k, filter, min_similarity, group_by_product)
+        query = Query(k, filter, min_similarity, group_by_product, narrow_by=narrow_by)
         return self._run(searching.search(self._session, self._options, image, query, box))
 
     def search_embedding(
@@ -72,6 +75,7 @@ class Searching:
         filter: Filter | None = None,
         min_similarity: float | None = None,
         group_by_product: bool = True,
+        narrow_by: str | None = None,
         exact: bool = False,
     ) -> SearchResult:
         """Like `search`, with an embedding of this server's: what `embed` or `recognize` gave, or `float32[D]`.
@@ -82,9 +86,10 @@ class Searching:
             filter: see `search`.
             min_similarity: see `search`.
             group_by_product: see `search`.
+            narrow_by: see `search`; what the network says counts where a `Recognition` is passed.
             exact: compares with every photo where the server would otherwise take a short cut.
         """
-        query = Query(k, filter, min_similarity, group_by_product, exact)
+        query = Query(k, filter, min_similarity, group_by_product, exact, narrow_by)
         return self._run(searching.search_vector(self._session, self._options, embedding, query))
 
     def similar_to(
@@ -193,10 +198,11 @@ class AsyncSearching:
         filter: Filter | None = None,
         min_similarity: float | None = None,
         group_by_product: bool = True,
+        narrow_by: str | None = None,
         box: Box | None = None,
     ) -> SearchResult:
         """See `Client.search`."""
-        query = Query(k, filter, min_similarity, group_by_product)
+        query = Query(k, filter, min_similarity, group_by_product, narrow_by=narrow_by)
         return await self._run(searching.search(self._session, self._options, image, query, box))
 
     async def search_embedding(
@@ -207,10 +213,11 @@ class AsyncSearching:
         filter: Filter | None = None,
         min_similarity: float | None = None,
         group_by_product: bool = True,
+        narrow_by: str | None = None,
         exact: bool = False,
     ) -> SearchResult:
         """See `Client.search_embedding`."""
-        query = Query(k, filter, min_similarity, group_by_product, exact)
+        query = Query(k, filter, min_similarity, group_by_product, exact, narrow_by)
         return await self._run(searching.search_vector(self._session, self._options, embedding, query))
 
     async def similar_to(

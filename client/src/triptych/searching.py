@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from triptych.calls import Context, Options, Read, Session, Steps, open_context, tried
+from triptych.calls import Context, Options, Read, Session, Steps, one_read, open_context, tried
 from triptych.errors import ContractMismatch, InvalidInput
 from triptych.pixels import Box, check_box
 from triptych.protocol import InferAnswer, InferRequest, JsonObject, RequestedOutput, Tensor
+from triptych.recognizer import Recognize
 from triptych.results import Embedding, Match, Recognition, SearchResult, Timing
 from triptych.tensors import bytes_tensor, elements
 
@@ -36,6 +37,8 @@ Vector: TypeAlias = Embedding | Recognition | npt.ArrayLike
 
 OPERATORS = ("gte", "gt", "lte", "lt", "ne", "exists")
 OUTPUTS = tuple(map(RequestedOutput, ("product_id", "similarity", "payload", "fingerprint")))
+# Labels of a photo that may narrow a search; the rest is a few per cent.
+_PREDICTED = 5
 _ADVICE = "Serve the model repository of this client's release, or install the triptych-client of the server's."
 
 
@@ -48,6 +51,7 @@ class Query:
     min_similarity: float | None = None
     group_by_product: bool = True
     exact: bool = field(default=False)
+    narrow_by: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.k, int) or isinstance(self.k, bool) or not 1 <= self.k <= MAX_K:
@@ -58,9 +62,15 @@ class Query:
             raise InvalidInput(f"min_similarity is {limit!r}; expected a cosine from -1 to 1, 0.5 for example.")
         if self.filter is not None:
             check_filter(self.filter)
+        if self.narrow_by is not None and (not isinstance(self.narrow_by, str) or not self.narrow_by):
+            raise InvalidInput(f"narrow_by is {self.narrow_by!r}; expected a field of the products, 'category' say.")
 
-    def tensors(self) -> dict[str, Tensor]:
-        """As inputs of a model that takes batches, for one request."""
+    def tensors(self, predicted: Mapping[str, float] | None = None) -> dict[str, Tensor]:
+        """As inputs of a model that takes batches, for one request.
+
+        Args:
+            predicted: of the photo: value of the field `narrow_by` -> probability.
+        """
         said: JsonObject = {"group_by_product": self.group_by_product}
         if self.filter:
             said["filter"] = dict(self.filter)
@@ -68,6 +78,8 @@ class Query:
             said["min_similarity"] = float(self.min_similarity)
         if self.exact:
             said["exact"] = True
+        if self.narrow_by is not None:
+            said["narrow"] = {"field": self.narrow_by, "predicted": dict(predicted or {})}
         return {
             "k": Tensor("INT32", (1, 1), struct.pack("<i", self.k)),
             "query": bytes_tensor([encoded(said, "filter").encode()], (1, 1)),
@@ -97,7 +109,10 @@ def search(session: Session, options: Options, image: ImageLike, query: Query, b
     check_box(box)
     started_s = time.perf_counter()
     content = yield Read(image, box)
-    return (yield from search_content(session, options, content, query, started_s))
+    if query.narrow_by is None:
+        return (yield from search_content(session, options, content, query, started_s))
+    recognition = yield from one_read(session, options, Recognize(top_k=_PREDICTED), content)
+    return (yield from search_vector(session, options, recognition, query, started_s))
 
 
 def search_content(
@@ -109,13 +124,29 @@ def search_content(
     return _read(*(yield from answered(context, request, "search", started_s)), request)
 
 
-def search_vector(session: Session, options: Options, embedding: Vector, query: Query) -> Steps[SearchResult]:
-    """Searches with an embedding."""
+def search_vector(
+    session: Session, options: Options, embedding: Vector, query: Query, started_s: float | None = None
+) -> Steps[SearchResult]:
+    """Searches with an embedding; what was recognised beside it counts where the search is narrowed."""
+    started_s = time.perf_counter() if started_s is None else started_s
     row = vector_of(embedding)
     context = open_context(session, options)
-    inputs = {"embedding": Tensor("FP32", (1, row.size), row.tobytes()), **query.tensors()}
-    request = InferRequest(INDEX, "", (), OUTPUTS, context.request_id, inputs)
-    return _read(*(yield from answered(context, request, "search_embedding", time.perf_counter())), request)
+    predicted = _predict(embedding, query.narrow_by) if isinstance(embedding, Recognition) else {}
+    inputs = {"embedding": Tensor("FP32", (1, row.size), row.tobytes()), **query.tensors(predicted)}
+    outputs = OUTPUTS if query.narrow_by is None else (*OUTPUTS, RequestedOutput("narrowed_to"))
+    request = InferRequest(INDEX, "", (), outputs, context.request_id, inputs)
+    return _read(*(yield from answered(context, request, "search_embedding", started_s)), request)
+
+
+def _predict(recognition: Recognition, narrow_by: str | None) -> dict[str, float]:
+    """Value of the field -> probability: of the attribute of that name, or of the categories."""
+    labels = recognition.attributes.get(narrow_by or "", recognition.labels if narrow_by == "category" else ())
+    predicted: dict[str, float] = {}
+    for label in labels:
+        # A shop calls its categories like the model's classes, or like the retail categories these are in.
+        for name in {label.name, label.category or label.name}:
+            predicted[name] = min(1.0, predicted.get(name, 0.0) + label.score)
+    return predicted
 
 
 def search_product(session: Session, options: Options, product_id: str, query: Query) -> Steps[SearchResult]:
@@ -198,11 +229,18 @@ def _read(answer: InferAnswer, timing: Timing, request: InferRequest) -> SearchR
     return SearchResult(
         matches=tuple(_match(rank, *row) for rank, row in enumerate(rows, start=1)),
         fingerprint=fingerprint,
+        narrowed_to=_names(answer, "narrowed_to"),
         model=request.model,
         model_version=answer.model_version or None,
         request_id=request.request_id,
         timing=timing,
     )
+
+
+def _names(answer: InferAnswer, output: str) -> tuple[str, ...]:
+    if output not in answer.tensors:
+        return ()
+    return tuple(name for each in elements(answer.tensors[output].content) if (name := each.decode()))
 
 
 def _match(rank: int, product_id: str, similarity: float, payload: JsonObject) -> Match:

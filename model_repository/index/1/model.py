@@ -74,13 +74,13 @@ class TritonPythonModel:
             + [("", -1.0, "{}")] * (width - len(answer.photos))
             for answer in answers
         ]
-        missing = max([1, *(len(answer.unknown) for answer in answers)])
         columns = {
             "product_id": _texts([one[0] for one in row] for row in padded),
             "similarity": np.array([[one[1] for one in row] for row in padded], np.float32),
             "payload": _texts([one[2] for one in row] for row in padded),
             "fingerprint": _texts([self.fingerprint] for _ in answers),
-            "unknown": _texts(answer.unknown + [""] * (missing - len(answer.unknown)) for answer in answers),
+            "unknown": _padded([answer.unknown for answer in answers]),
+            "narrowed_to": _padded([answer.narrowed_to for answer in answers]),
         }
         asked = request.requested_output_names()
         return pb_utils.InferenceResponse(
@@ -121,6 +121,11 @@ class TritonPythonModel:
 def _rows(request: Any, name: str) -> Any:
     tensor = pb_utils.get_input_tensor_by_name(request, name)
     return None if tensor is None else tensor.as_numpy()
+
+
+def _padded(rows: list[list[str]]) -> Any:
+    width = max([1, *map(len, rows)])
+    return _texts([*row, *[""] * (width - len(row))] for row in rows)
 
 
 def _texts(rows: Iterable[Sequence[str]]) -> Any:

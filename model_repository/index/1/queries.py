@@ -8,6 +8,7 @@ from typing import Any
 
 from catalogue_errors import InvalidRequest
 from filters import Condition, parse_filter
+from narrowing import Narrowing, parse_narrowing
 
 MAX_K = 1000
 DEFAULT_K = 10
@@ -21,6 +22,7 @@ class Query:
     min_similarity: float = -1.0
     group_by_product: bool = True
     exact: bool = False
+    narrowing: Narrowing | None = None
 
 
 def parse_query(text: bytes) -> Query:
@@ -41,8 +43,10 @@ def parse_query(text: bytes) -> Query:
         if not isinstance(value, bool):
             raise InvalidRequest(f"`{name}` is {value!r}, expected true or false.")
         flags[name] = value
-    refuse_unknown(asked, "query", ("filter", "min_similarity", *flags))
-    return Query(conditions, float(minimum), **flags)
+    narrow = asked.pop("narrow", None)
+    narrowing = None if narrow is None else parse_narrowing(narrow)
+    refuse_unknown(asked, "query", ("filter", "min_similarity", "narrow", *flags))
+    return Query(conditions, float(minimum), narrowing=narrowing, **flags)
 
 
 def check_k(k: int) -> int:

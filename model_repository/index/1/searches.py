@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from catalogue_errors import InvalidRequest
+from filters import Condition
+from narrowing import VOTERS, Narrowing, choose, vote
 from queries import Query
 from shelf import Hit, Shelf
 from tastes import Taste, diversify, find_interests
@@ -29,10 +31,17 @@ class Found:
 
 @dataclass(frozen=True)
 class Answer:
-    """Of one row: photos, best first, and the products of a taste that are not in the catalogue."""
+    """Of one row.
+
+    Attributes:
+        photos: best first.
+        unknown: products of a taste that are not in the catalogue.
+        narrowed_to: categories that were searched first.
+    """
 
     photos: list[Found]
-    unknown: list[str]
+    unknown: list[str] = field(default_factory=list)
+    narrowed_to: list[str] = field(default_factory=list)
 
 
 class Searches:
@@ -49,7 +58,10 @@ class Searches:
         direction = _unit(embedding)
         with self._shelf.view():
             self._shelf.refuse_other_network()
-            return Answer([_describe(hit) for hit in self._shelf.nearest(direction, k, query)], [])
+            if query.narrowing is None:
+                return Answer([_describe(hit) for hit in self._shelf.nearest(direction, k, query)])
+            categories, hits = self._narrowed(direction, k, query, query.narrowing)
+        return Answer([_describe(hit) for hit in hits], narrowed_to=categories)
 
     def by_product(self, product_id: str, k: int, query: Query) -> Answer:
         """Raises:
@@ -62,7 +74,7 @@ class Searches:
             if direction is None:
                 raise InvalidRequest(f"No product has the id {product_id!r}. Add it with `catalogue`, or check the id.")
             hits = self._shelf.nearest(direction, k, query, without=(product_id,))
-        return Answer([_describe(hit) for hit in hits], [])
+        return Answer([_describe(hit) for hit in hits])
 
     def by_taste(self, taste: Taste, k: int, query: Query) -> Answer:
         """Raises:
@@ -85,6 +97,34 @@ class Searches:
         vectors = np.stack([hit.vector for hit in hits])
         taken = diversify(relevance, vectors, of, [one.share for one in interests], k, taste.diversity)
         return Answer([_describe(hits[place], of[place]) for place in taken], unknown)
+
+    def _narrowed(self, direction: Floats, k: int, query: Query, narrowing: Narrowing) -> tuple[list[str], list[Hit]]:
+        """The categories, and the nearest there; where these are fewer than `k`, the nearest elsewhere behind them."""
+        loose = replace(query, min_similarity=-1.0, group_by_product=False)
+        neighbours = self._shelf.nearest(direction, VOTERS, loose)
+        votes = vote(narrowing.field, [(hit.fields, hit.similarity) for hit in neighbours])
+        known = set(votes)
+        unseen = [name for name in narrowing.predicted if name not in known]
+        if unseen:  # of these the catalogue may have none: labels of a network that was not taught the shop's own
+            elsewhere = self._shelf.nearest(direction, VOTERS, _within(loose, narrowing.field, unseen))
+            known |= {str(hit.fields[narrowing.field]) for hit in elsewhere}
+        categories = choose(votes, {name: score for name, score in narrowing.predicted.items() if name in known})
+        if not categories:
+            return [], self._shelf.nearest(direction, k, query)
+        hits = self._shelf.nearest(direction, k, _within(query, narrowing.field, categories))
+        if len(hits) < k:
+            there = {(hit.product_id, "" if query.group_by_product else hit.photo_id) for hit in hits}
+            rest = [
+                hit
+                for hit in self._shelf.nearest(direction, k, query)
+                if (hit.product_id, "" if query.group_by_product else hit.photo_id) not in there
+            ]
+            hits += rest[: k - len(hits)]
+        return categories, hits
+
+
+def _within(query: Query, name: str, values: list[str]) -> Query:
+    return replace(query, conditions=(*query.conditions, Condition(name, "in", tuple(values))))
 
 
 def _merge(pool: list[list[Hit]]) -> tuple[list[Hit], list[int]]:

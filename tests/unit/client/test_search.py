@@ -62,6 +62,26 @@ def test_search_finds_what_passes_when_filtered(shop: Client, conditions: dict[s
     assert {match.product_id for match in shop.search(b"a shoe", filter=conditions).matches} == expected
 
 
+def test_search_gives_the_likeliest_category_first_when_narrowed(shop: Client) -> None:
+    assert shop.search(b"a hat").narrowed_to == ()
+    found = shop.search_embedding(shop.embed(b"a hat"), narrow_by="category")
+    assert found.narrowed_to == ("Hats",)
+    assert found.top is not None
+    assert found.top.product_id == "hat"
+    assert {match.product_id for match in found.matches} == {"hat", "shoe", "boot"}
+
+
+def test_search_is_narrowed_to_what_the_network_says_when_the_catalogue_has_it(shop: Client) -> None:
+    top = shop.recognize(b"a hat").top
+    assert top is not None
+    shop.catalogue.upsert("lamp", b"a lamp", fields={"category": top.name})
+    found = shop.search(b"a hat", narrow_by="category", k=1)
+    assert (found.narrowed_to, found.matches[0].product_id) == ((top.name,), "lamp")
+    assert shop.search(b"a hat", narrow_by="brand").narrowed_to == ()
+    with pytest.raises(InvalidInput, match="narrow_by is 3"):
+        shop.search(b"a hat", narrow_by=3)  # type: ignore[arg-type]
+
+
 def test_search_is_empty_when_nothing_is_alike_enough(shop: Client, client: Client) -> None:
     found = shop.search(b"something else", min_similarity=0.9)
     assert found.matches == ()

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from triptych.catalogue_calls import CataloguePhoto
+from triptych.catalogue_import import ImportReport
 from triptych.client import Client
 from triptych.command.connecting import OpenClient, add_catalogue_key_option, add_connection_options, open_connection
 from triptych.command.exits import EXIT_DONE, EXIT_FAILED, WrongUsage
@@ -53,6 +54,10 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     loading.add_argument("file", metavar="FILE", help="a .csv, .jsonl or .parquet file, or a folder of photos")
     loading.add_argument("--journal", metavar="FILE", help="notes how far it is (default: beside FILE)")
     loading.add_argument("--json", action="store_true", help="report as a JSON object, refused rows included")
+    embedded = add("import-embeddings", _import_embeddings, "put photos that are embedded already into the catalogue")
+    embedded.add_argument("file", metavar="DIR", help="what `python -m export embed-catalogue` wrote")
+    embedded.add_argument("--journal", metavar="FILE", help="notes how far it is (default: beside DIR)")
+    embedded.add_argument("--json", action="store_true", help="report as a JSON object, refused rows included")
     add_filter_option(add("count", _count, "count photos and products"))
     add("get", _get, "show a product").add_argument("product", metavar="ID")
     add("delete", _delete, "take products out").add_argument("products", nargs="+", metavar="ID")
@@ -80,7 +85,19 @@ def _import(arguments: argparse.Namespace, client: Client) -> int:
         report = client.catalogue.import_file(arguments.file, journal=arguments.journal, progress=_has_bar())
     except (ModuleNotFoundError, InvalidInput) as error:
         raise WrongUsage(str(error)) from error
-    if arguments.json:
+    return _report(report, as_json=arguments.json)
+
+
+def _import_embeddings(arguments: argparse.Namespace, client: Client) -> int:
+    try:
+        report = client.catalogue.import_embeddings(arguments.file, journal=arguments.journal)
+    except (ModuleNotFoundError, InvalidInput) as error:
+        raise WrongUsage(str(error)) from error
+    return _report(report, as_json=arguments.json)
+
+
+def _report(report: ImportReport, *, as_json: bool) -> int:
+    if as_json:
         refused = [
             {"row": row.row, "product_id": row.product_id, "photo": row.photo, "reason": row.reason}
             for row in report.refused

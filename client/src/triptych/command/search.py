@@ -44,6 +44,9 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     parser.add_argument("--k", type=int, default=10, metavar="K", help="results at most (default: %(default)s)")
     parser.add_argument("--min-similarity", type=float, metavar="COSINE", help="leave out what is less alike")
     parser.add_argument("--all-photos", action="store_true", help="each photo, not each product once")
+    parser.add_argument(
+        "--narrow-by", metavar="FIELD", help="search the likeliest values of FIELD first, `category` for example"
+    )
     parser.add_argument("--box", metavar="L,T,R,B", help="search with this part alone: left,top,right,bottom in pixels")
     add_filter_option(parser)
     parser.add_argument("--json", action="store_true", help="one JSON object a result")
@@ -61,7 +64,7 @@ def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
         raise WrongUsage(f"--sheet is {arguments.sheet!r}; expected a name that ends in .png.")
     box, conditions = _box(arguments.box), read_filter(arguments.filter)
     try:
-        Query(arguments.k, conditions, arguments.min_similarity)
+        Query(arguments.k, conditions, arguments.min_similarity, narrow_by=arguments.narrow_by)
         # Read once: standard input has it once, and the sheet shows it too.
         content = read_photo(image_of(arguments.photo), private_urls=False)
     except InvalidInput as error:
@@ -73,6 +76,7 @@ def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
             filter=conditions,
             min_similarity=arguments.min_similarity,
             group_by_product=not arguments.all_photos,
+            narrow_by=arguments.narrow_by,
             box=box,
         )
     _show(found, as_json=arguments.json)
@@ -91,6 +95,8 @@ def _show(found: SearchResult, *, as_json: bool) -> None:
     elif not found.matches:
         print("nothing in the catalogue passes")
     else:
+        if found.narrowed_to:
+            print(f"searched first: {printable(', '.join(found.narrowed_to))}")
         width = max(10, *(len(printable(match.product_id)) for match in found.matches))
         print(f"{'rank':>4}  {'similarity':>10}  {'product':<{width}}  fields")
         for match in found.matches:
