@@ -84,6 +84,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_client(commands)
     _add_scale(commands)
     _add_quality(commands)
+    _add_recommend_eval(commands)
     _add_search(commands)
     return parser
 
@@ -242,6 +243,55 @@ def _quality(options: argparse.Namespace, console: Console) -> None:
     _write(report, options.json)
 
 
+def _add_recommend_eval(commands: Any) -> None:
+    command = commands.add_parser(
+        "recommend-eval",
+        help="recommendations against what is popular and against chance, in a simulated shop",
+        description="Simulates shoppers over labelled photos (the assumptions stand in loadtest/recommend_eval.py), "
+        "hides their last 6 days, and asks for recommendations from the 24 before: recall@k and NDCG of what they "
+        "turned to. "
+        "A label is the name of the folder a photo lies in. The server's catalogue must be empty; it is filled.",
+        epilog="example:\n  python -m ops run -- python -m loadtest recommend-eval ~/clothing/train --chart recall.png",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="of folders of photos, one a class")
+    command.add_argument("--products", type=int, default=600, metavar="N", help="photos drawn from it (%(default)s)")
+    command.add_argument("--shoppers", type=int, default=300, metavar="N", help="(%(default)s)")
+    command.add_argument("--seed", type=int, default=8, help="(%(default)s)")
+    _add_target(command)
+    _add_catalogue_key(command)
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
+    command.set_defaults(run=_recommend_eval)
+
+
+def _recommend_eval(options: argparse.Namespace, console: Console) -> None:
+    from loadtest import recommend_eval
+    from loadtest.report import describe_run
+
+    report = describe_run(ROOT)
+    key = Path(options.catalogue_key_file).read_text(encoding="utf-8").strip()
+    scores = recommend_eval.evaluate(
+        options.target, key, options.folder, options.products, options.shoppers, options.seed, console
+    )
+    recommend_eval.show(scores, console)
+    report["recommend"] = recommend_eval.as_report(scores)
+    _write(report, options.json)
+    if options.chart:
+        recommend_eval.draw(scores, options.chart)
+
+
+def _add_catalogue_key(command: argparse.ArgumentParser) -> None:
+    key_file = os.environ.get("TRIPTYCH_CATALOGUE_KEY_FILE")
+    command.add_argument(
+        "--catalogue-key-file",
+        type=Path,
+        default=key_file,
+        required=key_file is None,
+        help="of the server ($TRIPTYCH_CATALOGUE_KEY_FILE)",
+    )
+
+
 def _add_search(commands: Any) -> None:
     command = commands.add_parser(
         "search",
@@ -262,14 +312,7 @@ def _add_search(commands: Any) -> None:
     command.add_argument(
         "--metrics", default=os.environ.get("TRIPTYCH_METRICS_URL", "http://127.0.0.1:8002/metrics"), metavar="URL"
     )
-    key_file = os.environ.get("TRIPTYCH_CATALOGUE_KEY_FILE")
-    command.add_argument(
-        "--catalogue-key-file",
-        type=Path,
-        default=key_file,
-        required=key_file is None,
-        help="of the server ($TRIPTYCH_CATALOGUE_KEY_FILE)",
-    )
+    _add_catalogue_key(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
     command.set_defaults(run=_search)

@@ -56,6 +56,19 @@ TOGGLES: dict[str, Values] = {
             "persistence": {"size": "100Gi", "storageClassName": "fast", "accessMode": "ReadWriteOnce"},
         },
     },
+    "catalogue-weaviate": {
+        "catalogue": {
+            "enabled": True,
+            "engine": "weaviate",
+            "key": {"existingSecret": "catalogue-key"},
+            "weaviate": {
+                "url": "http://weaviate:8080",
+                "grpcPort": 50052,
+                "replicas": 3,
+                "apiKey": {"existingSecret": "weaviate-key", "secretKey": "api"},
+            },
+        },
+    },
     "one-replica": {"workload": {"replicas": 1}, "pdb": {"enabled": False}},
     "image-digest": {"image": {"registry": "registry.example:5000", "digest": DIGEST, "pullSecrets": ["registry"]}},
     "gpu": {"gpu": {"enabled": True, "runtimeClassName": "nvidia"}, "triton": {"modelConfigName": "gpu"}},

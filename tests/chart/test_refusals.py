@@ -48,6 +48,22 @@ REFUSED: dict[str, tuple[Values, str]] = {
         merged(CATALOGUE, {"catalogue": {"key": {"existingSecret": ""}}}),
         "catalogue.key.existingSecret is empty, so nobody could write to the catalogue. Set it to a Secret",
     ),
+    "catalogue-of-a-cluster-without-address": (
+        {"catalogue": {"enabled": True, "engine": "weaviate", "key": {"existingSecret": "catalogue-key"}}},
+        "catalogue.weaviate.url is empty. Set it to the cluster's address",
+    ),
+    "catalogue-of-a-cluster-that-is-not-asked": (
+        merged(CATALOGUE, {"catalogue": {"weaviate": {"url": "http://weaviate:8080"}}}),
+        "catalogue.engine embedded, which asks no cluster. Set catalogue.engine to weaviate",
+    ),
+    "catalogue-of-a-cluster-without-a-key": (
+        merged(TOGGLES["catalogue-weaviate"], {"catalogue": {"key": {"existingSecret": ""}}}),
+        "catalogue.key.existingSecret is empty, so nobody could write to the catalogue",
+    ),
+    "catalogue-of-a-cluster-by-environment": (
+        {"extraEnv": [{"name": "TRIPTYCH_CATALOGUE_WEAVIATE", "value": "http://weaviate:8080"}]},
+        "extraEnv has TRIPTYCH_CATALOGUE_WEAVIATE, which the chart sets itself. Take it out and use catalogue",
+    ),
     "catalogue-by-environment": (
         {"extraEnv": [{"name": "TRIPTYCH_CATALOGUE_DIR", "value": "/data"}]},
         "extraEnv has TRIPTYCH_CATALOGUE_DIR, which the chart sets itself. Take it out and use catalogue",

@@ -149,10 +149,16 @@ resourceClaims:
 {{- if .Values.gpu.enabled }}
 - {name: engine-cache, mountPath: /var/cache/triptych}
 {{- end }}
-{{- if .Values.catalogue.enabled }}
-- {name: catalogue, mountPath: /var/lib/triptych}
+{{- with .Values.catalogue }}
+{{- if .enabled }}
 # The folder, not one file of it: a changed Secret arrives without a restart.
 - {name: catalogue-key, mountPath: /etc/triptych/catalogue, readOnly: true}
+{{- if eq .engine "embedded" }}
+- {name: catalogue, mountPath: /var/lib/triptych}
+{{- else if .weaviate.apiKey.existingSecret }}
+- {name: weaviate-key, mountPath: /etc/triptych/weaviate, readOnly: true}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- with .Values.extraVolumeMounts }}
 {{ toYaml . }}
@@ -181,9 +187,13 @@ resourceClaims:
 {{- end }}
 {{- with .Values.catalogue }}
 {{- if .enabled }}
-{{- with .persistence.existingClaim }}
+{{- if and (eq .engine "embedded") .persistence.existingClaim }}
 - name: catalogue
-  persistentVolumeClaim: {claimName: {{ . | quote }}}
+  persistentVolumeClaim: {claimName: {{ .persistence.existingClaim | quote }}}
+{{- end }}
+{{- if and (eq .engine "weaviate") .weaviate.apiKey.existingSecret }}
+- name: weaviate-key
+  secret: {secretName: {{ .weaviate.apiKey.existingSecret | quote }}, defaultMode: 0440}
 {{- end }}
 - name: catalogue-key
   secret: {secretName: {{ .key.existingSecret | quote }}, defaultMode: 0440}

@@ -181,11 +181,19 @@ workload.maxSurge and workload.maxUnavailable are both 0, so no pod could ever b
 {{- define "triptych.refuse.catalogue" -}}
 {{- with .Values.catalogue -}}
 {{- if .enabled }}
+{{- if and (eq .engine "weaviate") (not .weaviate.url) }}
+catalogue.engine is weaviate and catalogue.weaviate.url is empty. Set it to the cluster's address, such as http://weaviate:8080.
+{{- end }}
+{{- if and (eq .engine "embedded") .weaviate.url }}
+catalogue.weaviate.url is {{ .weaviate.url }} and catalogue.engine embedded, which asks no cluster. Set catalogue.engine to weaviate, or take the address out.
+{{- end }}
+{{- if eq .engine "embedded" }}
 {{- if ne $.Values.workload.kind "StatefulSet" }}
 catalogue.enabled is true and workload.kind {{ $.Values.workload.kind }}, whose rollouts start a new pod beside the old one, and the volume is one pod's. Set workload.kind to StatefulSet.
 {{- end }}
 {{- if or (include "triptych.isAutoscaled" $) (ne (int $.Values.workload.replicas) 1) }}
 catalogue.enabled is true with more than one pod: each would have a catalogue of its own, and a write reaches one of them. Set workload.replicas to 1, without autoscaling, and let a second release of the chart recognise.
+{{- end }}
 {{- end }}
 {{- if not .key.existingSecret }}
 catalogue.key.existingSecret is empty, so nobody could write to the catalogue. Set it to a Secret, such as kubectl create secret generic triptych-catalogue --from-literal=key=$(openssl rand -hex 32).
@@ -297,7 +305,7 @@ canary.route.weightPercent is {{ $canary.route.weightPercent }}, but canary.rout
 {{- end -}}
 
 {{- define "triptych.refuse.extras" -}}
-{{- $names := list "HOME" "TMPDIR" "TRIPTYCH_CACHE_MB" "TRIPTYCH_ADMIN_KEY" "TRIPTYCH_CATALOGUE_DIR" "TRIPTYCH_CATALOGUE_KEY_FILE" -}}
+{{- $names := list "HOME" "TMPDIR" "TRIPTYCH_CACHE_MB" "TRIPTYCH_ADMIN_KEY" "TRIPTYCH_CATALOGUE_DIR" "TRIPTYCH_CATALOGUE_KEY_FILE" "TRIPTYCH_CATALOGUE_WEAVIATE" "TRIPTYCH_CATALOGUE_WEAVIATE_GRPC" "TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS" "TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE" -}}
 {{- range .Values.extraEnv }}
 {{- if has .name $names }}
 extraEnv has {{ .name }}, which the chart sets itself. Take it out{{ eq .name "TRIPTYCH_CACHE_MB" | ternary " and use triton.answerCache.sizeMb" "" }}{{ hasPrefix "TRIPTYCH_CATALOGUE" .name | ternary " and use catalogue" "" }}.
@@ -306,12 +314,12 @@ extraEnv has TRIPTYCH_CATALOGUE_OPEN, which lets every caller write to the catal
 {{- end }}
 {{- end }}
 {{- range .Values.extraVolumes }}
-{{- if has .name (list "shm" "tmp" "models" "scripts" "tls" "engine-cache" "bucket-credentials" "catalogue" "catalogue-key") }}
+{{- if has .name (list "shm" "tmp" "models" "scripts" "tls" "engine-cache" "bucket-credentials" "catalogue" "catalogue-key" "weaviate-key") }}
 extraVolumes has {{ .name }}, the name of a volume of the chart. Rename it.
 {{- end }}
 {{- end }}
 {{- range .Values.extraVolumeMounts }}
-{{- if has (trimSuffix "/" .mountPath) (list "/dev/shm" "/tmp" "/models" "/opt/triptych/scripts" "/etc/triptych/tls" "/var/cache/triptych" "/var/lib/triptych" "/etc/triptych/catalogue") }}
+{{- if has (trimSuffix "/" .mountPath) (list "/dev/shm" "/tmp" "/models" "/opt/triptych/scripts" "/etc/triptych/tls" "/var/cache/triptych" "/var/lib/triptych" "/etc/triptych/catalogue" "/etc/triptych/weaviate") }}
 extraVolumeMounts has {{ .mountPath }}, a folder that the chart mounts itself. Mount it elsewhere.
 {{- end }}
 {{- end }}

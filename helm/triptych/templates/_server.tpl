@@ -110,9 +110,20 @@ trace-config: triton.tracing
     {{- end }}
 {{- end }}
 {{- end }}
-{{- if .Values.catalogue.enabled }}
+{{- with .Values.catalogue }}
+{{- if .enabled }}
+- {name: TRIPTYCH_CATALOGUE_KEY_FILE, value: {{ printf "/etc/triptych/catalogue/%s" .key.secretKey | quote }}}
+{{- if eq .engine "embedded" }}
 - {name: TRIPTYCH_CATALOGUE_DIR, value: /var/lib/triptych/catalogue}
-- {name: TRIPTYCH_CATALOGUE_KEY_FILE, value: {{ printf "/etc/triptych/catalogue/%s" .Values.catalogue.key.secretKey | quote }}}
+{{- else }}
+- {name: TRIPTYCH_CATALOGUE_WEAVIATE, value: {{ .weaviate.url | quote }}}
+- {name: TRIPTYCH_CATALOGUE_WEAVIATE_GRPC, value: {{ .weaviate.grpcPort | quote }}}
+- {name: TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS, value: {{ .weaviate.replicas | quote }}}
+{{- if .weaviate.apiKey.existingSecret }}
+- {name: TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE, value: {{ printf "/etc/triptych/weaviate/%s" .weaviate.apiKey.secretKey | quote }}}
+{{- end }}
+{{- end }}
+{{- end }}
 {{- end }}
 {{- with .Values.extraEnv }}
 {{ toYaml . }}

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from ops.settings import REPOSITORY
 from tests.chart.matrix import TOGGLES, merged
 from tests.chart.rendering import render
+
+INDEX = REPOSITORY / "index/1"
 
 
 def test_deployment_is_the_workload_by_default() -> None:
@@ -36,3 +39,33 @@ def test_selector_is_the_same_whatever_is_labelled() -> None:
         render().one("Deployment")["spec"]["selector"]
         == render(TOGGLES["labels"]).one("Deployment")["spec"]["selector"]
     )
+
+
+def test_pods_of_a_deployment_share_the_catalogue_of_a_cluster() -> None:
+    rendered = render(TOGGLES["catalogue-weaviate"])
+    assert rendered.one("Deployment")["spec"]["replicas"] == 2
+    environment = {one["name"]: one.get("value") for one in rendered.server()["env"]}
+    assert {name: value for name, value in environment.items() if name.startswith("TRIPTYCH_CATALOGUE")} == {
+        "TRIPTYCH_CATALOGUE_KEY_FILE": "/etc/triptych/catalogue/key",
+        "TRIPTYCH_CATALOGUE_WEAVIATE": "http://weaviate:8080",
+        "TRIPTYCH_CATALOGUE_WEAVIATE_GRPC": "50052",
+        "TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS": "3",
+        "TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE": "/etc/triptych/weaviate/api",
+    }
+    volumes = {volume["name"]: volume for volume in rendered.pod()["spec"]["volumes"]}
+    mounts = {mount["name"]: mount["mountPath"] for mount in rendered.server()["volumeMounts"]}
+    for name, secret, folder in (
+        ("catalogue-key", "catalogue-key", "/etc/triptych/catalogue"),
+        ("weaviate-key", "weaviate-key", "/etc/triptych/weaviate"),
+    ):
+        assert volumes[name]["secret"] == {"secretName": secret, "defaultMode": 0o440}
+        assert mounts[name] == folder
+    assert "catalogue" not in volumes
+
+
+def test_names_of_the_cluster_s_settings_are_those_the_server_reads() -> None:
+    source = "".join((INDEX / name).read_text() for name in ("catalogue_folder.py", "weaviate_store.py"))
+    names = {one["name"] for one in render(TOGGLES["catalogue-weaviate"]).server()["env"]}
+    asked = {name for name in names if name.startswith("TRIPTYCH_CATALOGUE")}
+    assert len(asked) == 5
+    assert all(f'"{name}"' in source for name in asked)
