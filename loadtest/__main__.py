@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_quality(commands)
     _add_recommend_eval(commands)
     _add_search(commands)
+    _add_catalogue_start(commands)
     return parser
 
 
@@ -279,6 +280,36 @@ def _recommend_eval(options: argparse.Namespace, console: Console) -> None:
     _write(report, options.json)
     if options.chart:
         recommend_eval.draw(scores, options.chart)
+
+
+def _add_catalogue_start(commands: Any) -> None:
+    command = commands.add_parser(
+        "catalogue-start",
+        help="how long a large catalogue takes to open",
+        description="Fills a folder with a catalogue (13 kB a photo; goes on after a stop) and opens it in processes "
+        "of its own: seconds until it can be searched, first search, later ones. Needs no server.",
+        epilog="example:\n  python -m loadtest catalogue-start /var/tmp/million --photos 1000000",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_argument("folder", type=Path, metavar="FOLDER", help="of the catalogue; made where it is not there")
+    command.add_argument("--photos", type=int, default=1_000_000, metavar="N", help="(%(default)s)")
+    command.add_argument("--starts", type=int, default=5, metavar="N", help="(%(default)s)")
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    command.set_defaults(run=_catalogue_start)
+
+
+def _catalogue_start(options: argparse.Namespace, console: Console) -> None:
+    from loadtest import start_time
+    from loadtest.report import describe_run
+
+    start_time.fill(options.folder, options.photos, console)
+    starts = start_time.measure(options.folder, options.starts)
+    table = Table("photos", "open s", "first search ms", "later ms", box=None)
+    for start in starts:
+        searches = (f"{1000 * start.first_search_s:.1f}", f"{1000 * start.later_search_s:.1f}")
+        table.add_row(str(start.photos), f"{start.opened_s:.2f}", *searches)
+    console.print(table)
+    _write(describe_run(ROOT) | {"starts": [asdict(start) for start in starts]}, options.json)
 
 
 def _add_catalogue_key(command: argparse.ArgumentParser) -> None:

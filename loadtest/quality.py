@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,6 +19,11 @@ from loadtest.embeddings import find_photos
 from loadtest.errors import LoadTestError
 from triptych import Client, TriptychError
 
+# What the server narrows a search by.
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "model_repository/index/1"))
+
+from narrowing import VOTERS, choose, vote
+
 Floats = npt.NDArray[np.float32]
 
 # Share of each side that a crop keeps: the middle, and the four corners.
@@ -29,10 +35,11 @@ SEED = 8
 
 @dataclass(frozen=True)
 class Labelled:
-    """Photos and their labels, the names of the folders they lie in."""
+    """Photos and their labels, the names of the folders they lie in; categories, the names of the folders above."""
 
     files: list[Path]
     labels: npt.NDArray[np.str_]
+    categories: npt.NDArray[np.str_]
 
     @classmethod
     def read(cls, folder: Path) -> Labelled:
@@ -40,7 +47,8 @@ class Labelled:
         LoadTestError: no photos there.
         """
         files = find_photos([folder])
-        return cls(files, np.array([file.parent.name for file in files]))
+        labels, above = ([file.parents[up].name for file in files] for up in (0, 1))
+        return cls(files, np.array(labels), np.array(above))
 
 
 @dataclass(frozen=True)
@@ -138,12 +146,24 @@ def score_all(gallery: Labelled, queries: Labelled, seen: dict[str, Floats], ask
             for dims in WHITENED_DIMS:
                 if dims < len(one):
                     variants[f"{name}, whitened to {dims}"] = whiten(one, other, dims)
-        for label, (left, right) in variants.items():
-            hits, recall_10, average = _rank(gallery, queries, left, right)
+        similarities = {label: right @ left.T for label, (left, right) in variants.items()}
+        if name == "plain" and len(set(gallery.categories.tolist())) > 1:
+            similarities["plain, narrowed to the likeliest folders above"] = narrow(gallery, similarities["plain"])
+        for label, similarity in similarities.items():
+            hits, recall_10, average = _rank(gallery, queries, similarity)
             base = hits if base is None else base
             gain = _gain(hits, base)
             scores.append(Score(label, float(hits.mean()), recall_10, average, gain, len(views)))
     return scores
+
+
+def narrow(gallery: Labelled, similarity: Floats) -> Floats:
+    """float32[Q,N] in which the categories that the nearest vote for come first: `narrow_by` without predictions."""
+    narrowed = similarity.copy()
+    for row, order in zip(narrowed, np.argsort(-similarity, axis=1, kind="stable")[:, :VOTERS], strict=True):
+        votes = vote("category", [({"category": str(gallery.categories[n])}, float(row[n])) for n in order])
+        row[~np.isin(gallery.categories, choose(votes, {}))] -= 2  # behind every cosine
+    return narrowed
 
 
 def whiten(gallery: Floats, queries: Floats, dims: int) -> tuple[Floats, Floats]:
@@ -155,10 +175,8 @@ def whiten(gallery: Floats, queries: Floats, dims: int) -> tuple[Floats, Floats]
     return _unit(one), _unit(other)
 
 
-def _rank(
-    gallery: Labelled, queries: Labelled, seen: Floats, asked: Floats
-) -> tuple[npt.NDArray[np.bool_], float, float]:
-    order = np.argsort(-(asked @ seen.T), axis=1, kind="stable")
+def _rank(gallery: Labelled, queries: Labelled, similarity: Floats) -> tuple[npt.NDArray[np.bool_], float, float]:
+    order = np.argsort(-similarity, axis=1, kind="stable")
     right = gallery.labels[order] == queries.labels[:, None]
     total = right.sum(axis=1)
     precision = right.cumsum(axis=1) / np.arange(1, right.shape[1] + 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -107,6 +108,23 @@ def test_searcher_takes_a_filter_and_answers_nothing_when_nothing_is_near(caller
     assert {one[0] for one in found} == {photos[10].stem, photos[11].stem}
     (none,) = caller.search("searcher", image=photo, query={"filter": {"number": {"gt": 100}}})
     assert none == []
+
+
+def test_index_finds_the_likeliest_value_of_a_field_first_when_narrowed(caller: Caller, photos: list[Path]) -> None:
+    (found,) = caller.search("searcher", image=photos[2].read_bytes(), k=20)
+    ((embedding, *_),) = ([caller.catalogue("export", embeddings=True)["rows"][2]["embedding"]],)
+    vector = np.frombuffer(base64.b64decode(embedding), "<f4")
+    for half in ("first", "second"):
+        query = {"narrow": {"field": "half", "predicted": {half: 1.0, "nowhere": 0.5}}}
+        (narrowed,) = caller.search("index", embedding=vector, k=20, query=query)
+        halves = [payload["fields"]["half"] for *_, payload in narrowed]
+        assert len(halves) == 20
+        # The vote is about even, so that what is predicted decides; those of the other half come behind.
+        assert halves == [half] * 10 + [{"first": "second", "second": "first"}[half]] * 10
+        of_half = [name for name, _, payload in found if payload["fields"]["half"] == half]
+        assert [name for name, *_ in narrowed[:10]] == of_half
+    with pytest.raises(InferenceServerException, match="`narrow` has the unknown key 'by'"):
+        caller.search("index", embedding=vector, query={"narrow": {"field": "half", "by": 1}})
 
 
 def test_searcher_answers_a_batch_a_row_a_photo_when_rows_differ_in_length(caller: Caller, photos: list[Path]) -> None:

@@ -10,11 +10,12 @@ from PIL import Image
 from rich.console import Console
 
 from loadtest.errors import LoadTestError
-from loadtest.quality import VIEWS, Labelled, compare, score_all, whiten
+from loadtest.quality import VIEWS, Labelled, compare, narrow, score_all, whiten
 
 
-def labelled(*labels: str) -> Labelled:
-    return Labelled([Path(label) / f"{number}.jpg" for number, label in enumerate(labels)], np.array(labels))
+def labelled(*labels: str, categories: tuple[str, ...] = ()) -> Labelled:
+    files = [Path(label) / f"{number}.jpg" for number, label in enumerate(labels)]
+    return Labelled(files, np.array(labels), np.array(categories or ("all",) * len(labels)))
 
 
 def test_scores_are_those_of_the_ranking() -> None:
@@ -26,6 +27,14 @@ def test_scores_are_those_of_the_ranking() -> None:
     assert (plain.name, plain.recall_1, plain.recall_10) == ("plain", 0.5, 1.0)
     assert plain.mean_average_precision == pytest.approx(((1 + 2 / 3) / 2 + 1 / 2) / 2)
     assert plain.gain_1 == (0.0, 0.0, 0.0)
+
+
+def test_categories_that_the_nearest_vote_for_come_first_when_narrowed() -> None:
+    gallery = labelled("a", "b", "c", "c", categories=("other", "shoes", "shoes", "shoes"))
+    similarity = np.array([[0.9, 0.8, 0.7, -0.9]], np.float32)
+    # Votes: shoes 0.8 + 0.7, other 0.9: shoes hold 0.625 of them, which covers enough.
+    assert np.argsort(-narrow(gallery, similarity)[0]).tolist() == [1, 2, 3, 0]
+    assert similarity[0, 0] == pytest.approx(0.9)
 
 
 def test_whitened_gallery_has_no_favourite_direction() -> None:
