@@ -11,6 +11,7 @@ from rich.console import Console
 
 from export import difference, inspection, place_command, publish, quantize_command, release, verify
 from export.errors import ExportError
+from export.training import command as train_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -39,7 +40,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Weights -> verified files in a model repository that Triton serves -> releases.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for command in (place_command, quantize_command, release, verify, publish, inspection, difference):
+    for command in (train_command, place_command, quantize_command, release, verify, publish, inspection, difference):
         command.add_parser(commands)
     return parser
 
