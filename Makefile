@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PHOTOS := .cache/photos
-GROUPS := $(foreach group,serve observe export loadtest dev,--group pyproject.toml:$(group))
+GROUPS := $(foreach group,serve observe export training loadtest dev,--group pyproject.toml:$(group))
 # TORCH_INDEX=<address of an index of CPU-only torch> spares the CUDA libraries, most of the 3.3 GB.
 TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best-match)
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
@@ -97,4 +97,4 @@ check: lint types test ## what CI runs
 
 clean: ## remove what was built, placed and downloaded (not .venv)
 	@rm -rf .cache .run .mypy_cache .ruff_cache .pytest_cache .hypothesis model_repository/manifest.json model_repository/*/configs model_repository/*/warmup
-	@rm -f model_repository/*/1/model.onnx model_repository/*/1/model.pt2 model_repository/*/labels.txt model_repository/preprocess/1/transform.json model_repository/embedder/1/reference.json
+	@rm -f model_repository/*/1/model.onnx model_repository/*/1/model.pt2 model_repository/*/*labels.txt model_repository/preprocess/1/transform.json model_repository/embedder/1/reference.json

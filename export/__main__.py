@@ -20,6 +20,7 @@ from export import (
     verify,
 )
 from export.errors import ExportError
+from export.training import command as train_command
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (
+        train_command,
         place_command,
         quantize_command,
         release,

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from export.contract import CATEGORY
 from export.labels import SEPARATOR
 
 if TYPE_CHECKING:
@@ -44,14 +46,28 @@ class Preset:
 
 
 @dataclass(frozen=True)
+class AttributeHead:
+    """A trained head for one attribute.
+
+    Attributes:
+        linear: float32[N,F] -> float32[N,C], logits.
+        labels: a line a class.
+    """
+
+    linear: nn.Linear
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Backbone:
-    """A classification network in two parts.
+    """A classification network in two parts, and heads that were trained on its features.
 
     Attributes:
         trunk: float32[N,3,S,S], normalised -> float32[N,F], pooled features.
-        head: float32[N,F] -> float32[N,C], logits.
-        labels: a line a class, as in labels.txt.
+        head: float32[N,F] -> float32[N,C], logits; it says what a shop sells, also where a trained head names classes.
+        labels: a line a class of `head`.
         is_random: the weights were drawn, not trained.
+        heads: attribute -> head; one for `category` answers in place of `head`.
     """
 
     name: str
@@ -62,10 +78,26 @@ class Backbone:
     licence: str
     source: str
     is_random: bool = False
+    heads: Mapping[str, AttributeHead] = field(default_factory=dict)
 
     @property
     def transform(self) -> PhotoTransform:
         return self.preset.transform
+
+    @property
+    def labels_by_attribute(self) -> dict[str, tuple[str, ...]]:
+        """The labels of every output of scores, `category` first."""
+        return {CATEGORY: self.labels} | {attribute: head.labels for attribute, head in self.heads.items()}
+
+    @property
+    def category_labels(self) -> tuple[str, ...]:
+        """The labels of `category_scores`."""
+        return self.labels_by_attribute[CATEGORY]
+
+    @property
+    def further_heads(self) -> dict[str, AttributeHead]:
+        """The heads but `category`'s: an output each, in this order."""
+        return {attribute: head for attribute, head in self.heads.items() if attribute != CATEGORY}
 
     @property
     def retail_indices(self) -> list[int]:

@@ -61,7 +61,7 @@ def torch_answer(backbone: Backbone) -> Callable[[Pixels], tuple[Floats, Floats]
     def answer(pixels: Pixels) -> tuple[Floats, Floats]:
         with torch.inference_mode():
             features, embedding = embedder.forward(torch.from_numpy(pixels))
-            scores, _ = classifier.forward(features)
+            scores = classifier.forward(features)[0]
         return scores.numpy(), embedding.numpy()
 
     return answer
@@ -84,7 +84,8 @@ def build_graphs(backbone: Backbone, with_programs: bool = False) -> Graphs:
                 "embedder/1/model.pt2": graphs.program_bytes(embedder_program),
                 "classifier/1/model.pt2": graphs.program_bytes(classifier_program),
             }
-    return Graphs(backbone, embedder, classifier, embedder_onnx, graphs.classifier_onnx(classifier_program), programs)
+    classifier_onnx = graphs.classifier_onnx(classifier_program, classifier.output_names)
+    return Graphs(backbone, embedder, classifier, embedder_onnx, classifier_onnx, programs)
 
 
 def check_graphs(built: Graphs, configs: Configs, photos: Sequence[Path], precision: str) -> Parity:
@@ -129,7 +130,7 @@ def convert(
         built.embedder_onnx,
         built.classifier_onnx,
         built.backbone.transform,
-        built.backbone.labels,
+        built.backbone.category_labels,
         settings.calibration or settings.photos,
         settings.evaluation or settings.photos,
         console,

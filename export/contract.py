@@ -1,17 +1,17 @@
 """The tensors as `config.pbtxt` states them, and the same for a backbone of another size.
 
 Owns: reading configs, and which dims follow the backbone: the side of `pixels`, the length of `features` and
-`embedding`, the number of `category_scores`.
+`embedding`, the number of `category_scores`; and the outputs that follow trained heads, `<attribute>_scores` each.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import ModelConfig
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from export.errors import RepositoryError
 
@@ -26,16 +26,31 @@ MODELS = (*RECOGNITION, *CATALOGUE)
 # Parameter of a model that must know how long an embedding is, and has no tensor that says so.
 DIMENSION = "dimension"
 
+SCORES = "_scores"
+CATEGORY = "category"
+LABELS = "labels.txt"
+
 Configs = dict[str, ModelConfig]
+
+
+def label_file(attribute: str) -> str:
+    """Where the names of an attribute's classes are, beside the config that has its scores."""
+    return LABELS if attribute == CATEGORY else f"{attribute}_{LABELS}"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """What a backbone decides about the tensors."""
+    """What a backbone and its heads decide about the tensors.
+
+    Attributes:
+        classes: of `category_scores`.
+        heads: attribute -> classes, for each further output `<attribute>_scores`, in their order.
+    """
 
     side_px: int
     features: int
     classes: int
+    heads: dict[str, int] = field(default_factory=dict)
 
     def dims(self) -> dict[str, list[int]]:
         """Tensor name -> dims, without the batch."""
@@ -44,6 +59,7 @@ class Shape:
             "features": [self.features],
             "embedding": [self.features],
             "category_scores": [self.classes],
+            **{f"{attribute}{SCORES}": [classes] for attribute, classes in self.heads.items()},
         }
 
 
@@ -84,12 +100,14 @@ def read_configs(repository: Path) -> Configs:
 
 
 def shaped(configs: Mapping[str, ModelConfig], shape: Shape) -> Configs:
-    """Copies whose dims, also of warm-up data, are the backbone's."""
+    """Copies whose dims, also of warm-up data, are the backbone's, with an output for each of its heads."""
     dims = shape.dims()
     copies = {}
     for model, config in configs.items():
         copy = ModelConfig()
         copy.CopyFrom(config)
+        if model in ("classifier", "recognizer"):
+            _set_heads(copy, shape.heads)
         for name, tensor in _tensors(copy):
             if name in dims and -1 not in tensor.dims:  # type: ignore[attr-defined]
                 tensor.dims[:] = dims[name]  # type: ignore[attr-defined]
@@ -99,10 +117,37 @@ def shaped(configs: Mapping[str, ModelConfig], shape: Shape) -> Configs:
     return copies
 
 
+def _set_heads(config: ModelConfig, heads: Mapping[str, int]) -> None:
+    """The outputs of further attributes, of the model and, in an ensemble, of the step that makes them."""
+    kept = [output for output in config.output if not _is_head(output.name)]
+    del config.output[:]
+    config.output.extend(kept)
+    for attribute, classes in heads.items():
+        added = config.output.add(name=f"{attribute}{SCORES}", data_type=DataType.TYPE_FP32, dims=[classes])
+        if not config.HasField("ensemble_scheduling"):  # the labels of an ensemble are those of its steps
+            added.label_filename = label_file(attribute)
+    for step in config.ensemble_scheduling.step:
+        if step.model_name != "classifier":
+            continue
+        for name in [name for name in step.output_map if _is_head(name)]:
+            del step.output_map[name]
+        for attribute in heads:
+            step.output_map[f"{attribute}{SCORES}"] = f"{attribute}{SCORES}"
+
+
+def _is_head(name: str) -> bool:
+    return name.endswith(SCORES) and name != f"{CATEGORY}{SCORES}"
+
+
 def shape_of(configs: Mapping[str, ModelConfig]) -> Shape:
     """The backbone's size that the configs state."""
     dims = {name: list(tensor.dims) for config in configs.values() for name, tensor in _tensors(config)}  # type: ignore[attr-defined]
-    return Shape(int(dims["pixels"][0]), int(dims["features"][0]), int(dims["category_scores"][0]))
+    heads = {
+        output.name.removesuffix(SCORES): int(output.dims[0])
+        for output in configs["classifier"].output
+        if _is_head(output.name)
+    }
+    return Shape(int(dims["pixels"][0]), int(dims["features"][0]), int(dims["category_scores"][0]), heads)
 
 
 def _tensors(config: ModelConfig) -> Iterator[tuple[str, object]]:

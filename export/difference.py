@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 
 from export.contents import config_fields, describe, read_facts
+from export.contract import LABELS
 from export.model_card import flatten
-from export.profiles import LABELS
 from export.release import find_files
 from export.release_folder import sha256_of
 

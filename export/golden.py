@@ -21,9 +21,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 from PIL import Image, ImageDraw
 
-from export.contract import read_config
+from export.contract import LABELS, read_config
 from export.errors import ReleaseError
-from export.profiles import LABELS
 
 MODEL = "recognizer"
 LABELS_SHOWN = 5

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from export.backbones import Backbone
+from export.contract import CATEGORY, SCORES
 from export.errors import BackboneError
 
 # ONNX Runtime 1.23, the oldest that runs on Python 3.10, knows opset 23; 18 is what every fused kernel here exists for.
@@ -42,20 +43,34 @@ class Embedder(nn.Module):
 
 
 class Classifier(nn.Module):
-    """`features` float32[N,F] -> `category_scores` float32[N,C], softmax, and `retail_score` float32[N,1]."""
+    """`features` float32[N,F] -> `category_scores` float32[N,C], softmax, `retail_score` float32[N,1], and
+    `<attribute>_scores` for each further head, softmax.
+
+    `retail_score` is the network's own head's, whatever names the categories.
+    """
 
     is_retail: torch.Tensor
 
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.head = backbone.head
+        self.has_own_categories = CATEGORY in backbone.heads
+        self.categories = backbone.heads[CATEGORY].linear if self.has_own_categories else backbone.head
+        self.further = nn.ModuleList(head.linear for head in backbone.further_heads.values())
+        self.output_names = [
+            f"{CATEGORY}{SCORES}",
+            "retail_score",
+            *(f"{attribute}{SCORES}" for attribute in backbone.further_heads),
+        ]
         is_retail = torch.zeros(len(backbone.labels), 1)
         is_retail[backbone.retail_indices] = 1.0
         self.register_buffer("is_retail", is_retail)
 
-    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        category_scores = self.head(features).softmax(dim=1)
-        return category_scores, category_scores @ self.is_retail
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        scores = self.head(features).softmax(dim=1)
+        category_scores = self.categories(features).softmax(dim=1) if self.has_own_categories else scores
+        further = (head(features).softmax(dim=1) for head in self.further)
+        return category_scores, scores @ self.is_retail, *further
 
 
 def embedder_program(module: Embedder, side_px: int) -> torch.export.ExportedProgram:
@@ -73,9 +88,9 @@ def embedder_onnx(program: torch.export.ExportedProgram) -> bytes:
     return _to_onnx(program, "pixels", ["features", "embedding"])
 
 
-def classifier_onnx(program: torch.export.ExportedProgram) -> bytes:
+def classifier_onnx(program: torch.export.ExportedProgram, output_names: list[str]) -> bytes:
     """ONNX file of the classifier."""
-    return _to_onnx(program, "features", ["category_scores", "retail_score"])
+    return _to_onnx(program, "features", output_names)
 
 
 def program_bytes(program: torch.export.ExportedProgram) -> bytes:

@@ -6,12 +6,9 @@ repository's own `preprocessing.py` and ONNX Runtime; in the tests, a running se
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -20,6 +17,7 @@ from PIL import Image
 
 from export.backbones import PhotoTransform
 from export.contract import Configs
+from export.decoder import load_preprocessing
 from export.encodings import makers
 from export.errors import VerificationError
 from export.reference import Pixels, reference_pixels
@@ -169,18 +167,6 @@ def refuse_when_under(parity: PhotoParity, min_cosine: float, is_random: bool = 
             f"photos, the limit is {min_top1:.0%} ({parity.ties} photos of {parity.photos} are ties and not counted). "
             "Nothing was placed."
         )
-
-
-def load_preprocessing(repository: Path) -> ModuleType:
-    """The repository's own decoder, loaded from its file: it is what will be served."""
-    file = repository / "preprocess/1/preprocessing.py"
-    specification = importlib.util.spec_from_file_location("placed_preprocessing", file)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # dataclasses look their module up
-    specification.loader.exec_module(module)
-    return module
 
 
 def answer_photos(

@@ -6,7 +6,7 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,10 +14,10 @@ from google.protobuf import text_format
 from rich.console import Console
 
 from export import placement
-from export.contract import MODELS, TEMPLATE, Configs, Shape, read_configs, shape_of, shaped
+from export.contract import MODELS, TEMPLATE, Configs, Shape, label_file, read_configs, shape_of, shaped
 from export.drift import REFERENCE, reference_file
 from export.errors import RepositoryError
-from export.profiles import LABELS, CpuSizing, render_profiles
+from export.profiles import CpuSizing, render_profiles
 from export.progress import find_photos, step
 from export.sources import Choice, load
 from export.warmup import warmup_files
@@ -34,6 +34,7 @@ class Settings:
 
     Attributes:
         evaluation: folder of labelled photos for accuracy, for int8; None is `photos`.
+        heads: trained folder (`python -m export train`) whose heads, and backbone where it was tuned, are placed.
     """
 
     repository: Path
@@ -45,6 +46,7 @@ class Settings:
     profiles: tuple[str, ...] = ("cpu",)
     calibration: Path | None = None
     evaluation: Path | None = None
+    heads: Path | None = None
 
 
 def place(settings: Settings, console: Console) -> dict[str, Any]:
@@ -57,6 +59,13 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
         ExportError: what was wrong and what to do next; the repository is as it was.
     """
     started = time.monotonic()
+    trained = None
+    if settings.heads is not None:
+        from export.trained_heads import tuned_choice
+        from export.training.trained import read_trained
+
+        trained = read_trained(settings.heads)
+        settings = replace(settings, choice=tuned_choice(settings.choice, trained))
     configs = read_configs(settings.repository)
     photos = find_photos(settings.photos)
     inputs = _inputs(settings, configs, photos)
@@ -66,8 +75,17 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
         return {"placed": False, "seconds": time.monotonic() - started, "manifest": manifest}
     with step(console, "Loading weights"):
         backbone = load(settings.choice, photos)
-    shape = Shape(backbone.transform.side_px, backbone.head.in_features, len(backbone.labels))
+        if trained is not None:
+            from export.trained_heads import with_heads
+
+            backbone = with_heads(backbone, trained)
+    shape = _shape(backbone)
     files, facts = _build(backbone, photos, shaped(configs, shape), settings, console)
+    if trained is not None:
+        from export.trained_heads import check_backbone, facts_of
+
+        check_backbone(files["embedder/1/model.onnx"], trained)
+        facts |= facts_of(trained)
     files |= _repository_files(settings.repository, shaped(configs, shape))
     with step(console, "Placing"):
         _make_folder(settings.repository)
@@ -75,8 +93,9 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
     elapsed_s = time.monotonic() - started
     size_mb = sum(map(len, files.values())) / 1e6
     console.print(
-        f"Placed {backbone.name} ({settings.precision}, {shape.side_px} px, {shape.features} features, {shape.classes} "
-        f"classes) in {settings.repository}: {len(files)} files, {size_mb:.1f} MB, {elapsed_s:.0f} s."
+        f"Placed {backbone.name} ({settings.precision}, {shape.side_px} px, {shape.features} features, "
+        f"{_describe_classes(shape)}) in {settings.repository}: {len(files)} files, {size_mb:.1f} MB, "
+        f"{elapsed_s:.0f} s."
     )
     if _is_own(settings.repository) and shape != shape_of(configs):
         console.print(
@@ -94,6 +113,7 @@ def _inputs(settings: Settings, configs: Configs, photos: Sequence[Path]) -> dic
     decoder = _decoder_repository(settings.repository) / "preprocess/1/preprocessing.py"
     return {
         "source": settings.choice.fingerprint(),
+        "heads": placement.sha256((settings.heads / "training.json").read_bytes()) if settings.heads else None,
         "precision": settings.precision,
         # The reference for drift is their mean.
         "photos": placement.sha256("".join(placement.sha256(photo.read_bytes()) for photo in photos).encode()),
@@ -128,14 +148,11 @@ def _build(
         photo_parity = check_photos(graphs, decoder, configs, photos, settings.precision)
     reference = reference_file(graphs.embedder_onnx, sample_pixels(photos, backbone.transform, len(photos)))
     transform = json.dumps(asdict(backbone.transform), indent=2) + "\n"
-    label_file = ("\n".join(backbone.labels) + "\n").encode()
     profiles = render_profiles(configs, settings.sizing, settings.profiles)
     files = {
         **graphs.files(),
         REFERENCE: reference,
-        # Triton looks for labels beside the config that names them.
-        f"classifier/{LABELS}": label_file,
-        f"recognizer/{LABELS}": label_file,
+        **_label_files(backbone),
         "preprocess/1/transform.json": transform.encode(),
         **{name: text.encode() for name, text in profiles.items()},
         **warmup_files(),
@@ -143,15 +160,30 @@ def _build(
     facts = {
         "backbone": {"name": backbone.name, "licence": backbone.licence, "source": backbone.source},
         "precision": settings.precision,
-        "shape": {
-            "side_px": backbone.transform.side_px,
-            "features": backbone.head.in_features,
-            "classes": len(backbone.labels),
-        },
+        "shape": asdict(_shape(backbone)),
         "parity": parity,
         "photo_parity": photo_parity.as_dict(),
     }
     return files, facts if quantisation is None else {**facts, "quantisation": quantisation}
+
+
+def _shape(backbone: Backbone) -> Shape:
+    heads = {attribute: len(head.labels) for attribute, head in backbone.further_heads.items()}
+    return Shape(backbone.transform.side_px, backbone.head.in_features, len(backbone.category_labels), heads)
+
+
+def _describe_classes(shape: Shape) -> str:
+    heads = "".join(f", {classes} of {attribute}" for attribute, classes in shape.heads.items())
+    return f"{shape.classes} classes{heads}"
+
+
+def _label_files(backbone: Backbone) -> dict[str, bytes]:
+    """Triton looks for labels beside the config that names them."""
+    return {
+        f"{model}/{label_file(attribute)}": ("\n".join(lines) + "\n").encode()
+        for attribute, lines in backbone.labels_by_attribute.items()
+        for model in ("classifier", "recognizer")
+    }
 
 
 def _repository_files(repository: Path, configs: Configs) -> dict[str, bytes]:

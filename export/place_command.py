@@ -28,6 +28,8 @@ examples:
   python -m export place --module shop.networks:build --image-side 288 --labels shop.txt
   python -m export place --onnx shop.onnx --labels shop.txt
   python -m export place --photos ~/shop                        verified on your own photos
+  python -m export place --heads trained/shop --repository served
+                                                                what `python -m export train` made
 """
 
 
@@ -63,6 +65,9 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
     )
     kinds.add_argument("--module", metavar="MODULE:FACTORY", help="a function of yours that returns a torch.nn.Module")
     kinds.add_argument("--onnx", type=Path, metavar="FILE", help="float32[N,3,S,S] -> logits float32[N,C]")
+    source.add_argument(
+        "--heads", type=Path, metavar="DIR", help="a trained folder: its heads, and its backbone where it was tuned"
+    )
     source.add_argument("--labels", type=Path, metavar="FILE", help="a line a class (default: ImageNet-1k)")
     source.add_argument(
         "--precision", choices=PRECISIONS, default="fp32", help="int8 must pay in speed or is refused; fp16 is for GPUs"
@@ -144,6 +149,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         profiles=options.profiles,
         calibration=options.calibration,
         evaluation=options.evaluation,
+        heads=options.heads,
     )
     return place(settings, console)
 

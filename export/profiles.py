@@ -15,8 +15,6 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from export import gpu_profiles
 from export.contract import MODELS, Configs
 
-LABELS = "labels.txt"
-
 # Beyond this the backbone's layers at 7 x 7 pixels have less work than a thread costs. Not measured above 2 cores.
 MAX_LONE_THREADS = 8
 
@@ -85,13 +83,12 @@ def _cpu_native(configs: Configs, sizing: CpuSizing) -> Configs:
 
 def _fused_recognizer(configs: Configs, sizing: CpuSizing) -> ModelConfig:
     ensemble, preprocess, classifier = configs["recognizer"], configs["preprocess"], configs["classifier"]
-    labelled = {output.name for output in classifier.output if output.label_filename}
+    labels = {output.name: output.label_filename for output in classifier.output}
     fused = ModelConfig(name=ensemble.name, backend="python", max_batch_size=ensemble.max_batch_size)
     fused.input.extend(ensemble.input)
     fused.output.extend(ensemble.output)
     for output in fused.output:
-        if output.name in labelled:
-            output.label_filename = LABELS
+        output.label_filename = labels.get(output.name, "")
     fused.instance_group.add(kind=ModelInstanceGroup.KIND_CPU, count=sizing.recognizer_instances)
     fused.dynamic_batching.CopyFrom(preprocess.dynamic_batching)
     fused.dynamic_batching.preferred_batch_size.append(PREFERRED_BATCH_SIZE)

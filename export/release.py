@@ -112,8 +112,7 @@ def staging_folder(parent: Path) -> Iterator[Path]:
 def _write_facts(repository: Path, placed: dict[str, Any], names: list[str], staging: Path) -> None:
     """Golden photos, the model card and, last, the manifest."""
     from export import golden, model_card
-    from export.contract import read_config
-    from export.profiles import LABELS
+    from export.contract import LABELS, read_config
 
     photos = golden.make_photos()
     for name, photo in photos.items():

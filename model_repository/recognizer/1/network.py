@@ -29,6 +29,7 @@ class Network:
     def __init__(self, embedder: Path, classifier: Path, lone_threads: int) -> None:
         self._one_thread = _open(embedder, 1), _open(classifier, 1)
         self._many_threads = self._one_thread
+        self._scores = [output.name for output in self._one_thread[1].get_outputs()]
         if lone_threads > 1:
             self._many_threads = _open(embedder, lone_threads), _open(classifier, lone_threads)
         self._warm_up()
@@ -38,8 +39,8 @@ class Network:
         return _run(self._sessions(is_alone)[0], ["features", "embedding"], {"pixels": pixels})
 
     def classify(self, features: Features, is_alone: bool) -> Arrays:
-        """float32[N,F] -> `category_scores` float32[N,C], `retail_score` float32[N,1]."""
-        return _run(self._sessions(is_alone)[1], ["category_scores", "retail_score"], {"features": features})
+        """float32[N,F] -> `category_scores` float32[N,C], `retail_score` float32[N,1], `<attribute>_scores`."""
+        return _run(self._sessions(is_alone)[1], self._scores, {"features": features})
 
     def _sessions(self, is_alone: bool) -> tuple[ort.InferenceSession, ort.InferenceSession]:
         return self._many_threads if is_alone else self._one_thread

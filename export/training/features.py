@@ -1,0 +1,155 @@
+"""Features of photos, computed once: kept on disk by the photo's content and the network that saw it.
+
+Owns: the cache (LMDB: a killed run keeps every batch that was written), and who cannot be read.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import lmdb
+import numpy as np
+import numpy.typing as npt
+
+from export.training.errors import TrainingError
+from export.training.eye import Eye, Pixels, view_of
+
+Floats = npt.NDArray[np.float32]
+Progress = Callable[[int, int], None]
+
+# Address space, not disk: the file grows with what is in it. 1 TB holds 20 million photos in eight views.
+_MAP_BYTES = 1 << 40
+_PHOTOS_AT_ONCE = 32
+_DECODERS = 4
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the network sees in each photo that could be read.
+
+    Attributes:
+        rows: int64[N], which of the photos asked for.
+        views: float32[N,V,F]; view 0 is what the server computes.
+        digests: sha256 of each photo's bytes.
+        unreadable: photo -> why.
+        computed: photos that were not in the cache.
+    """
+
+    rows: npt.NDArray[np.int64]
+    views: Floats
+    digests: tuple[bytes, ...]
+    unreadable: dict[Path, str]
+    computed: int
+
+    @property
+    def served(self) -> Floats:
+        """float32[N,F]."""
+        return self.views[:, 0]
+
+
+class FeatureCache:
+    """Features on disk, one folder a network.
+
+    Args:
+        folder: of all caches.
+        eye: what sees.
+    """
+
+    def __init__(self, folder: Path, eye: Eye) -> None:
+        self._eye = eye
+        path = folder / eye.digest[:16]
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._store = lmdb.open(str(path), map_size=_MAP_BYTES, subdir=True, lock=True)
+        except (OSError, lmdb.Error) as error:
+            raise TrainingError(
+                f"The cache of features in {path} cannot be opened ({error}). Name another folder with --cache."
+            ) from error
+
+    def close(self) -> None:
+        """Frees the file; what was written is there."""
+        self._store.close()
+
+    def read(self, photos: Sequence[Path], views: int, progress: Progress = lambda done, total: None) -> Features:
+        """The features of all photos, from the cache or computed now.
+
+        Raises:
+            TrainingError: the cache cannot be written, a full disk; what was written before is kept.
+        """
+        found: dict[int, Floats] = {}
+        digests: dict[int, bytes] = {}
+        unreadable: dict[Path, str] = {}
+        computed = 0
+        with ThreadPoolExecutor(_DECODERS) as pool:
+            for start in range(0, len(photos), _PHOTOS_AT_ONCE):
+                batch = list(enumerate(photos[start : start + _PHOTOS_AT_ONCE], start))
+                seen = list(pool.map(lambda item: self._look_up(item[1], views), batch))
+                for (index, photo), one in zip(batch, seen, strict=True):
+                    if isinstance(one, str):
+                        unreadable[photo] = one
+                    else:
+                        digests[index] = one.digest
+                todo = [(index, one) for (index, _), one in zip(batch, seen, strict=True) if isinstance(one, _Seen)]
+                computed += sum(one.pixels is not None for _, one in todo)
+                found |= self._complete(todo, views)
+                progress(min(start + _PHOTOS_AT_ONCE, len(photos)), len(photos))
+        rows = sorted(found)
+        shape = (0, views, self._eye.features)
+        stacked = np.stack([found[row] for row in rows]) if rows else np.zeros(shape, np.float32)
+        return Features(np.array(rows, np.int64), stacked, tuple(digests[row] for row in rows), unreadable, computed)
+
+    def _look_up(self, photo: Path, views: int) -> _Seen | str:
+        """What is known of a photo; decoded where a view is missing. A sentence where it cannot be read."""
+        try:
+            content = photo.read_bytes()
+        except OSError as error:
+            return f"cannot be read: {error.strerror}"
+        digest = hashlib.sha256(content).digest()
+        known: dict[int, Floats] = {}
+        with self._store.begin() as transaction:
+            for view in range(views):
+                stored = transaction.get(digest + bytes([view]))
+                if stored is not None:
+                    known[view] = np.frombuffer(stored, np.float32)
+        if len(known) == views:
+            return _Seen(digest, known, None)
+        try:
+            return _Seen(digest, known, self._eye.decode(content))
+        except ValueError as error:  # the decoder's refusals are ValueErrors with a sentence
+            return str(error)
+
+    def _complete(self, seen: Sequence[tuple[int, _Seen]], views: int) -> Iterator[tuple[int, Floats]]:
+        missing = [
+            (one, view) for _, one in seen if one.pixels is not None for view in range(views) if view not in one.known
+        ]
+        for start in range(0, len(missing), _PHOTOS_AT_ONCE):
+            part = missing[start : start + _PHOTOS_AT_ONCE]
+            pixels = np.stack([view_of(one.pixels, one.digest, view) for one, view in part])  # type: ignore[arg-type]
+            features = self._eye.embed(pixels)
+            for (one, view), row in zip(part, features, strict=True):
+                one.known[view] = row
+        if missing:
+            self._write(missing)
+        return iter([(index, np.stack([one.known[view] for view in range(views)])) for index, one in seen])
+
+    def _write(self, computed: Sequence[tuple[_Seen, int]]) -> None:
+        try:
+            with self._store.begin(write=True) as transaction:
+                for one, view in computed:
+                    transaction.put(one.digest + bytes([view]), one.known[view].tobytes())
+        except (OSError, lmdb.Error) as error:
+            raise TrainingError(
+                f"The cache of features cannot be written ({error}). What was computed before is kept: make room, or "
+                "name another folder with --cache, and run the command again."
+            ) from error
+
+
+@dataclass(frozen=True)
+class _Seen:
+    digest: bytes
+    known: dict[int, Floats]
+    pixels: Pixels | None

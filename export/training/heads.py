@@ -1,0 +1,206 @@
+"""Linear heads over frozen features: multinomial logistic regression, its strength chosen on the validation photos.
+
+Owns: fitting, the search (Optuna, within minutes), the temperature. A head that comes out is one matrix and one bias:
+standardisation and temperature are folded in, so that softmax(features @ weight.T + bias) is calibrated as served.
+"""
+
+from __future__ import annotations
+
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+# Inverse strength of the penalty on standardised features, over the mean loss of one photo.
+STRENGTHS = (0.3, 1e4)
+FIRST_STRENGTH = 20.0
+
+# Validation photos from which on a temperature is fitted; with fewer it would follow single photos.
+MIN_TO_CALIBRATE = 30
+_TEMPERATURES = np.exp(np.linspace(np.log(0.5), np.log(5.0), 116))
+
+_MAX_ITERATIONS = 200
+_TOLERANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Head:
+    """A linear layer.
+
+    Attributes:
+        classes: a label a row of `weight`, in the order of the scores.
+        weight: float32[C,F].
+        bias: float32[C].
+        temperature: what the logits were divided by; it is in `weight` and `bias` already.
+    """
+
+    attribute: str
+    classes: tuple[str, ...]
+    weight: Floats
+    bias: Floats
+    temperature: float = 1.0
+
+    def logits(self, features: Floats) -> Floats:
+        """float32[N,F] -> float32[N,C]."""
+        return features @ self.weight.T + self.bias
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Photos with a known label.
+
+    Attributes:
+        views: float32[N,V,F]; view 0 is what is served.
+        targets: int64[N], the row of the label in the classes.
+        weights: float32[N], how much a photo counts; None is 1 each.
+    """
+
+    views: Floats
+    targets: Integers
+    weights: Floats | None = None
+
+
+@dataclass(frozen=True)
+class Search:
+    """How the strength was found.
+
+    Attributes:
+        trials: strength, balanced or not, accuracy and loss on validation, in the order tried.
+    """
+
+    best: dict[str, Any]
+    trials: tuple[dict[str, Any], ...]
+    seconds: float
+
+
+def fit_head(
+    attribute: str,
+    classes: Sequence[str],
+    train: Examples,
+    validation: Examples,
+    budget_s: float,
+    trials: int = 12,
+    seed: int = 0,
+    on_trial: Callable[[int, dict[str, Any]], None] = lambda number, trial: None,
+) -> tuple[Head, Search]:
+    """The head that is best on the validation photos, or the first one where there are none."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    problem = _Problem(attribute, tuple(classes), train)
+    tried: list[tuple[dict[str, Any], Head]] = []
+
+    def attempt(trial: optuna.Trial) -> float:
+        strength = trial.suggest_float("strength", *STRENGTHS, log=True)
+        is_balanced = trial.suggest_categorical("is_balanced", [False, True])
+        head = problem.fit(strength, is_balanced)
+        figures = {"strength": strength, "is_balanced": is_balanced, **_judge(head, validation)}
+        tried.append((figures, head))
+        on_trial(len(tried), figures)
+        return float(figures["loss"])
+
+    started = time.monotonic()
+    study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=seed, n_startup_trials=6))
+    for is_balanced in (False, True):
+        study.enqueue_trial({"strength": FIRST_STRENGTH, "is_balanced": is_balanced})
+    is_searched = len(validation.targets) > 0
+    # A trial is not cut short: the budget ends the search, not the fit.
+    study.optimize(attempt, n_trials=trials if is_searched else 1, timeout=budget_s)
+    figures, head = min(tried, key=lambda one: (one[0]["loss"], -one[0]["accuracy"]))
+    head = calibrate(head, validation)
+    return head, Search(figures, tuple(one for one, _ in tried), time.monotonic() - started)
+
+
+class _Problem:
+    """One attribute's photos, standardised once; a fit starts where the one before it ended."""
+
+    def __init__(self, attribute: str, classes: tuple[str, ...], train: Examples) -> None:
+        self._attribute, self._classes, self._train = attribute, classes, train
+        self._views = train.views.shape[1]
+        flat = train.views.reshape(-1, train.views.shape[-1])
+        self._mean, self._std = flat.mean(axis=0), flat.std(axis=0) + 1e-6
+        self._inputs = (flat - self._mean) / self._std
+        self._targets = np.repeat(train.targets, self._views)
+        self._start: tuple[Floats, Floats] | None = None
+
+    def fit(self, strength: float, is_balanced: bool) -> Head:
+        from sklearn.exceptions import ConvergenceWarning
+        from sklearn.linear_model import LogisticRegression
+
+        # Views of one photo share its weight: more of them must not weaken the penalty.
+        weights = self._weights(is_balanced) / len(self._train.targets)
+        model = LogisticRegression(C=strength, max_iter=_MAX_ITERATIONS, tol=_TOLERANCE / 10, warm_start=True)
+        if self._start is not None:
+            model.coef_, model.intercept_ = (part.copy() for part in self._start)
+            model.classes_ = np.unique(self._targets)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)  # 200 steps from a warm start are close enough
+            model.fit(self._inputs, self._targets, sample_weight=np.repeat(weights, self._views))
+        self._start = model.coef_, model.intercept_
+        return self._fold(model)
+
+    def _weights(self, is_balanced: bool) -> npt.NDArray[np.float64]:
+        given = self._train.weights
+        weights = np.ones(len(self._train.targets)) if given is None else given.astype(np.float64)
+        if is_balanced:
+            weights = weights / np.bincount(self._train.targets)[self._train.targets]
+        scaled: npt.NDArray[np.float64] = weights * (len(weights) / weights.sum() / self._views)
+        return scaled
+
+    def _fold(self, model: Any) -> Head:
+        coefficients, intercept = model.coef_, model.intercept_
+        if len(model.classes_) == 2:  # scikit-learn keeps one row for two classes
+            coefficients, intercept = (
+                np.concatenate([-coefficients, coefficients]) / 2,
+                np.array([-1, 1]) * intercept / 2,
+            )
+        weight = (coefficients / self._std).astype(np.float32)
+        bias = (intercept - (coefficients / self._std) @ self._mean).astype(np.float32)
+        return Head(self._attribute, self._classes, weight, bias)
+
+
+def _judge(head: Head, validation: Examples) -> dict[str, float]:
+    """Accuracy, and the loss at the best temperature: what is served is calibrated."""
+    if not len(validation.targets):
+        return {"accuracy": float("nan"), "loss": float("nan")}
+    logits = head.logits(validation.views[:, 0])
+    is_calibrated = len(validation.targets) >= MIN_TO_CALIBRATE
+    loss = (best_temperature if is_calibrated else _as_it_is)(logits, validation.targets)[1]
+    return {"accuracy": float((logits.argmax(axis=1) == validation.targets).mean()), "loss": loss}
+
+
+def best_temperature(logits: Floats, targets: Integers) -> tuple[float, float]:
+    """The temperature with the least log loss, and that loss.
+
+    Source: Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2.
+    """
+    losses = [log_loss(logits / temperature, targets) for temperature in _TEMPERATURES]
+    best = int(np.argmin(losses))
+    return float(_TEMPERATURES[best]), losses[best]
+
+
+def _as_it_is(logits: Floats, targets: Integers) -> tuple[float, float]:
+    return 1.0, log_loss(logits, targets)
+
+
+def log_loss(logits: npt.NDArray[Any], targets: Integers) -> float:
+    """Mean of -log softmax at the target."""
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    chosen = shifted[np.arange(len(targets)), targets]
+    return float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean())
+
+
+def calibrate(head: Head, validation: Examples) -> Head:
+    """The head with its temperature on the validation photos folded in; unchanged where they are few."""
+    if len(validation.targets) < MIN_TO_CALIBRATE:
+        return head
+    temperature, _ = best_temperature(head.logits(validation.views[:, 0]), validation.targets)
+    scaled = np.float32(1 / temperature)
+    return replace(head, weight=head.weight * scaled, bias=head.bias * scaled, temperature=temperature)
