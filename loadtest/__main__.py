@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from loadtest import locust_command
+from loadtest import locust_command, server_command
 from loadtest.driver import ServerProcess
 from loadtest.errors import LoadTestError
 from loadtest.scenarios import SCENARIOS, Field, Scenarios
@@ -86,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_quality(commands)
     _add_search(commands)
     locust_command.add(commands)
+    server_command.add(commands)
     return parser
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import random
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,8 +66,10 @@ class Corpus:
         self.bad_photos = _make_bad(next(iter(photos.values())))
 
     @classmethod
-    def make(cls, folder: Path, seed: int, count: int = PHOTOS) -> Corpus:
-        """Of the folder's JPEG files, cut and encoded to sizes as shops have them; the same for the same seed.
+    def make(
+        cls, folder: Path, seed: int, count: int = PHOTOS, sizes_px: Mapping[tuple[int, int], int] = SIZES_PX
+    ) -> Corpus:
+        """Of the folder's JPEG files, cut and encoded to sizes by their shares; the same for the same seed.
 
         Raises:
             LoadTestError: the folder has none.
@@ -75,7 +78,7 @@ class Corpus:
         if not files:
             raise LoadTestError(f"No *.jpg in {folder}. Fetch the samples with `make photos`, or pass --photos FOLDER.")
         drawn, photos = random.Random(seed), {}
-        sizes = drawn.choices(list(SIZES_PX), list(SIZES_PX.values()), k=count)
+        sizes = drawn.choices(list(sizes_px), list(sizes_px.values()), k=count)
         for number, size in enumerate(sizes):
             file = files[number % len(files)]
             photos[f"{number:03}-{file.stem}-{size[0]}x{size[1]}"] = _encode(file, size, drawn.choice(QUALITIES))
@@ -125,11 +128,15 @@ class Drawer:
         if self._random.random() < self._mix.bad_share and may_be_bad:
             return Draw(None, self._random.choice(self._corpus.bad_photos))
         (key,) = self._random.choices(self._keys, cum_weights=self._weights)
+        return Draw(key, self.content_of(key))
+
+    def content_of(self, key: str) -> bytes:
+        """That photo, as it is or with bytes of its own behind its end."""
         content = self._corpus.photos[key]
         if self._random.random() < self._mix.repeat_share:
-            return Draw(key, content)
+            return content
         # Decoders stop at the end of a JPEG.
-        return Draw(key, content + self._process + next(self._mark).to_bytes(8, "big"))
+        return content + self._process + next(self._mark).to_bytes(8, "big")
 
 
 def _encode(file: Path, size_px: tuple[int, int], quality: int) -> bytes:

@@ -15,16 +15,16 @@ from rich.progress import Progress
 from rich.table import Table
 
 from loadtest import baseline, locust_runs
+from loadtest.addresses import ROOT, add_objective, add_photos, add_server, positive
 from loadtest.corpus import Mix
 from loadtest.counters import asks_recognizer, count_requests
 from loadtest.errors import LoadTestError
-from loadtest.objectives import SLO_FILE, Objective, read_objective
+from loadtest.objectives import Objective, read_objective
 from loadtest.report import describe_run
 from loadtest.run_outcome import RunOutcome, find_knee
 from loadtest.shapes import SHAPES, make_shape
 from loadtest.verdict import Check, Verdict, judge
 
-ROOT = Path(__file__).resolve().parents[1]
 BASELINE = Path(__file__).with_name("baseline.json")
 
 _EPILOG = """\
@@ -53,7 +53,14 @@ def add(commands: Any) -> None:
     command.add_argument(
         "shapes", nargs="*", type=_shape, metavar="SHAPE", help=f"{', '.join(SHAPES)} (default: smoke)"
     )
-    _add_server(command)
+    add_server(command)
+    command.add_argument(
+        "--catalogue-key-file",
+        type=Path,
+        default=os.environ.get("TRIPTYCH_CATALOGUE_KEY_FILE"),
+        help="lets an empty catalogue be given photos to search; they are taken away at the end",
+    )
+    add_objective(command)
     _add_users(command)
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures and checks")
     command.add_argument("--junit", type=Path, metavar="FILE", help="write the checks as JUnit XML")
@@ -63,55 +70,23 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--baseline", type=Path, default=BASELINE, metavar="FILE", help="figures of an earlier release (%(default)s)"
     )
-    command.add_argument("--repeats", type=_positive(int), default=1, help="runs of all shapes (%(default)s)")
+    command.add_argument("--repeats", type=positive(int), default=1, help="runs of all shapes (%(default)s)")
     command.add_argument(
         "--write-baseline", type=Path, metavar="FILE", help="write the figures and their noise; needs --repeats"
     )
     command.set_defaults(run=run)
 
 
-def _add_server(command: argparse.ArgumentParser) -> None:
-    environment = os.environ.get
-    command.add_argument(
-        "--target",
-        default=environment("TRIPTYCH_TARGET", "127.0.0.1:8001"),
-        help="gRPC (%(default)s, $TRIPTYCH_TARGET)",
-    )
-    command.add_argument(
-        "--http",
-        default=environment("TRIPTYCH_HTTP_URL", "http://127.0.0.1:8000"),
-        help="HTTP (%(default)s, $TRIPTYCH_HTTP_URL)",
-    )
-    command.add_argument(
-        "--metrics",
-        default=environment("TRIPTYCH_METRICS_URL", "http://127.0.0.1:8002/metrics"),
-        metavar="URL",
-        help="Triton's; all replicas behind the name are asked (%(default)s, $TRIPTYCH_METRICS_URL)",
-    )
-    command.add_argument(
-        "--catalogue-key-file",
-        type=Path,
-        default=environment("TRIPTYCH_CATALOGUE_KEY_FILE"),
-        help="lets an empty catalogue be given photos to search; they are taken away at the end",
-    )
-    command.add_argument("--slo", type=Path, default=SLO_FILE, metavar="FILE", help="objectives (%(default)s)")
-    command.add_argument(
-        "--profile",
-        default=environment("TRIPTYCH_PROFILE", "cpu"),
-        help="hardware profile of the server, whose latency bound counts (%(default)s, $TRIPTYCH_PROFILE)",
-    )
-
-
 def _add_users(command: argparse.ArgumentParser) -> None:
     command.add_argument("--users-of", choices=locust_runs.USERS, default="both", help="(%(default)s)")
     command.add_argument("--tasks", choices=locust_runs.TASKS, default="mixed", help="(%(default)s: 6 : 2 : 2)")
     command.add_argument(
-        "--think-s", type=_positive(float, or_zero=True), default=0.0, help="between calls (%(default)s)"
+        "--think-s", type=positive(float, or_zero=True), default=0.0, help="between calls (%(default)s)"
     )
     command.add_argument(
-        "--workers", type=_positive(int, or_zero=True), default=0, help="processes of Locust's (%(default)s: one)"
+        "--workers", type=positive(int, or_zero=True), default=0, help="processes of Locust's (%(default)s: one)"
     )
-    command.add_argument("--photos", type=Path, default=ROOT / ".cache/photos", help="folder of *.jpg (%(default)s)")
+    add_photos(command)
     command.add_argument(
         "--zipf", type=float, default=Mix.zipf, help="exponent of the photos' popularity (%(default)s)"
     )
@@ -122,8 +97,8 @@ def _add_users(command: argparse.ArgumentParser) -> None:
         "--bad-share", type=float, default=Mix.bad_share, help="calls that send no photo (%(default)s)"
     )
     command.add_argument("--seed", type=int, default=1, help="of photos and draws (%(default)s)")
-    command.add_argument("--scale", type=_positive(float), default=1.0, help="of the shapes' durations (%(default)s)")
-    command.add_argument("--soak-s", type=_positive(float), default=600.0, help="seconds of a soak (%(default)s)")
+    command.add_argument("--scale", type=positive(float), default=1.0, help="of the shapes' durations (%(default)s)")
+    command.add_argument("--soak-s", type=positive(float), default=600.0, help="seconds of a soak (%(default)s)")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -148,7 +123,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     figures: list[dict[str, float]] = []
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(console=console, transient=True))
-        folder = stack.enter_context(locust_runs.prepare(field, options.photos, key, progress))
+        folder = stack.enter_context(locust_runs.prepare(field, options.photos, options.sizes_px, key, progress))
         if options.web is not None:
             progress.stop()
             return locust_runs.serve_web(field, folder, options.web)
@@ -200,7 +175,7 @@ def _compare(
 ) -> None:
     settings = {
         name: getattr(options, name)
-        for name in ("users_of", "tasks", "think_s", "zipf", "repeat_share", "bad_share", "seed", "scale")
+        for name in ("users_of", "tasks", "think_s", "zipf", "repeat_share", "bad_share", "seed", "scale", "sizes_name")
     }
     if options.write_baseline is not None:
         made = baseline.make_baseline(
@@ -272,18 +247,3 @@ def _shape(name: str) -> str:
     if name not in SHAPES:
         raise argparse.ArgumentTypeError(f"no shape {name!r}; there are {', '.join(SHAPES)}")
     return name
-
-
-def _positive(kind: type, or_zero: bool = False) -> Any:
-    def read(word: str) -> Any:
-        try:
-            value = kind(word)
-        except ValueError:
-            raise argparse.ArgumentTypeError(f"{word!r} is no number") from None
-        if value < 0 or (value == 0 and not or_zero) or value != value:
-            raise argparse.ArgumentTypeError(
-                f"{word} is too small; expected {'0 or more' if or_zero else 'more than 0'}"
-            )
-        return value
-
-    return read

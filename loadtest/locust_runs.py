@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +57,13 @@ class Field:
 
 
 @contextlib.contextmanager
-def prepare(field: Field, photos: Path, catalogue_key: str | None, progress: Progress) -> Iterator[Path]:
+def prepare(
+    field: Field,
+    photos: Path,
+    sizes_px: Mapping[tuple[int, int], int],
+    catalogue_key: str | None,
+    progress: Progress,
+) -> Iterator[Path]:
     """A folder with the corpus and what the server answers to each of its photos alone; it goes when it is left.
 
     An empty catalogue is given some of the photos where there is a key for it, and emptied again.
@@ -69,7 +75,7 @@ def prepare(field: Field, photos: Path, catalogue_key: str | None, progress: Pro
     with tempfile.TemporaryDirectory(prefix="triptych_loadtest_") as name:
         folder = Path(name)
         task = progress.add_task("Photos, and their answers without load", total=None)
-        corpus = Corpus.make(photos, field.seed)
+        corpus = Corpus.make(photos, field.seed, sizes_px=sizes_px)
         corpus.write(folder)
         with Client(field.target, timeout_s=60, catalogue_key=catalogue_key) as client:
             ours = _fill_catalogue(client, corpus) if catalogue_key else []
