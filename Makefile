@@ -10,7 +10,7 @@ PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 .DEFAULT_GOAL := help
 .PHONY: help setup photos export image serve demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
 .PHONY: dashboards lint types
-.PHONY: bench generate check clean
+.PHONY: bench loadtest generate check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -85,6 +85,9 @@ image: export ## the serving image, of a fresh release of what is placed (docker
 
 bench: export ## what serving costs over the same work in one process
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png
+
+loadtest: export ## users of a shop against a server of its own, three shapes and a verdict (3 minutes)
+	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest locust smoke step spike --json .cache/loadtest.json --junit .cache/loadtest.xml
 
 generate: setup ## write what is derived: constraints, API reference, METRICS.md, rules, dashboards, chart's copies, image's packages
 	@$(BIN)/python client/docs/reference.py

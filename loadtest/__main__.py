@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from loadtest import locust_command, server_command
 from loadtest.driver import ServerProcess
 from loadtest.errors import LoadTestError
 from loadtest.scenarios import SCENARIOS, Field, Scenarios
@@ -37,13 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     # A table that is read in a file is as wide as it needs to be.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
     try:
-        options.run(options, console)
+        return options.run(options, console) or 0
     except (LoadTestError, TriptychError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-    return 0
 
 
 def _bench(options: argparse.Namespace, console: Console) -> None:
@@ -87,6 +87,8 @@ def _parser() -> argparse.ArgumentParser:
     _add_recommend_eval(commands)
     _add_search(commands)
     _add_catalogue_start(commands)
+    locust_command.add(commands)
+    server_command.add(commands)
     return parser
 
 

@@ -19,20 +19,46 @@ from loadtest.errors import LoadTestError
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
 Totals = dict[str, dict[str, int]]
 
-_VERSIONED = ("nvidia-pytriton", "onnxruntime", "pillow", "numpy", "grpcio", "tritonclient", "fastapi", "uvicorn")
+_VERSIONED = (
+    "nvidia-pytriton",
+    "onnxruntime",
+    "pillow",
+    "numpy",
+    "grpcio",
+    "tritonclient",
+    "fastapi",
+    "uvicorn",
+    "locust",
+    "gevent",
+    "mlcommons-loadgen",
+)
 
 
 def describe_run(root: Path) -> dict[str, Any]:
     """Machine, versions, commit, date."""
-    commit = subprocess.run(
-        ["git", "describe", "--always", "--dirty"], cwd=root, capture_output=True, text=True, check=False
-    )
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
-        "commit": commit.stdout.strip() or None,
+        "commit": _commit(root),
         "machine": {"cpu": _processor(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()},
-        "versions": {name: importlib.metadata.version(name) for name in _VERSIONED},
+        "versions": {name: found for name in _VERSIONED if (found := _version(name)) is not None},
     }
+
+
+def _commit(root: Path) -> str | None:
+    """None outside of a clone, as in an image."""
+    words = ["git", "describe", "--always", "--dirty"]
+    try:
+        return subprocess.run(words, cwd=root, capture_output=True, text=True, check=False).stdout.strip() or None
+    except FileNotFoundError:
+        return None
+
+
+def _version(name: str) -> str | None:
+    """None where it is not installed: an image that loads another machine's server has no server's packages."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def describe_scenario(scenario: Scenario) -> dict[str, Any]:

@@ -1,0 +1,84 @@
+"""Options that commands share: where the server is, what it must hold, which photos it gets."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from pathlib import Path
+from typing import Any
+
+from loadtest.corpus import SIZES_PX
+from loadtest.objectives import SLO_FILE
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def add_server(command: argparse.ArgumentParser) -> None:
+    """gRPC, HTTP, metrics."""
+    environment = os.environ.get
+    command.add_argument(
+        "--target",
+        default=environment("TRIPTYCH_TARGET", "127.0.0.1:8001"),
+        help="gRPC (%(default)s, $TRIPTYCH_TARGET)",
+    )
+    command.add_argument(
+        "--http",
+        default=environment("TRIPTYCH_HTTP_URL", "http://127.0.0.1:8000"),
+        help="HTTP (%(default)s, $TRIPTYCH_HTTP_URL)",
+    )
+    command.add_argument(
+        "--metrics",
+        default=environment("TRIPTYCH_METRICS_URL", "http://127.0.0.1:8002/metrics"),
+        metavar="URL",
+        help="Triton's; all replicas behind the name are asked (%(default)s, $TRIPTYCH_METRICS_URL)",
+    )
+
+
+def add_objective(command: argparse.ArgumentParser) -> None:
+    """The file, and which of its bounds."""
+    command.add_argument("--slo", type=Path, default=SLO_FILE, metavar="FILE", help="objectives (%(default)s)")
+    command.add_argument(
+        "--profile",
+        default=os.environ.get("TRIPTYCH_PROFILE", "cpu"),
+        help="hardware profile of the server, whose latency bound counts (%(default)s, $TRIPTYCH_PROFILE)",
+    )
+
+
+def add_photos(command: argparse.ArgumentParser) -> None:
+    """Folder and sizes."""
+    command.add_argument("--photos", type=Path, default=ROOT / ".cache/photos", help="folder of *.jpg (%(default)s)")
+    command.add_argument(
+        "--sizes", action=_Sizes, default="shop", metavar="shop|WxH", help="400x400 to 4000x3000, or one (%(default)s)"
+    )
+    command.set_defaults(sizes_px=SIZES_PX, sizes_name="shop")
+
+
+class _Sizes(argparse.Action):
+    """`shop`, or `640x480`."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, _: Any = None
+    ) -> None:
+        sides = value.split("x")
+        if value == "shop":
+            namespace.sizes_px = SIZES_PX
+        elif len(sides) == 2 and all(side.isdigit() and 16 <= int(side) <= 8000 for side in sides):
+            namespace.sizes_px = {(int(sides[0]), int(sides[1])): 1}
+        else:
+            parser.error(f"--sizes is {value!r}; expected shop, or a width and a height from 16 to 8000 as in 640x480.")
+        namespace.sizes_name = value
+
+
+def positive(kind: type, or_zero: bool = False) -> Any:
+    """A reader of numbers above 0, or from 0 on."""
+
+    def read(word: str) -> Any:
+        try:
+            value = kind(word)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{word!r} is no number of kind {kind.__name__}") from None
+        if value != value or value == float("inf") or value < 0 or (value == 0 and not or_zero):
+            raise argparse.ArgumentTypeError(f"{word} is no use; expected {'0 or more' if or_zero else 'more than 0'}")
+        return value
+
+    return read

@@ -1,0 +1,74 @@
+"""What the servers counted: Triton's own metrics, of every replica behind a name."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import urllib.parse
+import urllib.request
+from collections import Counter
+
+from prometheus_client.parser import text_string_to_metric_families
+
+from loadtest.errors import LoadTestError
+
+_REQUESTS = ("nv_inference_request_success", "nv_inference_request_failure")
+
+
+def count_requests(url: str) -> dict[str, int]:
+    """Model -> requests that ended, well or not, over all replicas that the URL's host stands for.
+
+    Raises:
+        LoadTestError: a replica does not answer, or answers something else.
+    """
+    counts: Counter[str] = Counter()
+    for address in _addresses(url):
+        for name, labels, value in _scrape(address):
+            if name.removesuffix("_total") in _REQUESTS:
+                counts[labels["model"]] += int(value)
+    return dict(counts)
+
+
+def asks_recognizer(http_url: str, model: str = "searcher") -> bool:
+    """Whether an ensemble has `recognizer` among its steps, so that the server counts a call of it twice.
+
+    Raises:
+        LoadTestError: the server does not say.
+    """
+    url = f"{http_url if '://' in http_url else f'http://{http_url}'}/v2/models/{model}/config"
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            config = json.loads(answer.read())
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise LoadTestError(
+            f"No configuration of {model} at {url} ({error}). Pass the server's HTTP address with --http; "
+            "`python -m ops status` shows it."
+        ) from error
+    steps = config.get("ensemble_scheduling", {}).get("step", [])
+    return any(step["model_name"] == "recognizer" for step in steps)
+
+
+def _scrape(url: str) -> list[tuple[str, dict[str, str], float]]:
+    try:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise LoadTestError(
+            f"No metrics at {url} ({error}). Pass Triton's with --metrics; `python -m ops status` shows the address."
+        ) from error
+    return [(sample.name, dict(sample.labels), float(sample.value)) for sample in samples]
+
+
+def _addresses(url: str) -> list[str]:
+    """The URL once for each address that its host has: a headless service has one a replica."""
+    parts = urllib.parse.urlsplit(url)
+    if parts.scheme not in ("http", "https") or parts.hostname is None:
+        raise LoadTestError(f"{url!r} is no address of metrics; expected http://HOST:8002/metrics.")
+    try:
+        found = socket.getaddrinfo(parts.hostname, parts.port or 80, socket.AF_INET, socket.SOCK_STREAM)
+    except OSError as error:
+        raise LoadTestError(f"The host of {url} is not known ({error}).") from error
+    hosts = sorted({str(address[0]) for *_, address in found})
+    return [parts._replace(netloc=f"{host}:{parts.port or 80}").geturl() for host in hosts]

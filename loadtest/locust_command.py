@@ -1,0 +1,249 @@
+"""`python -m loadtest locust`: shapes one after the other, one verdict over all."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from loadtest import baseline, locust_runs
+from loadtest.addresses import ROOT, add_objective, add_photos, add_server, positive
+from loadtest.corpus import Mix
+from loadtest.counters import asks_recognizer, count_requests
+from loadtest.errors import LoadTestError
+from loadtest.objectives import Objective, read_objective
+from loadtest.report import describe_run
+from loadtest.run_outcome import RunOutcome, find_knee
+from loadtest.shapes import SHAPES, make_shape
+from loadtest.verdict import Check, Verdict, judge
+
+BASELINE = Path(__file__).with_name("baseline.json")
+
+_EPILOG = """\
+examples:
+  make loadtest                                                   a server of its own, smoke, step and spike; 3 minutes
+  python -m ops run -- python -m loadtest locust smoke            one shape
+  python -m loadtest locust soak --soak-s 21600 --think-s 0.5     six hours on a server that runs
+  python -m loadtest locust step --users-of http --workers 2      HTTP alone, a master and two workers
+  python -m loadtest locust --web                                 Locust's page on http://127.0.0.1:8089
+  python -m loadtest locust smoke step --repeats 5 --write-baseline loadtest/baseline.json
+"""
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    command = commands.add_parser(
+        "locust",
+        help="users of a shop, and a verdict",
+        description="Users send photos as shops have them, over gRPC and HTTP, in a closed loop: " + "; ".join(
+            f"{name}: {what.rstrip('.')}" for name, what in SHAPES.items()
+        ) + " Then checks latency and availability against ops/slo.yaml, answers against golden ones, our counts "
+        "against the server's. Exit code 1 when a check failed.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    command.add_argument(
+        "shapes", nargs="*", type=_shape, metavar="SHAPE", help=f"{', '.join(SHAPES)} (default: smoke)"
+    )
+    add_server(command)
+    command.add_argument(
+        "--catalogue-key-file",
+        type=Path,
+        default=os.environ.get("TRIPTYCH_CATALOGUE_KEY_FILE"),
+        help="lets an empty catalogue be given photos to search; they are taken away at the end",
+    )
+    add_objective(command)
+    _add_users(command)
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures and checks")
+    command.add_argument("--junit", type=Path, metavar="FILE", help="write the checks as JUnit XML")
+    command.add_argument(
+        "--web", type=int, nargs="?", const=8089, metavar="PORT", help="Locust's page instead of shapes"
+    )
+    command.add_argument(
+        "--baseline", type=Path, default=BASELINE, metavar="FILE", help="figures of an earlier release (%(default)s)"
+    )
+    command.add_argument("--repeats", type=positive(int), default=1, help="runs of all shapes (%(default)s)")
+    command.add_argument(
+        "--write-baseline", type=Path, metavar="FILE", help="write the figures and their noise; needs --repeats"
+    )
+    command.set_defaults(run=run)
+
+
+def _add_users(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--users-of", choices=locust_runs.USERS, default="both", help="(%(default)s)")
+    command.add_argument("--tasks", choices=locust_runs.TASKS, default="mixed", help="(%(default)s: 6 : 2 : 2)")
+    command.add_argument(
+        "--think-s", type=positive(float, or_zero=True), default=0.0, help="between calls (%(default)s)"
+    )
+    command.add_argument(
+        "--workers", type=positive(int, or_zero=True), default=0, help="processes of Locust's (%(default)s: one)"
+    )
+    add_photos(command)
+    command.add_argument(
+        "--zipf", type=float, default=Mix.zipf, help="exponent of the photos' popularity (%(default)s)"
+    )
+    command.add_argument(
+        "--repeat-share", type=float, default=Mix.repeat_share, help="photos sent byte for byte again (%(default)s)"
+    )
+    command.add_argument(
+        "--bad-share", type=float, default=Mix.bad_share, help="calls that send no photo (%(default)s)"
+    )
+    command.add_argument("--seed", type=int, default=1, help="of photos and draws (%(default)s)")
+    command.add_argument("--scale", type=positive(float), default=1.0, help="of the shapes' durations (%(default)s)")
+    command.add_argument("--soak-s", type=positive(float), default=600.0, help="seconds of a soak (%(default)s)")
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Exit code: 0 all checks passed, 1 one failed, 2 wrong usage."""
+    if options.write_baseline is not None and options.repeats < baseline.FEWEST_RUNS:
+        print(f"error: --write-baseline needs --repeats {baseline.FEWEST_RUNS} or more.", file=sys.stderr)
+        return 2
+    objective = read_objective("recognizer", options.profile, options.slo)
+    shapes = [make_shape(name, scale=options.scale, soak_s=options.soak_s) for name in options.shapes or ["smoke"]]
+    field = locust_runs.Field(
+        target=options.target, http=options.http, under_s=objective.under_s,
+        mix=Mix(options.zipf, options.repeat_share, options.bad_share), seed=options.seed, users=options.users_of,
+        tasks=options.tasks, think_s=options.think_s, workers=options.workers,
+    )  # fmt: skip
+    key = _read_key(options.catalogue_key_file)
+    if options.baseline != BASELINE:
+        baseline.read(options.baseline)  # a wrong file shows before the load, not after it
+    count_requests(options.metrics)
+    is_fused = asks_recognizer(options.http)
+    checks: dict[str, list[Check]] = {}
+    runs: list[dict[str, Any]] = []
+    figures: list[dict[str, float]] = []
+    with contextlib.ExitStack() as stack:
+        progress = stack.enter_context(Progress(console=console, transient=True))
+        folder = stack.enter_context(locust_runs.prepare(field, options.photos, options.sizes_px, key, progress))
+        if options.web is not None:
+            progress.stop()
+            return locust_runs.serve_web(field, folder, options.web)
+        for repeat in range(options.repeats):
+            figures.append({})
+            for shape in shapes:
+                before = count_requests(options.metrics)
+                outcome = locust_runs.run_shape(
+                    # Every run draws other photos; two programs of runs with one seed draw the same.
+                    replace(field, seed=field.seed + len(runs)),
+                    shape,
+                    folder,
+                    progress,
+                    scale=options.scale,
+                    soak_s=options.soak_s,
+                )
+                name = shape.name if options.repeats == 1 else f"{shape.name} {repeat + 1}"
+                checks[name] = judge(
+                    outcome,
+                    objective,
+                    before,
+                    count_requests(options.metrics),
+                    bad_share=options.bad_share,
+                    searcher_asks_recognizer=is_fused,
+                )
+                figures[-1] |= outcome.figures()
+                runs.append(_describe(name, outcome))
+                _show(console, name, outcome, checks[name])
+    facts = describe_run(ROOT)
+    _compare(options, facts, figures, checks, console)
+    return _finish(options, objective, Verdict(checks), facts | {"seed": options.seed, "runs": runs}, console)
+
+
+def _read_key(file: Path | None) -> str | None:
+    if file is None:
+        return None
+    try:
+        return Path(file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise LoadTestError(f"Cannot read the catalogue's key in {file} ({error.strerror}).") from error
+
+
+def _compare(
+    options: argparse.Namespace,
+    facts: dict[str, Any],
+    figures: list[dict[str, float]],
+    checks: dict[str, list[Check]],
+    console: Console,
+) -> None:
+    settings = {
+        name: getattr(options, name)
+        for name in ("users_of", "tasks", "think_s", "zipf", "repeat_share", "bad_share", "seed", "scale", "sizes_name")
+    }
+    if options.write_baseline is not None:
+        made = baseline.make_baseline(
+            figures, facts["machine"], date=facts["date"], commit=facts["commit"], settings=settings
+        )
+        baseline.write(made, options.write_baseline)
+        console.print(f"Baseline of {len(figures)} runs written to {options.write_baseline}.")
+    elif options.baseline.is_file() or options.baseline != BASELINE:
+        checks["baseline"] = baseline.compare(figures[-1], facts["machine"], settings, options.baseline)
+        _show_checks(console, "baseline", checks["baseline"])
+
+
+def _finish(
+    options: argparse.Namespace, objective: Objective, verdict: Verdict, report: dict[str, Any], console: Console
+) -> int:
+    report["objective"] = str(objective)
+    if options.json:
+        verdict.write_json(options.json, report)
+    if options.junit:
+        verdict.write_junit(options.junit)
+    machine = report["machine"]
+    console.print(f"{machine['cpu']}, {machine['cores']} cores, {report['date']}, commit {report['commit']}")
+    failed = [
+        f"{run}: {check.name}" for run, each in verdict.checks.items() for check in each if check.result == "failed"
+    ]
+    console.print("Verdict: passed." if verdict.passed else f"Verdict: failed ({', '.join(failed)}).")
+    return 0 if verdict.passed else 1
+
+
+def _describe(name: str, outcome: RunOutcome) -> dict[str, Any]:
+    return {
+        "name": name, "shape": outcome.shape.name, "phases": outcome.rows(), "series": outcome.series(),
+        "figures": outcome.figures(), "kinds": outcome.kinds(), "locust": outcome.locust,
+        "lag_p99_ms": outcome.lag_ms(99),
+    }  # fmt: skip
+
+
+def _show(console: Console, name: str, outcome: RunOutcome, checks: list[Check]) -> None:
+    console.print(f"[italic]{name}: {outcome.shape.what}[/]", markup=True)
+    table = Table(box=None, pad_edge=False)
+    for column in ("phase", "users", "answers/s", "failed", "in bound", "p50 ms", "p99 ms"):
+        table.add_column(column, justify="left" if column == "phase" else "right")
+    rows = outcome.rows()
+    for row in rows:
+        within = "" if row["within"] is None else f"{row['within']:.1%}"
+        table.add_row(
+            row["phase"], str(row["users"]), f"{row['answers_per_s']:.1f}", str(row["failed"]), within,
+            str(row["p50_ms"] or ""), str(row["p99_ms"] or ""),
+        )  # fmt: skip
+    console.print(table)
+    if outcome.shape.name == "step" and rows:
+        knee = find_knee(rows)
+        console.print(
+            f"The knee: {knee['users']} users, {knee['answers_per_s']:.1f} answers/s; more users only wait longer."
+        )
+    if outcome.shape.ends_at_break and rows:
+        console.print(f"Stopped after {rows[-1]['users']} users.")
+    _show_checks(console, name, checks)
+
+
+def _show_checks(console: Console, name: str, checks: list[Check]) -> None:
+    colours = {"passed": "green", "failed": "red", "skipped": "yellow"}
+    for check in checks:
+        console.print(f"  [{colours[check.result]}]{check.result:7}[/] {check.name}: {check.reason}", markup=True)
+    console.print()
+
+
+def _shape(name: str) -> str:
+    if name not in SHAPES:
+        raise argparse.ArgumentTypeError(f"no shape {name!r}; there are {', '.join(SHAPES)}")
+    return name

@@ -1,0 +1,175 @@
+"""Locust against the real server, in processes of its own: it patches whatever it is imported into."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from loadtest.corpus import Corpus
+from loadtest.golden import write_golden
+from loadtest.locust_runs import LOCUSTFILE
+from loadtest.tally import Tally
+from ops.local_server import LocalServer
+from tests.e2e.delayed_path import DelayedPath
+
+ROOT = Path(__file__).resolve().parents[2]
+# Of a machine that does other things meanwhile nobody can say how fast it answers.
+OF_THE_MACHINE = {"latency", "generator"}
+
+
+def run_command(server: LocalServer, *arguments: str) -> subprocess.CompletedProcess[str]:
+    addresses = {
+        "TRIPTYCH_TARGET": server.grpc_target,
+        "TRIPTYCH_HTTP_URL": server.http_url,
+        "TRIPTYCH_METRICS_URL": server.metrics_url,
+        "TRIPTYCH_CATALOGUE_KEY_FILE": str(server.catalogue_key_file),
+    }
+    return subprocess.run(
+        [sys.executable, "-m", "loadtest", "locust", *arguments],
+        cwd=ROOT,
+        env={**os.environ, **addresses},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=180,
+    )
+
+
+def failed_checks(report: dict[str, Any], run: str) -> set[str]:
+    return {check["name"] for check in report["checks"][run] if check["result"] == "failed"}
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_smoke_is_judged_in_one_process_and_in_several(server: LocalServer, tmp_path: Path, workers: int) -> None:
+    files = {name: tmp_path / f"run.{name}" for name in ("json", "junit")}
+    words = ["smoke", "--scale", "0.4", "--bad-share", "0.1", "--workers", str(workers)]
+    result = run_command(server, *words, "--json", str(files["json"]), "--junit", str(files["junit"]))
+    report = json.loads(files["json"].read_text())
+    assert failed_checks(report, "smoke") <= OF_THE_MACHINE, result.stdout
+    assert result.returncode == (0 if report["passed"] else 1)
+    passed = {check["name"] for check in report["checks"]["smoke"] if check["result"] == "passed"}
+    assert {"availability", "outcomes", "bad photos", "golden answers"} <= passed
+    assert {"counts of recognizer", "counts of searcher"} <= passed
+    (run,) = report["runs"]
+    assert set(run["kinds"]) == {"recognize", "embed", "search", "refuse"}
+    assert run["locust"]["requests"] == sum(kind["calls"] for kind in run["kinds"].values())
+    assert "loadtest.smoke" in files["junit"].read_text()
+
+
+def test_verdict_is_failed_when_the_objective_is_out_of_reach(server: LocalServer, tmp_path: Path) -> None:
+    objectives = (ROOT / "ops/slo.yaml").read_text().replace("cpu: 250", "cpu: 1")
+    (tmp_path / "slo.yaml").write_text(objectives)
+    words = ["smoke", "--scale", "0.3", "--users-of", "http", "--tasks", "embed", "--repeat-share", "0"]
+    result = run_command(server, *words, "--slo", str(tmp_path / "slo.yaml"))
+    assert result.returncode == 1
+    assert "came in less than 1 ms, expected 99%" in result.stdout
+    assert "smoke: latency" in result.stdout.rpartition("Verdict: failed (")[2]
+
+
+def measure_rate(
+    prepared: Path, users_class: str, path: DelayedPath, users: int, think_s: float, duration_s: int
+) -> float:
+    """Calls a second."""
+    outcome = prepared / "outcome.json"
+    subprocess.run(
+        [
+            sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), users_class, "--headless", "--users", str(users),
+            "--spawn-rate", "100", "--run-time", f"{duration_s}s", "--stop-timeout", "5", "--prepared", str(prepared),
+            "--target", path.address, "--http", f"http://{path.address}", "--think-s", str(think_s),
+            "--repeat-share", "1", "--bad-share", "0", "--outcome", str(outcome), "--only-summary",
+        ],
+        cwd=ROOT, check=True, capture_output=True, timeout=60,
+    )  # fmt: skip
+    tally = Tally(1.0)
+    tally.add_json(json.loads(outcome.read_text())["tally"])
+    assert tally.total().failed == 0
+    # Connecting and the contract's check come before a user's first call; the end is not whole.
+    from_s, until_s = min(tally.seconds) + 2, max(tally.seconds) - 1
+    return tally.total(None, from_s, until_s).answered / (until_s - from_s)
+
+
+@pytest.mark.parametrize("users_class", ["GrpcUser", "HttpUser"])
+def test_users_do_not_wait_for_each_other(
+    server: LocalServer, photos: list[Path], tmp_path: Path, users_class: str
+) -> None:
+    """12 users with a think time make 12 times the calls of one.
+
+    The way to the server takes 0.1 s each way and no processor, and photos are answered from the cache. Where a call
+    holds the loop, 12 users make 1 / 0.2 s = 5 calls a second between them; where it does not, 12 / 0.4 s = 30.
+    """
+    Corpus({file.stem: file.read_bytes() for file in photos[:3]}).write(tmp_path)
+    write_golden({}, tmp_path / "golden.npz")
+    target = server.grpc_target if users_class == "GrpcUser" else server.http_url.removeprefix("http://")
+    with DelayedPath(target, 0.1) as path:
+        alone = measure_rate(tmp_path, users_class, path, users=1, think_s=0.2, duration_s=10)
+        before = path.connections
+        together = measure_rate(tmp_path, users_class, path, users=12, think_s=0.2, duration_s=10)
+    # 12 on a machine with nothing else to do; where a call holds the loop, 2. A busy machine takes its share.
+    assert 7 <= together / alone <= 15
+    # A connection a user, kept through all its calls.
+    assert path.connections - before == 12
+
+
+def test_page_of_locust_is_served_on_loopback(server: LocalServer) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    addresses = {
+        "TRIPTYCH_TARGET": server.grpc_target,
+        "TRIPTYCH_HTTP_URL": server.http_url,
+        "TRIPTYCH_METRICS_URL": server.metrics_url,
+    }
+    words = [sys.executable, "-m", "loadtest", "locust", "--web", str(port)]
+    # As in a terminal, Ctrl-C reaches the whole group.
+    process = subprocess.Popen(
+        words, cwd=ROOT, env={**os.environ, **addresses}, start_new_session=True, stderr=subprocess.DEVNULL
+    )
+    try:
+        page = _await_page(f"http://127.0.0.1:{port}/", deadline_s=time.monotonic() + 60)
+        assert "Locust" in page
+    finally:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(timeout=40)
+
+
+def _await_page(url: str, deadline_s: float) -> str:
+    while True:
+        try:
+            with urllib.request.urlopen(url, timeout=5) as answer:
+                return str(answer.read().decode())
+        except urllib.error.URLError:
+            if time.monotonic() > deadline_s:
+                raise
+            time.sleep(0.3)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "sentence"),
+    [
+        (["ramp"], 2, "no shape 'ramp'; there are smoke, step, spike, soak, breakpoint"),
+        (["smoke", "--scale", "0"], 2, "0 is too small; expected more than 0"),
+        (["smoke", "--bad-share", "2"], 1, "expected shares from 0 to 1"),
+        (["smoke", "--metrics", "http://127.0.0.1:1/metrics"], 1, "No metrics at http://127.0.0.1:1/metrics"),
+        (["smoke", "--metrics", "8002"], 1, "expected http://HOST:8002/metrics"),
+        (["smoke", "--http", "http://127.0.0.1:1"], 1, "Pass the server's HTTP address with --http"),
+        (["smoke", "--photos", "/nowhere"], 1, "No *.jpg in /nowhere. Fetch the samples with `make photos`"),
+        (["smoke", "--slo", "/nowhere"], 1, "Pass the file with --slo"),
+        (["smoke", "--write-baseline", "b.json"], 2, "--write-baseline needs --repeats 3 or more"),
+        (["smoke", "--baseline", "/nowhere"], 1, "Cannot read /nowhere as a baseline"),
+        (["smoke", "--catalogue-key-file", "/nowhere"], 1, "Cannot read the catalogue's key in /nowhere"),
+    ],
+)
+def test_command_says_what_is_wrong(server: LocalServer, arguments: list[str], exit_code: int, sentence: str) -> None:
+    result = run_command(server, *arguments)
+    assert result.returncode == exit_code
+    assert sentence in result.stderr
