@@ -17,6 +17,7 @@ from rich.table import Table
 
 from loadtest.driver import ServerProcess
 from loadtest.errors import LoadTestError
+from loadtest.overload_command import add_overload
 from loadtest.scenarios import SCENARIOS, Field, Scenarios
 from triptych import TriptychError
 
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_scale(commands)
     _add_quality(commands)
     _add_search(commands)
+    add_overload(commands)
     return parser
 
 
