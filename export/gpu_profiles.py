@@ -5,9 +5,13 @@ from __future__ import annotations
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from export.contract import Configs
+from export.queues import size_queue
 
 # Photos of several requests in one run; a GPU that runs eight at a time is mostly idle.
 MAX_BATCH_SIZE = 64
+
+# That a photo which is taken may have before it; chosen, no GPU was measured.
+QUEUED_BATCHES = 8
 
 # How long a photo waits for company: a tenth of what decoding one takes.
 QUEUE_DELAY_US = 500
@@ -26,6 +30,7 @@ def tensorrt(configs: Configs, cores: int) -> Configs:
     Source of the keys: github.com/triton-inference-server/onnxruntime_backend, README, "Parameter mapping".
     """
     configs["preprocess"].instance_group[0].count = cores
+    size_queue(configs["preprocess"], cores)
     for model in ("embedder", "classifier"):
         config = configs[model]
         config.backend = "onnxruntime"
@@ -65,6 +70,7 @@ def torch(configs: Configs) -> Configs:
         # Otherwise Triton copies every input to the host before the model sees it.
         config.parameters["FORCE_CPU_ONLY_INPUT_TENSORS"].string_value = "no"
         config.parameters.pop("intra_op_threads", None)
+    configs["preprocess"].dynamic_batching.default_queue_policy.max_queue_size = QUEUED_BATCHES * MAX_BATCH_SIZE
     # Bytes are read by the host.
     del configs["preprocess"].parameters["FORCE_CPU_ONLY_INPUT_TENSORS"]
     return configs

@@ -14,12 +14,14 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from export import gpu_profiles
 from export.contract import MODELS, Configs
+from export.queues import size_queue
 
 # Beyond this the backbone's layers at 7 x 7 pixels have less work than a thread costs. Not measured above 2 cores.
 MAX_LONE_THREADS = 8
 
-# Two instances that take four photos each answer at a p99 of 1.3x the p50; with eight each it is 1.7x (16 callers).
-PREFERRED_BATCH_SIZE = 4
+# One request a run: whoever comes next waits for one photo, not for a batch of those who can wait. Costs 4 % of the
+# processor a photo, and halves the 99th percentile beside a bulk job (DECISIONS.md, "Interactive before bulk").
+PREFERRED_BATCH_SIZE = 1
 
 CACHE_MB = 64
 
@@ -71,6 +73,7 @@ def _cpu_native(configs: Configs, sizing: CpuSizing) -> Configs:
     """
     served = copy_configs(configs)
     served["preprocess"].instance_group[0].count = sizing.cores
+    size_queue(served["preprocess"], sizing.cores)
     for model in ("embedder", "classifier"):
         config = served[model]
         config.backend = "onnxruntime"
@@ -92,6 +95,7 @@ def _fused_recognizer(configs: Configs, sizing: CpuSizing) -> ModelConfig:
     fused.instance_group.add(kind=ModelInstanceGroup.KIND_CPU, count=sizing.recognizer_instances)
     fused.dynamic_batching.CopyFrom(preprocess.dynamic_batching)
     fused.dynamic_batching.preferred_batch_size.append(PREFERRED_BATCH_SIZE)
+    size_queue(fused, sizing.recognizer_instances)
     fused.model_warmup.extend(preprocess.model_warmup)
     for name, parameter in preprocess.parameters.items():
         fused.parameters[name].CopyFrom(parameter)

@@ -18,6 +18,7 @@ from rich.table import Table
 from loadtest import locust_command, server_command
 from loadtest.driver import ServerProcess
 from loadtest.errors import LoadTestError
+from loadtest.overload_command import add_overload
 from loadtest.scenarios import SCENARIOS, Field, Scenarios
 from triptych import TriptychError
 
@@ -89,6 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_catalogue_start(commands)
     locust_command.add(commands)
     server_command.add(commands)
+    add_overload(commands)
     return parser
 
 

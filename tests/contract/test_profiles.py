@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 from google.protobuf import text_format
-from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup
+from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup, ModelQueuePolicy
 
 from export.contract import MODELS, Configs, Shape, read_configs, shaped
 from export.gpu_profiles import TORCH_MODEL
 from export.profiles import PROFILES, render_profiles, size_for
+from export.queues import SIZE_A_CORE
+from triptych.protocol import PRIORITY_LEVELS
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 STEPS = ("preprocess", "embedder", "classifier")
@@ -87,6 +89,36 @@ def test_torch_profile_serves_the_torch_code_in_every_step() -> None:
     configs = rendered("gpu-torch", SHAPES["default"])
     assert {configs[model].default_model_filename for model in STEPS} == {TORCH_MODEL}
     assert configs["preprocess"].parameters.keys() == read_configs(REPOSITORY)["preprocess"].parameters.keys()
+
+
+@pytest.mark.parametrize("profile", ["", *PROFILES])
+def test_queues_take_the_interactive_first_and_refuse_when_they_are_full(profile: str) -> None:
+    configs = rendered(profile, SHAPES["default"]) if profile else read_configs(REPOSITORY)
+    batching = {name: config.dynamic_batching for name, config in configs.items() if name in (*STEPS, "recognizer")}
+    gates = {"preprocess", "recognizer"}  # where a full queue may refuse: not within an ensemble
+    if configs["recognizer"].platform == "ensemble":
+        del batching["recognizer"]
+    for name, queue in batching.items():
+        levels = sorted(PRIORITY_LEVELS.values())
+        assert (queue.priority_levels, queue.default_priority_level) == (levels[-1], levels[0]), name
+        assert not queue.priority_queue_policy, "both have the default"
+        policy = queue.default_queue_policy
+        assert policy.timeout_action == ModelQueuePolicy.REJECT
+        assert policy.allow_timeout_override
+        assert policy.default_timeout_microseconds >= 60_000_000, "a caller's timeout counts only below it"
+        # A request of the client's 32 photos in flight, and a second one's, are no overload.
+        assert (policy.max_queue_size >= 64) if name in gates else (policy.max_queue_size == 0), name
+    assert PRIORITY_LEVELS["interactive"] < PRIORITY_LEVELS["bulk"]
+
+
+@pytest.mark.parametrize("profile", ["cpu", "cpu-native", "gpu"])
+def test_queue_grows_with_the_cores(profile: str) -> None:
+    model = "recognizer" if profile == "cpu" else "preprocess"
+    sizes = []
+    for cores in (2, 8):
+        text = render_profiles(read_configs(REPOSITORY), size_for(cores), [profile])[f"{model}/configs/{profile}.pbtxt"]
+        sizes.append(text_format.Parse(text, ModelConfig()).dynamic_batching.default_queue_policy.max_queue_size)
+    assert sizes == [2 * SIZE_A_CORE, 8 * SIZE_A_CORE]
 
 
 def test_placed_repository_has_the_default_profiles() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import copy
+import dataclasses
 import os
 from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from triptych.configuration import (
 from triptych.connection import TLS, Auth, Balance, Carrier, Connection
 from triptych.photo import ImageLike, read_photo
 from triptych.progress import watched_async
-from triptych.protocol import InferRequest
+from triptych.protocol import InferRequest, Priority
 from triptych.recognizer import Classify, Embed, Recognize, Task
 from triptych.results import Classification, Embedding, Item, Recognition
 from triptych.retry import Retry
@@ -71,6 +72,7 @@ class AsyncClient(AsyncSearching):
         metrics: Observer | None = None,
         tracing: bool = False,
         catalogue_key: str | None = None,
+        priority: Priority | None = None,
         _transport: AsyncTransport | None = None,
     ) -> None:
         """Prepares a client; see `Client`."""
@@ -90,6 +92,7 @@ class AsyncClient(AsyncSearching):
             metrics=metrics,
             tracing=tracing,
             catalogue_key=catalogue_key,
+            priority=priority,
         )
         self._options = self._configuration.options
         self._session = self._configuration.new_session()
@@ -108,7 +111,12 @@ class AsyncClient(AsyncSearching):
         return cls(**{**arguments_from_env(), **arguments})
 
     def with_options(
-        self, *, timeout_s: float | None = None, retry: Retry | None = None, max_in_flight: int | None = None
+        self,
+        *,
+        timeout_s: float | None = None,
+        retry: Retry | None = None,
+        max_in_flight: int | None = None,
+        priority: Priority | None = None,
     ) -> AsyncClient:
         """A client with other options over the same connection. Closing it leaves the connection to this one.
 
@@ -117,11 +125,9 @@ class AsyncClient(AsyncSearching):
         """
         other = copy.copy(self)
         other._owns_transport = False
-        other._options = checked_options(
-            self._options.timeout_s if timeout_s is None else timeout_s,
-            self._options.retry if retry is None else retry,
-            self._options.max_in_flight if max_in_flight is None else max_in_flight,
-        )
+        given = {"timeout_s": timeout_s, "retry": retry, "max_in_flight": max_in_flight, "priority": priority}
+        changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        other._options = checked_options(dataclasses.replace(self._options, **changed))
         return other
 
     @property

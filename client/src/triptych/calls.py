@@ -5,6 +5,7 @@ Each function here is a generator. It yields a step and is sent what the step ga
 
 from __future__ import annotations
 
+import dataclasses
 import time
 import uuid
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from triptych import protocol
 from triptych.deadline import Deadline
 from triptych.errors import InvalidInput, NotReady, PermissionDenied, ServerFault, TriptychError
-from triptych.protocol import InferAnswer, JsonObject, Question, TransportError
+from triptych.protocol import InferAnswer, InferRequest, JsonObject, Priority, Question, TransportError
 from triptych.recognizer import MODEL, Contract, Task, read_contract
 from triptych.results import Item, Timing
 from triptych.retry import Retry, RetryBudget
@@ -87,6 +88,7 @@ class Options:
     timeout_s: float
     retry: Retry
     max_in_flight: int
+    priority: Priority | None = None
 
 
 @dataclass(frozen=True)
@@ -294,6 +296,8 @@ class Reply:
 def tried(context: Context, call: protocol.Call) -> Steps[Reply]:
     """Sends until an answer comes, the error is not worth a retry, or deadline, tries or budget are spent."""
     session, retry, deadline = context.session, context.options.retry, context.deadline
+    if isinstance(call, InferRequest) and context.options.priority is not None:
+        call = dataclasses.replace(call, priority=context.options.priority)
     model = call.model or MODEL
     sent = Sent(session.target, context.options.timeout_s, model, context.request_id)
     session.budget.note_call(retry)

@@ -207,7 +207,7 @@ class Catalogue:
                 self._run(catalogue_calls.upsert_batch(self._session, self._options, batch, embedder))
                 loading.acknowledge(batch)
 
-        items = self._client._many(Prepare(), loading.images(), batch_size, True, None, progress)
+        items = _bulk(self._client)._many(Prepare(), loading.images(), batch_size, True, None, progress)
         with contextlib.closing(items):
             for embedded in items:
                 send(loading.take(embedded))
@@ -346,7 +346,7 @@ class AsyncCatalogue:
                 await self._run(catalogue_calls.upsert_batch(self._session, self._options, batch, embedder))
                 loading.acknowledge(batch)
 
-        items = self._client._many(Prepare(), loading.images(), batch_size, True, None, progress)
+        items = _bulk(self._client)._many(Prepare(), loading.images(), batch_size, True, None, progress)
         async with contextlib.aclosing(items):
             async for embedded in items:
                 await send(loading.take(embedded))
@@ -366,3 +366,8 @@ class AsyncCatalogue:
     async def _run(self, steps: Steps[T]) -> T:
         result: T = await self._client._run(steps)
         return result
+
+
+def _bulk(client: Any) -> Any:
+    """The client itself where it was told a priority, else one over the same connection whose photos may wait."""
+    return client.with_options(priority="bulk") if client._options.priority is None else client

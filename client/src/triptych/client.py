@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import os
 import time
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ from triptych.configuration import (
 from triptych.connection import TLS, Auth, Balance, Carrier, Connection
 from triptych.photo import ImageLike, read_photo
 from triptych.progress import watched
-from triptych.protocol import InferRequest
+from triptych.protocol import InferRequest, Priority
 from triptych.recognizer import Classify, Embed, Recognize, Task
 from triptych.results import Classification, Embedding, Item, Recognition
 from triptych.retry import Retry
@@ -69,6 +70,7 @@ class Client(Searching):
         metrics: Observer | None = None,
         tracing: bool = False,
         catalogue_key: str | None = None,
+        priority: Priority | None = None,
         _transport: Transport | None = None,
     ) -> None:
         """Prepares a client; touches no network.
@@ -91,6 +93,8 @@ class Client(Searching):
             metrics: counts and times the calls: `triptych.metrics.ClientMetrics()` (needs the extra `metrics`).
             tracing: sends the current OpenTelemetry span's context, when it is sampled (needs the extra `tracing`).
             catalogue_key: of the server's catalogue, for `catalogue`; searching needs none.
+            priority: "interactive", or "bulk" for what may wait: served when nobody interactive waits. Unless set,
+                `catalogue.upsert_many` and `catalogue.import_file` are bulk, all else interactive.
 
         Raises:
             InvalidInput: an argument that could not be used.
@@ -112,6 +116,7 @@ class Client(Searching):
             metrics=metrics,
             tracing=tracing,
             catalogue_key=catalogue_key,
+            priority=priority,
         )
         self._options = self._configuration.options
         self._session = self._configuration.new_session()
@@ -130,7 +135,12 @@ class Client(Searching):
         return cls(**{**arguments_from_env(), **arguments})
 
     def with_options(
-        self, *, timeout_s: float | None = None, retry: Retry | None = None, max_in_flight: int | None = None
+        self,
+        *,
+        timeout_s: float | None = None,
+        retry: Retry | None = None,
+        max_in_flight: int | None = None,
+        priority: Priority | None = None,
     ) -> Client:
         """A client with other options over the same connection. Closing it leaves the connection to this one.
 
@@ -139,11 +149,9 @@ class Client(Searching):
         """
         other = copy.copy(self)
         other._owns_transport = False
-        other._options = checked_options(
-            self._options.timeout_s if timeout_s is None else timeout_s,
-            self._options.retry if retry is None else retry,
-            self._options.max_in_flight if max_in_flight is None else max_in_flight,
-        )
+        given = {"timeout_s": timeout_s, "retry": retry, "max_in_flight": max_in_flight, "priority": priority}
+        changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+        other._options = checked_options(dataclasses.replace(self._options, **changed))
         return other
 
     @property

@@ -11,6 +11,7 @@ from triptych.calls import Options, Session
 from triptych.connection import TLS, Auth, Balance, Carrier, Connection, check_headers, parse_api_key
 from triptych.deadline import check_timeout
 from triptych.errors import InvalidInput
+from triptych.protocol import PRIORITY_LEVELS, Priority
 from triptych.retry import Retry
 from triptych.transport import Headers, HeaderSource
 
@@ -63,6 +64,7 @@ def configure(
     metrics: Observer | None,
     tracing: bool,
     catalogue_key: str | None = None,
+    priority: Priority | None = None,
 ) -> Configuration:
     """Checks the arguments of a client.
 
@@ -80,7 +82,7 @@ def configure(
     connection = Connection(target, transport, channels, tls, balance, parse_api_key(api_key), shared_memory)
     return Configuration(
         connection,
-        checked_options(timeout_s, retry, max_in_flight),
+        checked_options(Options(timeout_s, retry, max_in_flight, priority)),
         tuple(sources),
         metrics,
         private_urls,
@@ -88,14 +90,17 @@ def configure(
     )
 
 
-def checked_options(timeout_s: float, retry: Retry, max_in_flight: int) -> Options:
+def checked_options(options: Options) -> Options:
     """Raises `InvalidInput` for values no call can follow."""
-    check_timeout(timeout_s)
-    if not isinstance(retry, Retry):
-        raise InvalidInput(f"retry is {retry!r}; expected a Retry. Pass Retry(tries=1) for no retries.")
-    if not isinstance(max_in_flight, int) or isinstance(max_in_flight, bool) or max_in_flight < 1:
-        raise InvalidInput(f"max_in_flight is {max_in_flight!r}; expected a whole number of photos, at least 1.")
-    return Options(timeout_s, retry, max_in_flight)
+    check_timeout(options.timeout_s)
+    if not isinstance(options.retry, Retry):
+        raise InvalidInput(f"retry is {options.retry!r}; expected a Retry. Pass Retry(tries=1) for no retries.")
+    most = options.max_in_flight
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise InvalidInput(f"max_in_flight is {most!r}; expected a whole number of photos, at least 1.")
+    if options.priority not in (None, *PRIORITY_LEVELS):
+        raise InvalidInput(f"priority is {options.priority!r}; expected {' or '.join(map(repr, PRIORITY_LEVELS))}.")
+    return options
 
 
 def arguments_from_env(environment: Mapping[str, str] = os.environ) -> dict[str, Any]:
@@ -105,6 +110,7 @@ def arguments_from_env(environment: Mapping[str, str] = os.environ) -> dict[str,
         InvalidInput: a value that cannot be read.
     """
     names = {"target": "TARGET", "transport": "TRANSPORT", "api_key": "API_KEY", "balance": "BALANCE"}
+    names["priority"] = "PRIORITY"
     names["catalogue_key"] = "CATALOGUE_KEY"
     named = {argument: environment.get(f"TRIPTYCH_{name}") for argument, name in names.items()}
     arguments: dict[str, Any] = {argument: value for argument, value in named.items() if value is not None}

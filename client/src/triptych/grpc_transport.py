@@ -128,9 +128,10 @@ def encode_request(request: InferRequest, timeout_s: float) -> Any:
 
 
 def encode_header(request: InferRequest, timeout_s: float) -> Any:
-    """The same without the photos; its `timeout`, in microseconds, is for the server's queue."""
+    """The same without the photos."""
     message = service_pb2.ModelInferRequest(model_name=request.model, id=request.request_id)
-    message.parameters["timeout"].int64_param = int(timeout_s * 1e6)
+    for name, number in request.queueing(timeout_s).items():
+        message.parameters[name].int64_param = number
     for name, value in request.parameters.items():
         message.parameters[name].string_param = value
     if request.photos:

@@ -62,10 +62,7 @@ class HttpAnswer:
 
 
 def encode_infer(request: InferRequest, timeout_s: float, headers: Headers) -> HttpRequest:
-    """A JSON header and behind it the photos, each after its length in four little-endian bytes.
-
-    `parameters.timeout`, in microseconds, is for the server's queue.
-    """
+    """A JSON header and behind it the photos, each after its length in four little-endian bytes."""
     parts: list[bytes | memoryview] = [
         part for photo in request.photos for part in (struct.pack("<I", len(photo)), photo)
     ]
@@ -78,7 +75,7 @@ def encode_infer(request: InferRequest, timeout_s: float, headers: Headers) -> H
     header = json.dumps(
         {
             "id": request.request_id,
-            "parameters": {"timeout": int(timeout_s * 1e6), **request.parameters},
+            "parameters": {**request.queueing(timeout_s), **request.parameters},
             "inputs": inputs,
             "outputs": [_wanted(output) for output in request.outputs],
         }

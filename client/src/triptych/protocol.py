@@ -7,7 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+Priority = Literal["interactive", "bulk"]
+
+# Of the queues in each `config.pbtxt`: a lower number is served first. Without one a request has the first.
+PRIORITY_LEVELS: Mapping[Priority, int] = {"interactive": 1, "bulk": 2}
 
 JsonObject = dict[str, Any]
 
@@ -52,6 +57,7 @@ class InferRequest:
         request_id: the id the server logs.
         inputs: what else goes along, by name.
         parameters: of the request; they may hold a key.
+        priority: in the server's queues, also of an ensemble's steps.
     """
 
     model: str
@@ -61,6 +67,12 @@ class InferRequest:
     request_id: str
     inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
+    priority: Priority = "interactive"
+
+    def queueing(self, timeout_s: float) -> dict[str, int]:
+        """The parameters that are for the server's queue: `timeout` in microseconds, `priority` unless the first."""
+        level = PRIORITY_LEVELS[self.priority]
+        return {"timeout": int(timeout_s * 1e6)} | ({} if level == 1 else {"priority": level})
 
 
 @dataclass(frozen=True, slots=True)

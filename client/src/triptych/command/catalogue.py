@@ -75,7 +75,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
     """Carries the call out; returns the exit code."""
-    with open_connection(arguments, open_client) as client:
+    with open_connection(arguments, open_client, is_job=arguments.call is _import) as client:
         call: Callable[[argparse.Namespace, Client], int] = arguments.call
         return call(arguments, client)
 

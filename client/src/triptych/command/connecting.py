@@ -13,12 +13,16 @@ from triptych.command.exits import WrongUsage
 from triptych.configuration import DEFAULT_TARGET, DEFAULT_TIMEOUT_S, arguments_from_env
 from triptych.connection import TLS, Carrier
 from triptych.errors import InvalidInput
+from triptych.protocol import PRIORITY_LEVELS
 
 OpenClient: TypeAlias = Callable[..., Client]
 """`Client.from_env`, or what a test puts in its place."""
 
 # Triton's own default; 8001, the default of every client, speaks gRPC.
 _DEFAULT_HTTP_TARGET = "127.0.0.1:8000"
+
+# A job may have to wait for as long as shoppers keep the server busy; a server's queues drop what waits longer.
+_BULK_TIMEOUT_S = 60.0
 
 
 def add_connection_options(parser: argparse.ArgumentParser) -> None:
@@ -34,7 +38,14 @@ def add_connection_options(parser: argparse.ArgumentParser) -> None:
         "--timeout",
         type=float,
         metavar="SECONDS",
-        help=f"longest wait for one answer (default: $TRIPTYCH_TIMEOUT_S, else {DEFAULT_TIMEOUT_S:g})",
+        help=f"longest wait for one answer (default: $TRIPTYCH_TIMEOUT_S, else {DEFAULT_TIMEOUT_S:g}, and "
+        f"{_BULK_TIMEOUT_S:g} for bulk)",
+    )
+    options.add_argument(
+        "--priority",
+        choices=tuple(PRIORITY_LEVELS),
+        help="bulk is served when nobody interactive waits (default: $TRIPTYCH_PRIORITY, else bulk for embed, "
+        "catalogue import and recognize --output, interactive for all else)",
     )
     options.add_argument("--transport", choices=get_args(Carrier), help="default: $TRIPTYCH_TRANSPORT, else grpc")
     options.add_argument("--tls", action="store_true", help="encrypt, trusting the authorities of this machine")
@@ -56,9 +67,21 @@ def add_catalogue_key_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def open_connection(arguments: argparse.Namespace, open_client: OpenClient, **options: Any) -> Client:
-    """The client that the options and the environment describe; raises `WrongUsage` where there is none."""
+def open_connection(
+    arguments: argparse.Namespace, open_client: OpenClient, *, is_job: bool = False, **options: Any
+) -> Client:
+    """The client that the options and the environment describe; raises `WrongUsage` where there is none.
+
+    Args:
+        arguments: the command's.
+        open_client: makes it.
+        is_job: the command's photos may wait, unless the caller says otherwise.
+        options: further arguments of the client; None is as if not given.
+    """
     given = {"timeout_s": arguments.timeout, "transport": arguments.transport, **options}
+    given["priority"] = arguments.priority or os.environ.get("TRIPTYCH_PRIORITY") or ("bulk" if is_job else None)
+    if given["priority"] == "bulk" and arguments.timeout is None and "TRIPTYCH_TIMEOUT_S" not in os.environ:
+        given["timeout_s"] = _BULK_TIMEOUT_S
     try:
         return open_client(
             target=target_of(arguments),

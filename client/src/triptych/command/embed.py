@@ -62,7 +62,9 @@ def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
     output = embedding_file(arguments.output)
     part = f"{arguments.output}.part"
     with contextlib.ExitStack() as stack:
-        client = stack.enter_context(open_connection(arguments, open_client, max_in_flight=arguments.in_flight))
+        client = stack.enter_context(
+            open_connection(arguments, open_client, is_job=True, max_in_flight=arguments.in_flight)
+        )
         _prepare(output, part, resume=arguments.resume)
         journal = stack.enter_context(Journal(part, resume=arguments.resume))
         job = Job(arguments.photos, journal)

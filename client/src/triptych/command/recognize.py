@@ -76,7 +76,10 @@ def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
     """Recognises photos; returns the exit code."""
     _check(arguments)
     with contextlib.ExitStack() as stack:
-        client = stack.enter_context(open_connection(arguments, open_client, max_in_flight=arguments.in_flight))
+        is_job = arguments.output is not None
+        client = stack.enter_context(
+            open_connection(arguments, open_client, is_job=is_job, max_in_flight=arguments.in_flight)
+        )
         earlier: Earlier = Nothing()
         sink: Sink[Recognition]
         if arguments.output is not None:
