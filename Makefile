@@ -100,4 +100,4 @@ check: lint types test ## what CI runs
 
 clean: ## remove what was built, placed and downloaded (not .venv)
 	@rm -rf .cache .run .mypy_cache .ruff_cache .pytest_cache .hypothesis model_repository/manifest.json model_repository/*/configs model_repository/*/warmup
-	@rm -f model_repository/*/1/model.onnx model_repository/*/1/model.pt2 model_repository/*/*labels.txt model_repository/preprocess/1/transform.json model_repository/embedder/1/reference.json
+	@rm -f model_repository/*/1/model.onnx model_repository/*/1/model.pt2 model_repository/*/*labels.txt model_repository/preprocess/1/transform.json model_repository/embedder/1/reference.json model_repository/activation_map/1/heads.npz model_repository/activation_map/1/explanation.json

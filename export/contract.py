@@ -21,7 +21,8 @@ TEMPLATE = Path(__file__).resolve().parents[1] / "model_repository"
 RECOGNITION = ("preprocess", "embedder", "classifier", "recognizer")
 # A repository that was placed before these came is given them.
 CATALOGUE = ("index", "catalogue", "searcher")
-MODELS = (*RECOGNITION, *CATALOGUE)
+EXPLANATION = ("activation_map", "explainer")
+MODELS = (*RECOGNITION, *CATALOGUE, *EXPLANATION)
 
 # Parameter of a model that must know how long an embedding is, and has no tensor that says so.
 DIMENSION = "dimension"
@@ -94,7 +95,7 @@ def read_configs(repository: Path) -> Configs:
         )
     source = TEMPLATE if is_new else repository
     configs = {model: read_config(source, model) for model in RECOGNITION}
-    for model in CATALOGUE:
+    for model in (*CATALOGUE, *EXPLANATION):
         configs[model] = read_config(source if (source / model).exists() else TEMPLATE, model)
     return configs
 

@@ -66,6 +66,12 @@ class Classifier(nn.Module):
         is_retail[backbone.retail_indices] = 1.0
         self.register_buffer("is_retail", is_retail)
 
+    @property
+    def linears(self) -> dict[str, nn.Module]:
+        """Attribute -> the layer behind `<attribute>_scores`."""
+        attributes = [name.removesuffix(SCORES) for name in self.output_names if name.endswith(SCORES)]
+        return dict(zip(attributes, (self.categories, *self.further), strict=True))
+
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
         scores = self.head(features).softmax(dim=1)
         category_scores = self.categories(features).softmax(dim=1) if self.has_own_categories else scores

@@ -130,12 +130,17 @@ def _build(
 ) -> tuple[dict[str, bytes], dict[str, Any]]:
     """The files that follow from the backbone, and the facts for the manifest."""
     from export.building import build_graphs, check_graphs, check_photos
+    from export.explanation import explanation_files
     from export.verification import sample_pixels
 
     with step(console, "Building the ONNX files"):
         graphs = build_graphs(backbone, with_programs="gpu-torch" in settings.profiles)
     with step(console, "Verifying the ONNX files"):
         parity = {"fp32": check_graphs(graphs, configs, photos, "fp32").as_dict()}
+    with step(console, "Cutting the network at its last map"):
+        # In float32 whatever is served: explaining is rare, and its map has to be the network's own.
+        pixels = sample_pixels(photos, backbone.transform, configs["embedder"].max_batch_size)
+        explanation = explanation_files(backbone.name, graphs.embedder_onnx, graphs.classifier.linears, pixels)
     quantisation = None
     if settings.precision != "fp32":
         from export.building import convert
@@ -151,6 +156,7 @@ def _build(
     profiles = render_profiles(configs, settings.sizing, settings.profiles)
     files = {
         **graphs.files(),
+        **explanation,
         REFERENCE: reference,
         **_label_files(backbone),
         "preprocess/1/transform.json": transform.encode(),

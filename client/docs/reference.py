@@ -37,6 +37,7 @@ GROUPS = {
         "catalogue_import",
         "embedded_files",
     ),
+    "Explanations": ("explaining",),
     "Errors": ("errors",),
     "Connection, retries, observers": ("connection", "retry", "observation"),
     "What a server says about itself": ("server_state",),

@@ -33,6 +33,7 @@ from triptych.errors import (
     Unavailable,
     UnreadableImage,
 )
+from triptych.explaining import draw_heat_map
 from triptych.matching import MatchThresholds
 from triptych.observation import Observer
 from triptych.photo import ImageLike
@@ -41,6 +42,7 @@ from triptych.recommending import EVENT_WEIGHTS, Event, EventKind, popular_produ
 from triptych.results import (
     Classification,
     Embedding,
+    Explanation,
     Item,
     Label,
     Match,
@@ -77,6 +79,7 @@ __all__ = [
     "Embedding",
     "Event",
     "EventKind",
+    "Explanation",
     "FetchFailed",
     "Filter",
     "Health",
@@ -112,5 +115,6 @@ __all__ = [
     "UnreadableImage",
     "Vector",
     "Verdict",
+    "draw_heat_map",
     "popular_products",
 ]

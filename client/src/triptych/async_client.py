@@ -11,7 +11,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from triptych import calls, pipeline, protocol
+from triptych import calls, explaining, pipeline, protocol
 from triptych.admin import AsyncAdmin
 from triptych.calls import Pause, Read, Step, Steps, Work
 from triptych.configuration import (
@@ -28,7 +28,7 @@ from triptych.photo import ImageLike, read_photo
 from triptych.progress import watched_async
 from triptych.protocol import InferRequest, Priority
 from triptych.recognizer import Classify, Embed, Recognize, Task
-from triptych.results import Classification, Embedding, Item, Recognition
+from triptych.results import Classification, Embedding, Explanation, Item, Label, Recognition
 from triptych.retry import Retry
 from triptych.search_client import AsyncSearching
 from triptych.server_state import Health, Model, ModelStatistics, read_statistics
@@ -146,6 +146,12 @@ class AsyncClient(AsyncSearching):
     async def embed(self, image: ImageLike) -> Embedding:
         """See `Client.embed`."""
         return await self._one(Embed(), image)
+
+    async def explain(
+        self, image: ImageLike, *, attribute: str = "category", label: Label | int | None = None
+    ) -> Explanation:
+        """See `Client.explain`."""
+        return await self._run(explaining.explain(self._session, self._options, image, attribute, label))
 
     def recognize_many(
         self,

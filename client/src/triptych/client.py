@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from triptych import calls, pipeline, protocol
+from triptych import calls, explaining, pipeline, protocol
 from triptych.admin import Admin
 from triptych.calls import Pause, Read, Step, Steps, Work
 from triptych.configuration import (
@@ -26,7 +26,7 @@ from triptych.photo import ImageLike, read_photo
 from triptych.progress import watched
 from triptych.protocol import InferRequest, Priority
 from triptych.recognizer import Classify, Embed, Recognize, Task
-from triptych.results import Classification, Embedding, Item, Recognition
+from triptych.results import Classification, Embedding, Explanation, Item, Label, Recognition
 from triptych.retry import Retry
 from triptych.search_client import Searching
 from triptych.server_state import Health, Model, ModelStatistics, read_statistics
@@ -188,6 +188,22 @@ class Client(Searching):
     def embed(self, image: ImageLike) -> Embedding:
         """The embedding alone; raises what `recognize` does."""
         return self._one(Embed(), image)
+
+    def explain(
+        self, image: ImageLike, *, attribute: str = "category", label: Label | int | None = None
+    ) -> Explanation:
+        """Says where in a photo the network saw what speaks for a label; `draw_heat_map` draws it.
+
+        Args:
+            image: one photo; see `ImageLike`.
+            attribute: "category", or another the server's model knows.
+            label: one that `recognize` gave, or its index; the best one unless named.
+
+        Raises:
+            InvalidInput: there is no such attribute or label, or no map can be made of the network that serves.
+            ContractMismatch: the server serves no `explainer`; further, what `recognize` raises.
+        """
+        return self._run(explaining.explain(self._session, self._options, image, attribute, label))
 
     def recognize_many(
         self,

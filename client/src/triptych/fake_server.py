@@ -26,7 +26,9 @@ from triptych.errors import (
     Unavailable,
     UnreadableImage,
 )
+from triptych.explaining import MODEL as EXPLAINER
 from triptych.fake_catalogue import FakeCatalogue
+from triptych.fake_explainer import explain
 from triptych.invention import (
     classes_tensor,
     fill_scores,
@@ -257,6 +259,8 @@ class FakeServer:
                 error = _spoken(refusal, request.request_id)
                 suffix = f" (photo {place} of {count} in this request)" if count > 1 else ""
                 raise TransportError(error.status, error.detail + suffix)
+        if request.model == EXPLAINER:
+            return explain(request, self._classes, self._scores)
         if request.model != MODEL:
             return self.catalogue.infer(request, self._embedding)
         return InferAnswer("1", dict(self._tensors(request)))

@@ -202,6 +202,30 @@ class SearchResult(Answer):
         return self.matches[0] if self.matches else None
 
 
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Explanation(Answer):
+    """Where in a photo the network saw what speaks for a label.
+
+    Attributes:
+        attribute: "category", or another the server's model knows.
+        label: what was explained, with its score.
+        heat_map: `float32[H,W]`, 7 x 7 by default, over the square that `seen` says: how much each place adds to the
+            label; below 0 it speaks against it.
+        crop_ratio: side of that square over the photo's short side.
+    """
+
+    attribute: str
+    label: Label
+    heat_map: npt.NDArray[np.float32] = field(repr=False)
+    crop_ratio: float
+
+    def seen(self, width_px: int, height_px: int) -> tuple[int, int, int, int]:
+        """What the network saw of an upright photo of this size: left, top, right, bottom in pixels."""
+        side_px = max(1, round(min(width_px, height_px) * self.crop_ratio))
+        left, top = (width_px - side_px) // 2, (height_px - side_px) // 2
+        return left, top, left + side_px, top + side_px
+
+
 @dataclass(frozen=True, slots=True)
 class Recommendation:
     """A product for somebody.

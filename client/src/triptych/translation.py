@@ -77,6 +77,10 @@ _NO_CATALOGUE = (
     "The server at {target} serves no catalogue ({detail}). Serve a model repository with `searcher`, `index` and "
     "`catalogue`, or pass the target of a server that has them."
 )
+_NO_EXPLAINER = (
+    "The server at {target} explains nothing ({detail}). Serve a model repository with `explainer`, placed by this "
+    "release's `python -m export place`."
+)
 _KEYLESS = (
     "The server at {target} refuses this client ({detail}). Pass the catalogue's key (`Client(catalogue_key=...)`, "
     "`--catalogue-key-file`); searching needs none."
@@ -90,7 +94,7 @@ _DIMENSION = (
     "that is searched."
 )
 # A model's own words stand at the beginning, or behind what names the request and the step of the ensemble.
-_ASKED = "(?:recognizer|searcher|index|catalogue)'"
+_ASKED = "(?:recognizer|searcher|index|catalogue|explainer)'"
 _BEGIN = r"(?:^|\] |', )"
 
 # Read from the top, the first match wins. A pattern is a case-insensitive regular expression.
@@ -110,7 +114,7 @@ RULES = (
     # Between the steps of the ensemble; the client's agreement is with the ensemble alone.
     Rule(
         "INVALID_ARGUMENT",
-        r"expected \d+ inputs.* for model '(?!(recognizer|searcher|index|catalogue)')",
+        r"expected \d+ inputs.* for model '(?!(recognizer|searcher|index|catalogue|explainer)')",
         ServerFault,
         _FAULT,
     ),
@@ -152,6 +156,7 @@ RULES = (
     Rule("CANCELLED", r"", ConnectionFailed, _LOST),
     Rule("NOT_FOUND", r"not at ready state|no available versions", NotReady, _NOT_READY),
     Rule("NOT_FOUND", r"model:? '(searcher|index|catalogue)'", ContractMismatch, _NO_CATALOGUE),
+    Rule("NOT_FOUND", r"model:? 'explainer'", ContractMismatch, _NO_EXPLAINER),
     Rule("NOT_FOUND", r"", ContractMismatch, _MISMATCH),
     Rule(
         "UNIMPLEMENTED",

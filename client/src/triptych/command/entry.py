@@ -10,7 +10,7 @@ from importlib.metadata import version
 from typing import TYPE_CHECKING, NoReturn
 
 from triptych.client import Client
-from triptych.command import catalogue, embed, health, models, recognize, search
+from triptych.command import catalogue, embed, explain, health, models, recognize, search
 from triptych.command.exits import EXIT_FAILED, EXIT_INTERRUPTED, EXIT_PIPE_CLOSED, CommandFailed, WrongUsage
 from triptych.command.report import printable
 from triptych.errors import TriptychError
@@ -29,6 +29,7 @@ examples:
   triptych embed photos/ --output photos.npy
   triptych catalogue import products.csv
   triptych search shoe.jpg --sheet out.png
+  triptych explain shoe.jpg -o out.png
 
 Each command has a --help of its own. The connection is also read from the environment: TRIPTYCH_TARGET,
 TRIPTYCH_TIMEOUT_S, TRIPTYCH_TRANSPORT, TRIPTYCH_TLS_CA, TRIPTYCH_TLS_CERT, TRIPTYCH_TLS_KEY, TRIPTYCH_API_KEY.
@@ -89,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"triptych {version('triptych-client')}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (recognize, embed, search, catalogue, models, health):
+    for command in (recognize, embed, search, explain, catalogue, models, health):
         subparser = command.add_parser(commands)
         subparser.set_defaults(run=command.run, parser=subparser)
     return parser

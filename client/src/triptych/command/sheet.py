@@ -40,7 +40,7 @@ def write_sheet(path: str, query: bytes, name: str, matches: Sequence[Match], fo
     )
     sheet = Image.new("RGB", size, _PAPER)
     draw = ImageDraw.Draw(sheet)
-    fonts = _font(16), _font(13)
+    fonts = load_font(16), load_font(13)
     _cell(sheet, draw, (_GAP_PX, _GAP_PX), _opened(query), ("query", name), fonts, _ACCENT)
     line_x = 2 * _GAP_PX + _CELL_PX
     draw.line((line_x, _GAP_PX, line_x, size[1] - _GAP_PX), fill=(212, 212, 216), width=1)
@@ -113,7 +113,7 @@ def _cut(draw: ImageDraw.ImageDraw, text: str, font: Any) -> str:
     return f"{text}..."
 
 
-def _font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+def load_font(size_px: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     """Pillow's own, so that a sheet looks alike everywhere."""
     from PIL import ImageFont
 

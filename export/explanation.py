@@ -1,0 +1,95 @@
+"""What `activation_map` serves: the network up to the map whose mean its features are, and the heads over it."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+from onnx.utils import Extractor
+from torch import nn
+
+from export.verification import open_session
+
+FOLDER = "activation_map/1"
+NETWORK, HEADS, ABOUT = f"{FOLDER}/model.onnx", f"{FOLDER}/heads.npz", f"{FOLDER}/explanation.json"
+
+# What may stand between the mean over places and the features: it moves numbers and changes none.
+_MOVES = {"Reshape", "Flatten", "Squeeze", "Gather", "Identity", "Transpose", "Cast"}
+_MEANS = {"ReduceMean", "GlobalAveragePool"}
+# Means are summed in another order than torch's pooling; features are of the order of 1.
+_ATOL = 1e-4
+
+Pixels = npt.NDArray[np.uint8]
+
+
+def explanation_files(
+    name: str, embedder_onnx: bytes, linears: Mapping[str, nn.Module], pixels: Pixels
+) -> dict[str, bytes]:
+    """Path inside the repository -> content; without the network where its features are not the mean of a map.
+
+    Args:
+        name: of the network.
+        embedder_onnx: in float32.
+        linears: attribute -> its linear head.
+        pixels: uint8[N,S,S,3], photos to try it on.
+    """
+    network = cut_at_map(embedder_onnx)
+    if network is None or not _is_mean(network, embedder_onnx, pixels):
+        reason = (
+            f"No heat map can be made of {name}: its features are not the mean of a map over places, as those of "
+            "EfficientNet, ResNet or DenseNet are. Place such a network to have explanations."
+        )
+        return {ABOUT: _about([], reason)}
+    arrays = {}
+    for attribute, linear in linears.items():
+        arrays[f"{attribute}.weight"], arrays[f"{attribute}.bias"] = _weights(linear)
+    file = io.BytesIO()
+    np.savez(file, **arrays)
+    return {NETWORK: network, HEADS: file.getvalue(), ABOUT: _about(list(linears), None)}
+
+
+def cut_at_map(embedder_onnx: bytes) -> bytes | None:
+    """`pixels` -> `feature_map` float32[N,F,H,W]; None where no mean over places leads to the features."""
+    model = onnx.load_from_string(embedder_onnx)
+    made_by = {output: node for node in model.graph.node for output in node.output}
+    node = made_by.get("features")
+    while node is not None and node.op_type in _MOVES:
+        node = made_by.get(node.input[0])
+    if node is None or node.op_type not in _MEANS:
+        return None
+    source = node.input[0]
+    model.graph.output.append(onnx.helper.make_tensor_value_info(source, onnx.TensorProto.FLOAT, None))
+    cut = Extractor(model).extract_model(["pixels"], [source])
+    for node in cut.graph.node:
+        node.output[:] = ["feature_map" if name == source else name for name in node.output]
+        node.input[:] = ["feature_map" if name == source else name for name in node.input]
+    del cut.graph.output[:]
+    cut.graph.output.append(
+        onnx.helper.make_tensor_value_info("feature_map", onnx.TensorProto.FLOAT, ["batch", None, None, None])
+    )
+    onnx.checker.check_model(cut)
+    content: bytes = cut.SerializeToString()
+    return content
+
+
+def _is_mean(network: bytes, embedder_onnx: bytes, pixels: Pixels) -> bool:
+    (maps,) = open_session(network).run(["feature_map"], {"pixels": pixels})
+    (features,) = open_session(embedder_onnx).run(["features"], {"pixels": pixels})
+    if maps.ndim != 4 or maps.shape[:2] != features.shape or min(maps.shape[2:]) < 2:
+        return False
+    return bool(np.allclose(maps.mean(axis=(2, 3)), features, atol=_ATOL, rtol=_ATOL))
+
+
+def _weights(linear: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    weight = linear.weight.detach().numpy().astype(np.float32)
+    bias = np.zeros(len(weight), np.float32) if linear.bias is None else linear.bias.detach().numpy()
+    return weight, bias.astype(np.float32)
+
+
+def _about(attributes: list[str], unexplainable: str | None) -> bytes:
+    return (json.dumps({"attributes": attributes, "unexplainable": unexplainable}, indent=2) + "\n").encode()
