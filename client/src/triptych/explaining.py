@@ -81,7 +81,9 @@ def _inputs(attribute: str, label: Label | int | None) -> dict[str, Tensor]:
 
 
 def draw_heat_map(photo: bytes, explanation: Explanation) -> Image.Image:
-    """The upright photo with what spoke for the label in yellow to red; what the network did not see is darker.
+    """The upright photo in grey, what spoke for the label in yellow to red; what the network did not see is darker.
+
+    In grey because products have all colours: red on a red shoe says nothing.
 
     Args:
         photo: the encoded photo that was explained.
@@ -94,7 +96,7 @@ def draw_heat_map(photo: bytes, explanation: Explanation) -> Image.Image:
 
     try:
         with Image.open(io.BytesIO(photo)) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGB")
+            image = ImageOps.exif_transpose(opened).convert("L").convert("RGB")
     except Exception as error:  # decoders raise what they like
         raise UnreadableImage(f"unreadable image: it cannot be drawn on ({error}).") from error
     left, top, right, bottom = explanation.seen(image.width, image.height)

@@ -25,8 +25,8 @@ examples:
   triptych explain shoe.jpg --label 770 -o out.png           # what speaks for another class than the best
   triptych explain shoe.jpg --attribute brand -o out.png
 
-Yellow to red is what spoke for the label, most where it is red; what lies outside of the square that the network saw is
-darker. The map has 7 x 7 places and is drawn smoothly: it points at a region, not at an outline.
+Yellow to red, on the photo in grey, is what spoke for the label, most where it is red; what lies outside of the square
+that the network saw is darker. The map has 7 x 7 places, drawn smoothly: it points at a region, not at an outline.
 exit codes: 0 done, 1 something failed (said on stderr), 2 wrong usage
 """
 
