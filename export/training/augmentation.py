@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from torch import nn
+from collections.abc import Callable
+
+import torch
 from torchvision.transforms import v2
 
 
-def augmentation(side_px: int) -> nn.Module:
+def augmentation(side_px: int) -> Callable[[torch.Tensor], torch.Tensor]:
     """uint8[3,S',S'] -> uint8[3,S,S]: a random part, mirrored or not, in other light, distorted a little.
 
     The part is at least 0.4 of the area: what a shop sells fills its photo. RandAugment is mild (one operation of
     magnitude 5 of 30): a colour that is turned round is another colour.
     """
-    return v2.Compose(
+    compose: Callable[[torch.Tensor], torch.Tensor] = v2.Compose(
         [
             v2.RandomResizedCrop(side_px, scale=(0.4, 1.0), antialias=True),
             v2.RandomHorizontalFlip(),
@@ -20,3 +22,4 @@ def augmentation(side_px: int) -> nn.Module:
             v2.RandAugment(num_ops=1, magnitude=5),
         ]
     )
+    return compose

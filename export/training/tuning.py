@@ -142,7 +142,7 @@ class _Run:
         self.file = folder / CHECKPOINT
         self.model = Tuned(part, heads)
         self.names = list(photos.targets)
-        self.extra = _embedding_loss(tuning.embedding_loss, photos, self.model.heads[0].in_features)
+        self.extra = _embedding_loss(tuning.embedding_loss, photos, next(iter(heads.values()))[0].shape[1])
         tuned = [weight for weight in self.model.modules_tuned.parameters() if weight.requires_grad]
         others = [*self.model.heads.parameters(), *(self.extra.parameters() if self.extra is not None else ())]
         self.optimizer = torch.optim.AdamW(
@@ -206,7 +206,7 @@ class _Run:
                     f"The loss is {loss.item()} in epoch {epoch}. Lower --learning-rate; the epochs before are kept."
                 )
             self.optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_([w for w in self.model.parameters() if w.requires_grad], self.tuning.clip)
             self.optimizer.step()
             self.scheduler.step()

@@ -21,7 +21,8 @@ class Block(nn.Module):
         self.conv = nn.Conv2d(8, 8, 3, padding=1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return x + nn.functional.relu(self.conv(x))
+        added: torch.Tensor = x + nn.functional.relu(self.conv(x))
+        return added
 
 
 class Net(nn.Module):
@@ -39,7 +40,8 @@ class Net(nn.Module):
         x = self.act(self.norm(self.stem(images)))
         for block in self.blocks:
             x = block(x)
-        return self.act(self.last(x)).mean(dim=(2, 3))
+        features: torch.Tensor = self.act(self.last(x)).mean(dim=(2, 3))
+        return features
 
 
 @pytest.fixture(autouse=True)
@@ -78,7 +80,8 @@ class Skips(Net):
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         stem = self.stem(images)
         x = self.blocks[0](stem)
-        return self.last(x).mean(dim=(2, 3)) + stem.mean(dim=(2, 3))[:, :6]
+        features: torch.Tensor = self.last(x).mean(dim=(2, 3)) + stem.mean(dim=(2, 3))[:, :6]
+        return features
 
 
 def test_partition_is_refused_when_the_tuned_part_reads_more_than_one_output() -> None:
