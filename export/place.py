@@ -82,9 +82,9 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
     shape = _shape(backbone)
     files, facts = _build(backbone, photos, shaped(configs, shape), settings, console)
     if trained is not None:
-        from export.trained_heads import check_backbone, facts_of
+        from export.trained_heads import check_trained, facts_of
 
-        check_backbone(files["embedder/1/model.onnx"], trained)
+        check_trained(files["embedder/1/model.onnx"], files["classifier/1/model.onnx"], trained)
         facts |= facts_of(trained)
     files |= _repository_files(settings.repository, shaped(configs, shape))
     with step(console, "Placing"):

@@ -15,7 +15,7 @@ from export.backbones import AttributeHead, Backbone
 from export.errors import BackboneError
 from export.sources import Choice
 from export.training.heads import Head
-from export.training.probe import refuse_other_backbone
+from export.training.probe import refuse_other_backbone, refuse_other_scores
 from export.training.trained import PROBE, Trained
 from export.verification import open_session
 
@@ -46,10 +46,15 @@ def _linear(head: Head) -> nn.Linear:
     return linear
 
 
-def check_backbone(embedder_onnx: bytes, trained: Trained) -> None:
-    """Raises VerificationError: the heads were trained on what another network sees."""
-    session = open_session(embedder_onnx)
-    refuse_other_backbone(trained.tensors(PROBE), lambda pixels: session.run(["features"], {"pixels": pixels})[0])
+def check_trained(embedder_onnx: bytes, classifier_onnx: bytes, trained: Trained) -> None:
+    """Raises VerificationError: the heads were trained on what another network sees, or say something else."""
+    probe = trained.tensors(PROBE)
+    embedder, classifier = open_session(embedder_onnx), open_session(classifier_onnx)
+    refuse_other_backbone(probe, lambda pixels: embedder.run(["features"], {"pixels": pixels})[0])
+    names = [output.name for output in classifier.get_outputs()]
+    refuse_other_scores(
+        probe, lambda features: dict(zip(names, classifier.run(names, {"features": features}), strict=True))
+    )
 
 
 def facts_of(trained: Trained) -> dict[str, Any]:

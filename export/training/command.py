@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from export.contract import TEMPLATE
 from export.errors import WrongUsage
 from export.training.split import DEFAULT_SHARES
+
+if TYPE_CHECKING:
+    from export.training.tuning import Tuning
 
 ROOT = TEMPLATE.parent
 
@@ -19,6 +22,7 @@ examples:
   python -m export train ~/shop/photos                         a folder of class folders: photos/dress/*.jpg, ...
   python -m export train products.csv                          columns image, category, brand, colour, product_id
   python -m export train products.csv --attributes brand,colour --image-column file
+  python -m export train products.csv --unfreeze 6             tunes the last 6 blocks of the backbone too
   python -m export place --heads trained/photos --repository served      check the heads and place them
   python -m ops serve --repository served                      serve them
 
@@ -45,7 +49,7 @@ def add_parser(commands: Any) -> None:
     reading.add_argument("--product-column", metavar="NAME", help="photos of one product stay on one side of the split")
     learning = parser.add_argument_group("how it learns")
     learning.add_argument(
-        "--views", type=_views, default=6, metavar="N", help="of each photo: itself, mirrored, parts (default: 6)"
+        "--views", type=_views, default=2, metavar="N", help="of each photo: itself, mirrored, parts (default: 2)"
     )
     learning.add_argument(
         "--minutes", type=_minutes, default=3.0, metavar="M", help="for the search of hyper-parameters (default: 3)"
@@ -54,6 +58,7 @@ def add_parser(commands: Any) -> None:
     learning.add_argument(
         "--split", type=_shares, default=DEFAULT_SHARES, metavar="T,V,E", help="shares (default: 0.7,0.15,0.15)"
     )
+    _add_tuning(parser)
     learning.add_argument("--seed", type=int, default=0, metavar="N")
     places = parser.add_argument_group("where")
     places.add_argument("--output", type=Path, metavar="DIR", help="default: trained/<name of the catalogue>")
@@ -90,8 +95,69 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         shares=options.split,
         seed=options.seed,
         replace=options.replace,
+        tuning=_tuning(options),
+        base=(options.model, options.checkpoint),
     )
     return train(settings, console)
+
+
+def _add_tuning(parser: argparse.ArgumentParser) -> None:
+    tuning = parser.add_argument_group("tuning the backbone too (slower; better where a shop's photos differ)")
+    tuning.add_argument("--unfreeze", type=_blocks, metavar="N|all", help="tune the last N blocks of the backbone")
+    tuning.add_argument("--epochs", type=_positive, default=12, metavar="N", help="at most (default: 12)")
+    tuning.add_argument(
+        "--tune-minutes", type=_minutes, default=60.0, metavar="M", help="no further epoch after (default: 60)"
+    )
+    tuning.add_argument(
+        "--tune-views", type=_positive, default=5, metavar="N", help="augmented views of a photo (default: 5)"
+    )
+    tuning.add_argument("--learning-rate", type=_rate, default=3e-4, metavar="R", help="default: %(default)g")
+    tuning.add_argument("--mixup", type=_mixup, default=0.2, metavar="A", help="0 is none (default: 0.2)")
+    tuning.add_argument(
+        "--embedding-loss",
+        choices=("supcon", "proxy-anchor"),
+        help="also pull photos of one class together, for search (needs pytorch-metric-learning)",
+    )
+    tuning.add_argument("--model", metavar="NAME", help="of the placed backbone, where it is not the default")
+    tuning.add_argument("--checkpoint", type=Path, metavar="FILE", help="its weights, where they are your own")
+
+
+def _tuning(options: argparse.Namespace) -> Tuning | None:
+    if options.unfreeze is None:
+        if options.embedding_loss:
+            raise WrongUsage("--embedding-loss tunes the backbone: say how much of it with --unfreeze N, or all.")
+        return None
+    from export.training.tuning import Tuning
+
+    return Tuning(
+        unfreeze=options.unfreeze or None,
+        epochs=options.epochs,
+        views=options.tune_views,
+        learning_rate=options.learning_rate,
+        mixup=options.mixup,
+        minutes=options.tune_minutes,
+        embedding_loss=options.embedding_loss,
+        seed=options.seed,
+    )
+
+
+def _blocks(text: str) -> int:
+    """0 stands for all."""
+    return 0 if text == "all" else _positive(text)
+
+
+def _rate(text: str) -> float:
+    number = float(text)
+    if not 0 < number < 1:
+        raise argparse.ArgumentTypeError(f"{number:g}, expected more than 0 and less than 1, as 3e-4")
+    return number
+
+
+def _mixup(text: str) -> float:
+    number = float(text)
+    if not 0 <= number <= 10:
+        raise argparse.ArgumentTypeError(f"{number:g}, expected 0 to 10")
+    return number
 
 
 def _positive(text: str) -> int:

@@ -161,15 +161,15 @@ class _Problem:
                 np.concatenate([-coefficients, coefficients]) / 2,
                 np.array([-1, 1]) * intercept / 2,
             )
-        weight = (coefficients / self._std).astype(np.float32)
+        weight = np.ascontiguousarray(coefficients / self._std, np.float32)
         bias = (intercept - (coefficients / self._std) @ self._mean).astype(np.float32)
         return Head(self._attribute, self._classes, weight, bias)
 
 
 def _judge(head: Head, validation: Examples) -> dict[str, float]:
-    """Accuracy, and the loss at the best temperature: what is served is calibrated."""
+    """Accuracy, and the loss at the best temperature: what is served is calibrated. Zeros where there are no photos."""
     if not len(validation.targets):
-        return {"accuracy": float("nan"), "loss": float("nan")}
+        return {"accuracy": 0.0, "loss": 0.0}
     logits = head.logits(validation.views[:, 0])
     is_calibrated = len(validation.targets) >= MIN_TO_CALIBRATE
     loss = (best_temperature if is_calibrated else _as_it_is)(logits, validation.targets)[1]
@@ -188,6 +188,12 @@ def best_temperature(logits: Floats, targets: Integers) -> tuple[float, float]:
 
 def _as_it_is(logits: Floats, targets: Integers) -> tuple[float, float]:
     return 1.0, log_loss(logits, targets)
+
+
+def softmax(logits: Floats) -> Floats:
+    """float32[N,C], rows that sum to 1."""
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
 
 
 def log_loss(logits: npt.NDArray[Any], targets: Integers) -> float:

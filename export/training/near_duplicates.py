@@ -10,8 +10,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 Pairs = npt.NDArray[np.int64]
 
-# Cosine of the features of a photo and its copy made smaller, saved anew or cropped by a few pixels is above this.
-MIN_COSINE = 0.95
+# Copies made smaller or saved anew are far above it. Of 2,936 phone photos of groceries 435 pairs are, all of one class
+# (one shelf, a moment later); of 3,409 photos of clothes 6, one of them with two labels. At 0.9 chains of 59 form.
+MIN_COSINE = 0.93
 
 _ROWS_AT_ONCE = 1024
 

@@ -6,9 +6,9 @@ import importlib.metadata
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
@@ -26,6 +26,7 @@ from export.training.preparation import Prepared, photo_weights, prepare, split_
 from export.training.probe import make_probe
 from export.training.split import DEFAULT_SHARES, SPLITS, TEST, TRAIN, VALIDATION
 from export.training.trained import (
+    BACKBONE,
     METRICS,
     PROBE,
     REHEARSAL,
@@ -36,7 +37,11 @@ from export.training.trained import (
     write_trained,
 )
 
-DEFAULT_VIEWS = 6
+if TYPE_CHECKING:
+    from export.training.backbone_tuning import TunedBackbone
+    from export.training.tuning import Tuning
+
+DEFAULT_VIEWS = 2
 _VERSIONED = ("scikit-learn", "optuna", "onnxruntime", "pillow", "numpy")
 
 
@@ -48,6 +53,8 @@ class Settings:
         views: of each photo that heads are fitted on; 1 is the photo as served alone.
         search_minutes: for the hyper-parameters of all heads together.
         shares: of train, validation and test.
+        tuning: how the backbone is tuned; None leaves it as it is.
+        base: name and weights of the placed backbone, to tune it; None are the defaults.
     """
 
     catalogue: Path
@@ -61,6 +68,8 @@ class Settings:
     shares: tuple[float, float, float] = DEFAULT_SHARES
     seed: int = 0
     replace: bool = False
+    tuning: Tuning | None = None
+    base: tuple[str | None, Path | None] = (None, None)
 
 
 @dataclass(frozen=True)
@@ -85,26 +94,57 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     started = time.monotonic()
     require_free(settings.output, settings.replace)
     eye = open_eye(settings.repository)
+    prepared = _prepare(settings, eye, console)
+    _tell(prepared, console)
+    fitted = fit_all(prepared, settings, console)
+    tuned = None
+    if settings.tuning is not None:
+        _summarise(fitted, console)
+        prepared, fitted, tuned = _tune(settings, prepared, fitted, eye, console)
+        eye = tuned.eye
+    facts = _facts(settings, prepared, fitted, eye, time.monotonic() - started)
+    files = _files(prepared, fitted, eye)
+    if tuned is not None:
+        facts |= {"tuning": tuned.history, "backbone": {"name": tuned.network.name, "embedder": eye.digest}}
+        files[BACKBONE] = tuned.network.state_file()
+    with step(console, "Writing"):
+        write_trained(settings.output, files, facts, settings.replace)
+    if tuned is not None:
+        tuned.forget()
+    _summarise(fitted, console)
+    console.print(
+        f"Trained {settings.output}. Serve it: python -m export place --heads {settings.output}", markup=False
+    )
+    return {"trained": str(settings.output), "seconds": time.monotonic() - started, "metrics": facts["metrics"]}
+
+
+def _prepare(settings: Settings, eye: Eye, console: Console) -> Prepared:
     cache = FeatureCache(settings.cache, eye)
     try:
-        prepared = prepare(
-            settings.catalogue,
-            settings.reading,
-            cache,
-            settings.views,
-            console,
-            settings.shares,
-            settings.seed,
+        return prepare(
+            settings.catalogue, settings.reading, cache, settings.views, console, settings.shares, settings.seed
         )
     finally:
         cache.close()
-    _tell(prepared, console)
-    fitted = fit_all(prepared, settings, console)
-    facts = _facts(settings, prepared, fitted, eye, time.monotonic() - started)
-    with step(console, "Writing"):
-        write_trained(settings.output, _files(prepared, fitted, eye, facts), facts, settings.replace)
-    _summarise(settings, fitted, console)
-    return {"trained": str(settings.output), "seconds": time.monotonic() - started, "metrics": facts["metrics"]}
+
+
+def _tune(
+    settings: Settings, prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye, console: Console
+) -> tuple[Prepared, dict[str, Fitted], TunedBackbone]:
+    """The backbone tuned, the photos as it sees them, and heads fitted anew on that; sides and classes stay."""
+    from export.training.backbone_tuning import tune_backbone
+
+    assert settings.tuning is not None
+    heads = {name: one.head for name, one in fitted.items()}
+    tuned = tune_backbone(prepared, heads, eye, settings.base, settings.tuning, settings.cache, console)
+    cache = FeatureCache(settings.cache, tuned.eye)
+    try:
+        with step(console, "Features by the tuned backbone"):
+            features = cache.read([row.photo for row in prepared.rows], settings.views)
+    finally:
+        cache.close()
+    prepared = replace(prepared, features=replace(features, unreadable=prepared.features.unreadable))
+    return prepared, fit_all(prepared, settings, console), tuned
 
 
 def fit_all(prepared: Prepared, settings: Settings, console: Console) -> dict[str, Fitted]:
@@ -146,15 +186,12 @@ def _tell(prepared: Prepared, console: Console) -> None:
         console.print(f"note: {notice}", markup=False)
 
 
-def _summarise(settings: Settings, fitted: Mapping[str, Fitted], console: Console) -> None:
+def _summarise(fitted: Mapping[str, Fitted], console: Console) -> None:
     for attribute, one in fitted.items():
         console.print(
             f"{attribute}: {len(one.head.classes)} classes, validation {describe(one.validation.figures())}, "
             f"test {describe(one.test.figures())}."
         )
-    console.print(
-        f"Trained {settings.output}. Serve it: python -m export place --heads {settings.output}", markup=False
-    )
 
 
 def _facts(
@@ -191,7 +228,7 @@ def _facts(
     }
 
 
-def _files(prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye, facts: Mapping[str, Any]) -> dict[str, bytes]:
+def _files(prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye) -> dict[str, bytes]:
     metrics = {
         name: {
             "validation": one.validation.figures(),
@@ -206,7 +243,7 @@ def _files(prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye, facts: Ma
         METRICS: (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode(),
         SPLIT: split_table(prepared),
         UNREADABLE: unreadable_table(prepared),
-        PROBE: save(make_probe(eye)),
+        PROBE: save(make_probe(eye, {name: one.head for name, one in fitted.items()})),
         REHEARSAL: save(_rehearsal(prepared)),
     }
 

@@ -1,4 +1,6 @@
-"""Are these heads for that backbone? A drawn picture and its features travel with the heads."""
+"""Are these heads for that backbone, and do they say what they said in training? A few drawn pictures, their features
+and the scores each head gives them travel with the heads.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +11,10 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from export.contract import SCORES
 from export.errors import VerificationError
 from export.training.eye import Eye
+from export.training.heads import Head, softmax
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -18,14 +22,18 @@ Floats = npt.NDArray[np.float32]
 # Two builds of one network agree to 1e-4; int8 is held to 0.99 and may be served, another network is far from it.
 MIN_COSINE = 0.985
 
-_PICTURES = 4
+# float32 in two runtimes differs by 1e-6, float16 by 1e-3.
+MAX_SCORE_DIFFERENCE = 0.01
+
 _SEED = 20_261_128
 
 
-def make_probe(eye: Eye) -> dict[str, Any]:
-    """`pixels` uint8[4,S,S,3] and `features` float32[4,F]."""
+def make_probe(eye: Eye, heads: Mapping[str, Head]) -> dict[str, Any]:
+    """`pixels` uint8[4,S,S,3], `features` float32[4,F], and `<attribute>_scores` float32[4,C] of each head."""
     pixels = _draw(eye.transform.side_px)
-    return {"pixels": pixels, "features": eye.embed(pixels)}
+    features = eye.embed(pixels)
+    scores = {f"{name}{SCORES}": softmax(head.logits(features)) for name, head in heads.items()}
+    return {"pixels": pixels, "features": features, **scores}
 
 
 def _draw(side_px: int) -> Pixels:
@@ -54,6 +62,20 @@ def refuse_other_backbone(probe: Mapping[str, Any], embed: Callable[[Pixels], Fl
     if not float(cosines.min()) >= MIN_COSINE:
         found = f"of a drawn picture its features have a cosine of {cosines.min():.3f} to those of training"
         raise VerificationError(_SENTENCE.format(found))
+
+
+def refuse_other_scores(probe: Mapping[str, Any], classify: Callable[[Floats], Mapping[str, Floats]]) -> None:
+    """Raises VerificationError where the placed heads do not say of the probe what they said when they were trained."""
+    got = classify(probe["features"])
+    for name, expected in probe.items():
+        if not name.endswith(SCORES):
+            continue
+        difference = float(np.abs(got[name] - expected).max()) if got[name].shape == expected.shape else float("inf")
+        if not difference <= MAX_SCORE_DIFFERENCE:
+            raise VerificationError(
+                f"{name} of drawn pictures differ by {difference:.2g} from those in training, the limit is "
+                f"{MAX_SCORE_DIFFERENCE:g}: the heads are damaged. Nothing was placed. Train them again."
+            )
 
 
 _SENTENCE = (

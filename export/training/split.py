@@ -49,7 +49,7 @@ def split_rows(
         groups: rows of one number stay together.
         shares: of train, validation and test.
         seed: of the order in which groups of one size are dealt out.
-        fixed: row -> side, where it is known beforehand; a group follows its first fixed row.
+        fixed: row -> side, where it is known beforehand; a group follows its first fixed row. Shares are of the others.
     """
     members: dict[int, list[int]] = defaultdict(list)
     for row, group in enumerate(groups):
@@ -57,7 +57,8 @@ def split_rows(
     sides: dict[int, str] = {}
     for row, side in (fixed or {}).items():
         sides.setdefault(int(groups[row]), side)
-    _Stratifier(labels, members, shares, seed).assign(sides)
+    free = {group: rows for group, rows in members.items() if group not in sides}
+    sides |= _Stratifier(labels, free, shares, seed).assign()
     return tuple(sides[int(group)] for group in groups)
 
 
@@ -69,20 +70,20 @@ class _Stratifier:
         self.counts = {
             group: Counter(pair for row in rows for pair in labels[row].items()) for group, rows in members.items()
         }
-        totals: Counter[tuple[str, str]] = Counter(pair for row in labels for pair in row.items())
+        totals: Counter[tuple[str, str]] = sum(self.counts.values(), Counter())
+        rows = sum(map(len, members.values()))
         self.wanted: dict[str, dict[tuple[str, str] | None, float]] = {
-            side: {pair: share * count for pair, count in totals.items()} | {None: share * len(labels)}
+            side: {pair: share * count for pair, count in totals.items()} | {None: share * rows}
             for side, share in zip(SPLITS, shares, strict=True)
         }
         order = np.random.default_rng(seed).permutation(len(members))
         self.rank = dict(zip(sorted(members), map(int, order), strict=True))
 
-    def assign(self, sides: dict[int, str]) -> None:
-        """Fills in the groups that have no side yet."""
-        for group, side in sides.items():
-            self._take(group, side)
+    def assign(self) -> dict[int, str]:
+        """Group -> side."""
+        sides: dict[int, str] = {}
         groups_of: dict[tuple[str, str], set[int]] = defaultdict(set)
-        for group in self.members.keys() - sides.keys():
+        for group in self.members:
             for pair in self.counts[group]:
                 groups_of[pair].add(group)
         while groups_of:
@@ -97,6 +98,7 @@ class _Stratifier:
                         if not groups_of[other]:
                             del groups_of[other]
             del groups_of[pair]
+        return sides
 
     def _neediest(self, pair: tuple[str, str]) -> str:
         """Where most of this label is missing; a label's first group is learned from."""

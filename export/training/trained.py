@@ -72,7 +72,9 @@ def head_files(heads: Mapping[str, Head]) -> dict[str, bytes]:
     """Name inside the folder -> content, for the heads and their labels."""
     tensors = {}
     for name, head in heads.items():
-        tensors[f"{name}.weight"], tensors[f"{name}.bias"] = head.weight, head.bias
+        # safetensors writes the memory as it lies: a matrix by columns would come back as another one.
+        tensors[f"{name}.weight"] = np.ascontiguousarray(head.weight)
+        tensors[f"{name}.bias"] = np.ascontiguousarray(head.bias)
     labels = {
         f"labels/{name}.txt": "".join(f"{one}\n" for one in head.classes).encode() for name, head in heads.items()
     }

@@ -43,9 +43,9 @@ def test_split_keeps_the_shares_of_every_label_of_every_attribute() -> None:
         totals = Counter(row[attribute] for row in labels)
         for label, total in totals.items():
             counts = Counter(s for s, row in zip(sides, labels, strict=True) if row[attribute] == label)
-            # 3 % of the label: two attributes pull at each photo. Dealt by chance, 8 % would be common.
-            assert abs(counts["train"] - 0.7 * total) <= 0.03 * total
-            assert abs(counts["test"] - 0.15 * total) <= 0.03 * total
+            # 3 % of the label and a photo: two attributes pull at each. Dealt by chance some would differ more.
+            assert abs(counts["train"] - 0.7 * total) <= 0.03 * total + 1
+            assert abs(counts["test"] - 0.15 * total) <= 0.03 * total + 1
 
 
 def test_split_learns_from_a_class_with_one_photo() -> None:

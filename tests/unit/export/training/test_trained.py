@@ -9,7 +9,13 @@ from export.training.errors import TrainingError
 from export.training.heads import Head
 from export.training.trained import HEADS, head_files, read_trained, write_trained
 
-HEAD = Head("brand", ("Acme", "Böhm & Söhne"), np.ones((2, 3), np.float32), np.zeros(2, np.float32), 1.5)
+HEAD = Head(
+    "brand",
+    ("Acme", "Böhm & Söhne"),
+    np.asfortranarray(np.arange(6, dtype=np.float32).reshape(2, 3)),
+    np.zeros(2, np.float32),
+    1.5,
+)
 FACTS = {"attributes": {"brand": {"temperature": 1.5}}}
 
 

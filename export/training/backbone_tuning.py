@@ -1,0 +1,114 @@
+"""From fitted heads to a tuned backbone: opens the placed network in torch, tunes its last blocks, and hands on what
+sees with the new weights. The heads that are served are fitted again on what it sees.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.progress import Progress
+
+from export.progress import step
+from export.training.entries import Entries
+from export.training.eye import Eye
+from export.training.heads import Head
+from export.training.partition import partition
+from export.training.preparation import Prepared
+from export.training.split import TRAIN, VALIDATION
+from export.training.tuned_network import Network, open_network, open_tuned_eye
+from export.training.tuning import Photos, Tuning, tune
+
+SAMPLE_PHOTOS = 4
+
+
+@dataclass(frozen=True)
+class TunedBackbone:
+    """Attributes:
+    eye: sees with the tuned weights.
+    history: figures of every epoch.
+    folder: of checkpoints; removed once the trained folder is written.
+    """
+
+    network: Network
+    eye: Eye
+    history: dict[str, Any]
+    folder: Path
+
+    def forget(self) -> None:
+        """Removes what was kept for going on after a kill."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def tune_backbone(
+    prepared: Prepared,
+    heads: Mapping[str, Head],
+    eye: Eye,
+    base: tuple[str | None, Path | None],
+    tuning: Tuning,
+    cache: Path,
+    console: Console,
+) -> TunedBackbone:
+    """Tunes on the training photos, to the best epoch on the validation photos.
+
+    Args:
+        prepared: the photos.
+        heads: fitted on the backbone as it is.
+        eye: the placed backbone.
+        base: its architecture's name and its weights, None for the published ones.
+        tuning: how.
+        cache: folder for what is kept while it goes on.
+        console: to tell what is going on.
+
+    Raises:
+        ExportError: the network cannot be tuned, or nothing can be written.
+    """
+    photos = [row.photo for row in prepared.rows]
+    with step(console, "Opening the backbone in torch"):
+        network = open_network(*base, eye, photos[:SAMPLE_PHOTOS])
+        pixels = np.stack([eye.decode(photo.read_bytes()) for photo in photos[:SAMPLE_PHOTOS]])
+        some = network.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+        part = partition(network.trunk, some, tuning.unfreeze)
+    fingerprint = _fingerprint(prepared, eye, tuning)
+    folder = cache / "tuning" / fingerprint[:16]
+    entries = Entries(photos, eye, network, part, tuning.views, tuning.seed)
+    train, validation = prepared.split.rows(TRAIN), prepared.split.rows(VALIDATION)
+    with Progress(console=console, transient=True) as bar, step(console, "What enters the tuned blocks"):
+        task = bar.add_task("Views")
+        entries.keep(train, validation, folder, lambda done, total: bar.update(task, completed=done, total=total))
+    targets = {name: prepared.targets(name) for name in prepared.attributes}
+    start = {name: (heads[name].weight, heads[name].bias) for name in prepared.attributes}
+    blocks = part.blocks if tuning.unfreeze is None else tuning.unfreeze
+    with step(console, f"Tuning {blocks} of {part.blocks} blocks"):
+        history = tune(
+            part,
+            start,
+            Photos(entries, targets, train, validation, fingerprint),
+            tuning,
+            folder,
+            lambda figures: console.print(_describe(figures)),
+        )
+    with step(console, "Writing the tuned backbone as ONNX"):
+        tuned_eye = open_tuned_eye(network, eye)
+    return TunedBackbone(network, tuned_eye, history, folder)
+
+
+def _describe(figures: Mapping[str, Any]) -> str:
+    loss = f", training loss {figures['train_loss']:.3f}" if "train_loss" in figures else " (heads alone)"
+    return f"    epoch {figures['epoch']}: validation {figures['accuracy']:.4f}, loss {figures['loss']:.3f}{loss}"
+
+
+def _fingerprint(prepared: Prepared, eye: Eye, tuning: Tuning) -> str:
+    digest = hashlib.sha256(eye.digest.encode())
+    for row, side, photo in zip(prepared.rows, prepared.split.sides, prepared.features.digests, strict=True):
+        digest.update(photo + side.encode() + repr(sorted(row.labels.items())).encode())
+    # More epochs or minutes go on from where it is only if they are the same: the schedule is of their number.
+    digest.update(repr(sorted(asdict(tuning).items())).encode())
+    return digest.hexdigest()

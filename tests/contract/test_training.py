@@ -1,0 +1,234 @@
+"""`python -m export train` on catalogues as people have them: what is wrong is said, and nothing is lost."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from export.__main__ import main
+from export.contract import TEMPLATE
+from export.training.trained import read_trained
+
+ROOT = TEMPLATE.parent
+COLOURS = {"red": (200, 40, 40), "green": (40, 200, 40), "blue": (40, 40, 200)}
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real decoder before a network of one layer: the mean colour of 49 fields."""
+    folder = tmp_path_factory.mktemp("repository")
+    for name in ("preprocess/config.pbtxt", "preprocess/1/preprocessing.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TEMPLATE / name, folder / name)
+    (folder / "preprocess/1/transform.json").write_text(
+        json.dumps({"side_px": 56, "crop_ratio": 0.875, "interpolation": "bilinear"})
+    )
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["fields"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Flatten", ["fields"], ["features"]),
+    ]
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", 56, 56, 3])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 147])
+    graph = helper.make_graph(nodes, "colours", [pixels], [features])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    (folder / "embedder/1").mkdir(parents=True)
+    onnx.save(model, folder / "embedder/1/model.onnx")
+    return folder
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Twelve photos each of three colours."""
+    random = np.random.default_rng(0)
+    for colour, rgb in COLOURS.items():
+        for number in range(12):
+            pixels = np.clip(random.normal(rgb, 60, (80, 100, 3)), 0, 255).astype(np.uint8)
+            file = tmp_path / "shop" / colour / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).resize((200, 160)).save(file)
+    return tmp_path / "shop"
+
+
+def arguments(repository: Path, catalogue: Path, *more: str) -> list[str]:
+    folder = catalogue.parent if catalogue.is_file() else catalogue
+    places = ["--repository", str(repository), "--output", str(folder.parent / "trained"), "--cache"]
+    # Noise has no product: all photos of a colour are near-duplicates to a network that sees colours alone.
+    return ["train", str(catalogue), *places, str(folder.parent / "cache"), "--trials", "1", *more]
+
+
+def with_products(shop: Path) -> Path:
+    """A table of the photos, split by hand."""
+    with (shop / "shop.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["image", "colour"])
+        writer.writerows(
+            [f"{photo.parent.name}/{photo.name}", photo.parent.name] for photo in sorted(shop.glob("*/*.png"))
+        )
+    return shop / "shop.csv"
+
+
+def test_train_learns_and_a_second_run_looks_at_no_photo_again(
+    repository: Path, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(repository, shop)) == 0
+    trained = read_trained(shop.parent / "trained")
+    assert trained.heads["category"].classes == ("blue", "green", "red")
+    assert "36 seen for the first time" in capsys.readouterr().out
+    assert main(arguments(repository, shop)) == 1
+    assert "--replace" in capsys.readouterr().err
+    assert main(arguments(repository, shop, "--replace")) == 0
+    assert "0 seen for the first time" in capsys.readouterr().out
+
+
+def test_train_lists_skips_and_counts_photos_that_cannot_be_read(
+    repository: Path, shop: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "red/cut.png").write_bytes((shop / "red/0.png").read_bytes()[:200])
+    (shop / "red/text.jpg").write_text("no photo")
+    assert main(arguments(repository, shop)) == 0
+    assert "2 photos cannot be read" in capsys.readouterr().out
+    rows = list(csv.DictReader((shop.parent / "trained/unreadable.csv").read_text().splitlines()))
+    assert {Path(row["photo"]).name for row in rows} == {"cut.png", "text.jpg"}
+    assert all("unreadable image" in row["why"] for row in rows)
+    assert read_trained(shop.parent / "trained").facts["photos"]["unreadable"] == 2
+
+
+def test_train_learns_a_class_with_one_photo_and_says_it_is_not_measured(repository: Path, shop: Path) -> None:
+    (shop / "white").mkdir()
+    Image.new("RGB", (90, 90), "white").save(shop / "white/only.png")
+    assert main(arguments(repository, shop)) == 0
+    trained = read_trained(shop.parent / "trained")
+    assert "white" in trained.heads["category"].classes
+    assert any("1 classes have 1 photo" in notice and "white" in notice for notice in trained.facts["notices"])
+    metrics = json.loads((shop.parent / "trained/metrics.json").read_text())
+    assert metrics["category"]["classes"]["white"] == {"photos": 0, "recall": None}
+
+
+def test_train_takes_spellings_as_one_and_keeps_what_it_said(repository: Path, shop: Path) -> None:
+    table = with_products(shop)
+    table.write_text(table.read_text().replace("red/3.png,red", "red/3.png, RED "))
+    assert main(arguments(repository, table)) == 0
+    trained = read_trained(shop.parent / "trained")
+    assert trained.heads["colour"].classes == ("blue", "green", "red")
+    assert any("'RED' (1)" in notice for notice in trained.facts["notices"])
+
+
+def test_train_says_where_one_file_has_two_labels(repository: Path, shop: Path) -> None:
+    shutil.copy(shop / "red/0.png", shop / "blue/copy.png")
+    assert main(arguments(repository, shop)) == 0
+    notices = read_trained(shop.parent / "trained").facts["notices"]
+    assert any("same file under two labels" in notice for notice in notices)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,colour\n", "0 rows"),
+        ("image,colour\nred/0.png,red\nred/1.png,red\n", "2 classes or more"),
+        ("image,colour\nred/0.png,red\n../../etc/passwd,blue\n", "outside the folder"),
+        ("image,colour\nred/0.png,red\nred/none.png,blue\n", "2 classes or more"),
+    ],
+)
+def test_train_is_refused_and_leaves_nothing_when_there_is_nothing_to_learn(
+    repository: Path, shop: Path, text: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (shop / "shop.csv").write_text(text)
+    assert main(arguments(repository, shop / "shop.csv")) == 1
+    assert message in capsys.readouterr().err
+    assert not (shop.parent / "trained").exists()
+
+
+def test_train_is_refused_when_no_photo_can_be_read(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a/1.jpg", "b/2.jpg"):
+        (tmp_path / "shop" / name).parent.mkdir(parents=True)
+        (tmp_path / "shop" / name).write_text("no photo")
+    assert main(arguments(repository, tmp_path / "shop")) == 1
+    assert "None of the 2 photos" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--split", "0.9,0.9,0.1"], ["--minutes", "-1"], ["--views", "0"], ["--unfreeze", "some"]]
+)
+def test_train_is_wrong_usage_when_an_option_cannot_be(repository: Path, shop: Path, wrong: list[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        main(arguments(repository, shop, *wrong))
+    assert exit_.value.code == 2
+
+
+def test_embedding_loss_is_wrong_usage_when_nothing_is_tuned(repository: Path, shop: Path) -> None:
+    assert main(arguments(repository, shop, "--embedding-loss", "supcon")) == 2
+
+
+def run_apart(command: list[str], limit_bytes: int | None = None) -> subprocess.Popen[str]:
+    def limit() -> None:
+        if limit_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (limit_bytes, limit_bytes))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "export", *command],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=limit,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+
+
+@pytest.mark.parametrize("limit_bytes", [4_000, 60_000])
+def test_train_says_so_and_loses_nothing_when_the_disk_is_full(repository: Path, shop: Path, limit_bytes: int) -> None:
+    """A file that may not grow is what a full disk is to one process; at 60 kB the cache fits partly."""
+    assert main(arguments(repository, shop)) == 0
+    before = read_trained(shop.parent / "trained").facts
+    shutil.rmtree(shop.parent / "cache")
+    process = run_apart(arguments(repository, shop, "--replace"), limit_bytes)
+    _, errors = process.communicate(timeout=200)
+    assert process.returncode == 1, errors
+    assert "error: " in errors
+    assert "--cache" in errors or "--output" in errors
+    assert "Traceback" not in errors
+    assert read_trained(shop.parent / "trained").facts == before
+    assert [path.name for path in shop.parent.iterdir() if path.name.startswith(".")] == []
+    assert main(arguments(repository, shop, "--replace")) == 0
+
+
+def test_train_goes_on_with_what_was_seen_when_it_was_killed(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(0)
+    for number in range(400):
+        colour = list(COLOURS)[number % 3]
+        file = tmp_path / "shop" / colour / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (600, 600, 3), np.uint8)).save(file, compress_level=0)
+    process = run_apart(arguments(repository, tmp_path / "shop"))
+    deadline_s = time.monotonic() + 200
+    while not any(file.stat().st_size > 100_000 for file in tmp_path.glob("cache/*/data.mdb")):
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline_s
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "trained").exists()
+    assert main(arguments(repository, tmp_path / "shop")) == 0
+    told = capsys.readouterr().out
+    seen = int(told.partition(" seen for the first time")[0].rpartition(" ")[2])
+    assert 0 < seen < 400

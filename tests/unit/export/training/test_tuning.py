@@ -1,0 +1,184 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from export.training.errors import TrainingError
+from export.training.partition import Partition, partition
+from export.training.tuning import CHECKPOINT, Photos, Tuning, tune
+
+CLASSES, PHOTOS, SIDE_PX = 3, 90, 32
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(8, 8, 3, padding=1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        added: torch.Tensor = x + nn.functional.relu(self.conv(x))
+        return added
+
+
+class Net(nn.Module):
+    """Blocks in a list, an activation that is used twice, and what is no block at all."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(3, 8, 3, stride=2, padding=1)
+        self.norm = nn.BatchNorm2d(8)
+        self.act = nn.ReLU()
+        self.blocks = nn.ModuleList([Block() for _ in range(3)])
+        self.last = nn.Conv2d(8, 6, 1)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        x = self.act(self.norm(self.stem(images)))
+        for block in self.blocks:
+            x = block(x)
+        features: torch.Tensor = self.act(self.last(x)).mean(dim=(2, 3))
+        return features
+
+
+@pytest.fixture(autouse=True)
+def _one_seed() -> None:
+    torch.manual_seed(7)
+
+
+def images(count: int = 4) -> torch.Tensor:
+    return torch.randn(count, 3, SIDE_PX, SIDE_PX)
+
+
+@pytest.mark.parametrize("unfreeze", [1, 2, 4, 5, None])
+def test_partition_gives_the_features_of_the_whole_trunk(unfreeze: int | None) -> None:
+    trunk, some = Net().eval(), images()
+    part = partition(trunk, some, unfreeze)
+    assert part.blocks == 5
+    torch.testing.assert_close(part.leave(part.enter(some)), trunk(some))
+
+
+def test_partition_tunes_the_last_blocks_alone() -> None:
+    trunk = Net().eval()
+    part = partition(trunk, images(), 2)
+    part.freeze()
+    learned = {name for name, weight in trunk.named_parameters() if weight.requires_grad}
+    assert learned == {"last.weight", "last.bias", "blocks.2.conv.weight", "blocks.2.conv.bias"}
+
+
+def test_partition_is_refused_when_there_are_fewer_blocks() -> None:
+    with pytest.raises(TrainingError, match="has 5 blocks"):
+        partition(Net().eval(), images(), 6)
+
+
+class Skips(Net):
+    """Its last layer also reads what the stem gave: it cannot be entered in between."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        stem = self.stem(images)
+        x = self.blocks[0](stem)
+        features: torch.Tensor = self.last(x).mean(dim=(2, 3)) + stem.mean(dim=(2, 3))[:, :6]
+        return features
+
+
+def test_partition_is_refused_when_the_tuned_part_reads_more_than_one_output() -> None:
+    with pytest.raises(TrainingError, match="read more than one output"):
+        partition(Skips().eval(), images(), 1)
+
+
+def make_photos(part: Partition) -> Photos:
+    """Coloured noise: which channel is bright is the class; one attribute is known for half of the photos."""
+    random = np.random.default_rng(0)
+    targets = random.integers(CLASSES, size=PHOTOS)
+    pictures = random.normal(size=(PHOTOS, 3, SIDE_PX, SIDE_PX)).astype(np.float32)
+    pictures[np.arange(PHOTOS), targets] += 0.6
+    with torch.inference_mode():
+        entered = part.enter(torch.from_numpy(pictures)).numpy().copy()
+
+    def entries(rows: np.ndarray[Any, Any], epoch: int | None) -> torch.Tensor:
+        return torch.from_numpy(entered[rows])
+
+    half = np.where(np.arange(PHOTOS) % 2, targets > 0, -1).astype(np.int64)
+    rows = np.arange(PHOTOS)
+    return Photos(entries, {"category": targets, "half": half}, rows[:60], rows[60:], "these photos")
+
+
+def zero_heads() -> dict[str, tuple[Any, Any]]:
+    return {
+        "category": (np.zeros((CLASSES, 6), np.float32), np.zeros(CLASSES, np.float32)),
+        "half": (np.zeros((2, 6), np.float32), np.zeros(2, np.float32)),
+    }
+
+
+TUNING = Tuning(unfreeze=2, epochs=6, batch=10, learning_rate=0.02, head_learning_rate=0.05, ema=0.8, patience=99)
+
+
+def make_part() -> Partition:
+    torch.manual_seed(7)
+    trunk = Net().eval()
+    return partition(trunk, images(), TUNING.unfreeze)
+
+
+def test_tuning_learns_and_leaves_frozen_weights_alone(tmp_path: Path) -> None:
+    part = make_part()
+    frozen = {name: weight.clone() for name, weight in part.trunk.named_parameters() if name.startswith("stem")}
+    tuned = part.trunk.last.weight.clone()  # type: ignore[union-attr, operator]
+    history = tune(part, zero_heads(), make_photos(part), TUNING, tmp_path)
+    first, best = history["epochs"][0], history["epochs"][history["best"]]
+    assert best["accuracy"] > first["accuracy"] + 0.2
+    for name, weight in part.trunk.named_parameters():
+        if name in frozen:
+            torch.testing.assert_close(weight, frozen[name], rtol=0, atol=0)
+    assert not torch.equal(part.trunk.last.weight, tuned)  # type: ignore[arg-type, union-attr]
+
+
+class Killed(Exception):
+    """The process ends here."""
+
+
+def test_tuning_goes_on_where_it_was_killed_and_comes_to_the_same(tmp_path: Path) -> None:
+    whole = make_part()
+    expected = tune(whole, zero_heads(), make_photos(whole), TUNING, tmp_path / "whole")
+
+    def die(figures: dict[str, Any]) -> None:
+        if figures["epoch"] == 3:
+            raise Killed
+
+    part = make_part()
+    with pytest.raises(Killed):
+        tune(part, zero_heads(), make_photos(part), TUNING, tmp_path / "killed", die)
+    again, told = make_part(), []
+    got = tune(again, zero_heads(), make_photos(again), TUNING, tmp_path / "killed", lambda f: told.append(f["epoch"]))
+    assert told == [4, 5, 6]
+    assert [e["accuracy"] for e in got["epochs"]] == [e["accuracy"] for e in expected["epochs"]]
+    for one, other in zip(whole.trunk.parameters(), again.trunk.parameters(), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+def test_tuning_begins_anew_when_the_checkpoint_is_damaged_or_of_other_settings(tmp_path: Path) -> None:
+    (tmp_path / CHECKPOINT).write_bytes(b"PK cut short")
+    part = make_part()
+    short = Tuning(**{**TUNING.__dict__, "epochs": 1})
+    assert len(tune(part, zero_heads(), make_photos(part), short, tmp_path)["epochs"]) == 2
+    other = Tuning(**{**TUNING.__dict__, "epochs": 2})
+    part = make_part()
+    told: list[int] = []
+    tune(part, zero_heads(), make_photos(part), other, tmp_path, lambda figures: told.append(figures["epoch"]))
+    assert told == [0, 1, 2]
+
+
+def test_tuning_ends_when_validation_is_not_better_for_some_epochs(tmp_path: Path) -> None:
+    part = make_part()
+    still = Tuning(unfreeze=2, epochs=50, batch=10, learning_rate=1e-9, head_learning_rate=1e-9, patience=2)
+    history = tune(part, zero_heads(), make_photos(part), still, tmp_path)
+    assert len(history["epochs"]) < 8
+
+
+def test_tuning_is_refused_when_the_loss_is_no_number(tmp_path: Path) -> None:
+    part = make_part()
+    wild = Tuning(unfreeze=2, epochs=3, batch=10, learning_rate=1e30, head_learning_rate=1e30, clip=1e30)
+    with pytest.raises(TrainingError, match="Lower --learning-rate"):
+        tune(part, zero_heads(), make_photos(part), wild, tmp_path)
