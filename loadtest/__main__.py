@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from loadtest import baseline_command, locust_command, server_command
+from loadtest import baseline_command, locust_command, plan_command, server_command
 from loadtest.driver import ServerProcess
 from loadtest.errors import LoadTestError
 from loadtest.scenarios import SCENARIOS, Field, Scenarios
@@ -91,6 +91,7 @@ def _parser() -> argparse.ArgumentParser:
     locust_command.add(commands)
     baseline_command.add(commands)
     server_command.add(commands)
+    plan_command.add(commands)
     return parser
 
 
