@@ -84,7 +84,7 @@ image: export ## the serving image, of a fresh release of what is placed (docker
 	@$(BIN)/python -m ops.image "$$($(BIN)/python -m export release --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])')"
 
 bench: export ## what serving costs over the same work in one process
-	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png
+	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png --sweep-chart .cache/sweep.png
 
 loadtest: export ## users of a shop against a server of its own, three shapes and a verdict (3 minutes)
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest locust smoke step spike --json .cache/loadtest.json --junit .cache/loadtest.xml

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from loadtest import catalogue_commands, locust_command, server_command
+from loadtest import baseline_command, catalogue_commands, locust_command, plan_command, server_command
 from loadtest.driver import ServerProcess
 from loadtest.errors import LoadTestError
 from loadtest.options import ROOT, add_photos, add_pid, add_target, write_report
@@ -24,7 +24,7 @@ from triptych import TriptychError
 
 _EPILOG = """\
 examples:
-  make bench                                              a server of its own and all scenarios, 7 minutes
+  make bench                                              a server of its own and all scenarios, 10 minutes
   python -m ops run -- python -m loadtest bench c1 c16    two scenarios
   python -m ops run --profile '' -- python -m loadtest bench c16
                                                           the ensemble instead of the fused model
@@ -49,18 +49,19 @@ def _bench(options: argparse.Namespace, console: Console) -> None:
     # matplotlib is slow to import: only once the arguments are right.
     from loadtest.chart import draw
     from loadtest.report import describe_run, describe_scenario, stage_means, stage_totals
+    from loadtest.sweep_chart import draw_sweep
 
     place = Field(options.target, options.http.removeprefix("http://"), options.pid, options.repository, options.photos)
     report = describe_run(ROOT)
     before = stage_totals(place.http_address)
-    report["rounds"], report["turn_s"], report["scenarios"] = options.rounds, options.turn_s, {}
+    report |= {"rounds": options.rounds, "turn_s": options.turn_s, "seed": options.seed, "scenarios": {}}
     names = options.scenarios or list(SCENARIOS)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(console=console, transient=True))
         scenarios = Scenarios(place, stack)
         for name in names:
             scenario = scenarios.make(name)
-            scenario.run(options.rounds, options.turn_s, progress)
+            scenario.run(options.rounds, options.turn_s, progress, options.seed)
             scenario.show(console)
             report["scenarios"][name] = describe_scenario(scenario)
     report["stages_ms"] = stage_means(before, stage_totals(place.http_address))
@@ -74,6 +75,8 @@ def _bench(options: argparse.Namespace, console: Console) -> None:
     write_report(report, options.json)
     if options.chart:
         draw(report, options.chart)
+    if options.sweep_chart:
+        draw_sweep(report, options.sweep_chart)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -84,8 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     _add_scale(commands)
     catalogue_commands.add(commands)
     locust_command.add(commands)
+    baseline_command.add(commands)
     server_command.add(commands)
     add_overload(commands)
+    plan_command.add(commands)
     return parser
 
 
@@ -114,8 +119,10 @@ def _add_bench(commands: Any) -> None:
     )
     command.add_argument("--rounds", type=int, default=4, help="turns of each contestant (%(default)s)")
     command.add_argument("--turn-s", type=float, default=1.5, help="seconds a turn (%(default)s)")
+    command.add_argument("--seed", type=int, default=1, help="of the order in each round (%(default)s)")
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
+    command.add_argument("--sweep-chart", type=Path, metavar="FILE", help="write a PNG of the scenario sweep")
     command.set_defaults(run=_bench)
 
 

@@ -17,23 +17,30 @@ _T99 = {2: 6.965, 3: 4.541, 4: 3.747, 5: 3.365, 6: 3.143, 7: 2.998, 8: 2.896, 9:
 FEWEST_RUNS = 3
 
 
-def make_baseline(runs: list[dict[str, float]], machine: dict[str, Any], **facts: Any) -> dict[str, Any]:
-    """Of the figures of repeated runs.
-
-    Args:
-        runs: name -> figure, of each run.
-        machine: as `describe_run` says it.
-        facts: date, commit and what else tells where it is from.
+def make_baseline(reports: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of repeated runs, each as `python -m loadtest locust --json` wrote it.
 
     Raises:
-        LoadTestError: fewer than three runs: nobody knows their noise.
+        LoadTestError: fewer than three runs, so that nobody knows their noise, or runs that cannot be compared.
     """
-    if len(runs) < FEWEST_RUNS:
-        raise LoadTestError(f"A band of noise needs {FEWEST_RUNS} runs at least, got {len(runs)}. Pass --repeats 5.")
+    if len(reports) < FEWEST_RUNS:
+        raise LoadTestError(
+            f"A band of noise needs {FEWEST_RUNS} runs at least, got {len(reports)}. Run it more often."
+        )
+    try:
+        first = {key: reports[0][key] for key in ("machine", "settings", "date", "commit")}
+        others = [report for report in reports if any(report[key] != first[key] for key in ("machine", "settings"))]
+        runs = [report["figures"] for report in reports]
+    except (KeyError, TypeError) as error:
+        raise LoadTestError(
+            f"One of the files is no report of runs ({error!r}). `python -m loadtest locust smoke step --json FILE` "
+            "writes one."
+        ) from error
+    if others:
+        raise LoadTestError("The reports are of different machines or settings, so their spread is no noise.")
     names = [name for name in runs[0] if all(name in run for run in runs)]
     return {
-        **facts,
-        "machine": machine,
+        **first,
         "figures": {name: [run[name] for run in runs] for name in names},
         "limits": {name: round(_limit(name, [run[name] for run in runs]), 2) for name in names},
     }
@@ -66,8 +73,8 @@ def read(file: Path) -> dict[str, Any]:
         return {key: baseline[key] for key in ("machine", "figures", "limits", "settings")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadTestError(
-            f"Cannot read {file} as a baseline ({error!r}). `python -m loadtest locust smoke step --repeats 5 "
-            "--write-baseline FILE` makes one."
+            f"Cannot read {file} as a baseline ({error!r}). `python -m loadtest baseline RUN.json ... "
+            "--write FILE` makes one."
         ) from error
 
 

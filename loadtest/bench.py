@@ -6,6 +6,7 @@ inside one run, round by round, mean anything.
 
 from __future__ import annotations
 
+import random
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -47,6 +48,11 @@ class Contestant:
         values = [getattr(turn, figure) for turn in self.turns]
         return None if None in values else statistics.median(values)
 
+    def stages_ms(self) -> dict[str, float] | None:
+        """Stage of a request -> milliseconds, median over rounds; None where nobody asked Triton."""
+        found = [turn.stages_ms for turn in self.turns if turn.stages_ms is not None]
+        return {name: round(statistics.median(turn[name] for turn in found), 3) for name in found[0]} if found else None
+
 
 @dataclass
 class Scenario:
@@ -60,11 +66,12 @@ class Scenario:
     contestants: Sequence[Contestant]
     by_latency: bool = False
 
-    def run(self, rounds: int, turn_s: float, progress: Progress) -> None:
-        """Every contestant in turn, `rounds` times."""
+    def run(self, rounds: int, turn_s: float, progress: Progress, seed: int = 0) -> None:
+        """Every contestant in turn, `rounds` times, in an order drawn for each: nobody always follows the same."""
+        draw = random.Random(f"{seed} {self.title}")
         task = progress.add_task(self.title, total=rounds * len(self.contestants))
         for _ in range(rounds):
-            for contestant in self.contestants:
+            for contestant in draw.sample(self.contestants, len(self.contestants)):
                 contestant.take_turn(turn_s * WARM_UP_SHARE)
                 contestant.turns.append(contestant.take_turn(turn_s))
                 progress.advance(task)
@@ -107,6 +114,8 @@ class Scenario:
                     "client_cpu_ms": _rounded(contestant.median_of("client_cpu_ms")),
                     "server_cpu_ms": _rounded(contestant.median_of("server_cpu_ms")),
                     "front_cpu_ms": _rounded(contestant.median_of("front_cpu_ms")),
+                    "rates": [round(turn.rate, 1) for turn in contestant.turns],
+                    "stages_ms": contestant.stages_ms(),
                 }
             )
         return rows

@@ -8,6 +8,7 @@ import socket
 import urllib.parse
 import urllib.request
 from collections import Counter
+from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -36,17 +37,32 @@ def asks_recognizer(http_url: str, model: str = "searcher") -> bool:
     Raises:
         LoadTestError: the server does not say.
     """
+    steps = _read_config(http_url, model).get("ensemble_scheduling", {}).get("step", [])
+    return any(step["model_name"] == "recognizer" for step in steps)
+
+
+def count_instances(http_url: str) -> tuple[int, int]:
+    """Of the model that takes the time: instances, and the most photos in a run of one.
+
+    Raises:
+        LoadTestError: the server does not say.
+    """
+    config = _read_config(http_url, "recognizer")
+    if "ensemble_scheduling" in config:
+        config = _read_config(http_url, "embedder")
+    return sum(group["count"] for group in config["instance_group"]), config["max_batch_size"]
+
+
+def _read_config(http_url: str, model: str) -> Any:
     url = f"{http_url if '://' in http_url else f'http://{http_url}'}/v2/models/{model}/config"
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
-            config = json.loads(answer.read())
+            return json.loads(answer.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise LoadTestError(
             f"No configuration of {model} at {url} ({error}). Pass the server's HTTP address with --http; "
             "`python -m ops status` shows it."
         ) from error
-    steps = config.get("ensemble_scheduling", {}).get("step", [])
-    return any(step["model_name"] == "recognizer" for step in steps)
 
 
 def _scrape(url: str) -> list[tuple[str, dict[str, str], float]]:

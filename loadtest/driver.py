@@ -23,6 +23,7 @@ class Turn:
         client_cpu_ms: of this process, a photo.
         server_cpu_ms: of the server and its children, a photo; None where there is no server.
         front_cpu_ms: of the server's first process alone, which speaks to the callers.
+        stages_ms: that Triton counted in each stage of a request; None where nobody asked.
     """
 
     rate: float
@@ -30,6 +31,7 @@ class Turn:
     client_cpu_ms: float | None = None
     server_cpu_ms: float | None = None
     front_cpu_ms: float | None = None
+    stages_ms: dict[str, float] | None = None
 
 
 class ServerProcess:

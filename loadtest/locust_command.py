@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ examples:
   python -m loadtest locust soak --soak-s 21600 --think-s 0.5     six hours on a server that runs
   python -m loadtest locust step --users-of http --workers 2      HTTP alone, a master and two workers
   python -m loadtest locust --web                                 Locust's page on http://127.0.0.1:8089
-  python -m loadtest locust smoke step --repeats 5 --write-baseline loadtest/baseline.json
+  python -m loadtest locust smoke step --json run1.json           for `python -m loadtest baseline`
 """
 
 
@@ -70,10 +69,6 @@ def add(commands: Any) -> None:
     command.add_argument(
         "--baseline", type=Path, default=BASELINE, metavar="FILE", help="figures of an earlier release (%(default)s)"
     )
-    command.add_argument("--repeats", type=positive(int), default=1, help="runs of all shapes (%(default)s)")
-    command.add_argument(
-        "--write-baseline", type=Path, metavar="FILE", help="write the figures and their noise; needs --repeats"
-    )
     command.set_defaults(run=run)
 
 
@@ -102,10 +97,7 @@ def _add_users(command: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Exit code: 0 all checks passed, 1 one failed, 2 wrong usage."""
-    if options.write_baseline is not None and options.repeats < baseline.FEWEST_RUNS:
-        print(f"error: --write-baseline needs --repeats {baseline.FEWEST_RUNS} or more.", file=sys.stderr)
-        return 2
+    """Exit code: 0 all checks passed, 1 one failed."""
     objective = read_objective("recognizer", options.profile, options.slo)
     shapes = [make_shape(name, scale=options.scale, soak_s=options.soak_s) for name in options.shapes or ["smoke"]]
     field = locust_runs.Field(
@@ -119,42 +111,37 @@ def run(options: argparse.Namespace, console: Console) -> int:
     count_requests(options.metrics)
     is_fused = asks_recognizer(options.http)
     checks: dict[str, list[Check]] = {}
-    runs: list[dict[str, Any]] = []
-    figures: list[dict[str, float]] = []
+    report = describe_run(ROOT) | {"settings": _settings(options), "runs": [], "figures": {}}
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(console=console, transient=True))
         folder = stack.enter_context(locust_runs.prepare(field, options.photos, options.sizes_px, key, progress))
         if options.web is not None:
             progress.stop()
             return locust_runs.serve_web(field, folder, options.web)
-        for repeat in range(options.repeats):
-            figures.append({})
-            for shape in shapes:
-                before = count_requests(options.metrics)
-                outcome = locust_runs.run_shape(
-                    # Every run draws other photos; two programs of runs with one seed draw the same.
-                    replace(field, seed=field.seed + len(runs)),
-                    shape,
-                    folder,
-                    progress,
-                    scale=options.scale,
-                    soak_s=options.soak_s,
-                )
-                name = shape.name if options.repeats == 1 else f"{shape.name} {repeat + 1}"
-                checks[name] = judge(
-                    outcome,
-                    objective,
-                    before,
-                    count_requests(options.metrics),
-                    bad_share=options.bad_share,
-                    searcher_asks_recognizer=is_fused,
-                )
-                figures[-1] |= outcome.figures()
-                runs.append(_describe(name, outcome))
-                _show(console, name, outcome, checks[name])
-    facts = describe_run(ROOT)
-    _compare(options, facts, figures, checks, console)
-    return _finish(options, objective, Verdict(checks), facts | {"seed": options.seed, "runs": runs}, console)
+        for number, shape in enumerate(shapes):
+            before = count_requests(options.metrics)
+            # Every run draws other photos; two programs of runs with one seed draw the same.
+            of_run = replace(field, seed=field.seed + number)
+            outcome = locust_runs.run_shape(of_run, shape, folder, progress, scale=options.scale, soak_s=options.soak_s)
+            checks[shape.name] = judge(
+                outcome, objective, before, count_requests(options.metrics), bad_share=options.bad_share,
+                searcher_asks_recognizer=is_fused,
+            )  # fmt: skip
+            report["figures"] |= outcome.figures()
+            report["runs"].append(_describe(outcome))
+            _show(console, outcome, checks[shape.name])
+    if options.baseline.is_file() or options.baseline != BASELINE:
+        found = baseline.compare(report["figures"], report["machine"], report["settings"], options.baseline)
+        checks["baseline"] = found
+        console.print("[italic]baseline: is it worse than an earlier release?[/]", markup=True)
+        _show_checks(console, found)
+    return _finish(options, objective, Verdict(checks), report, console)
+
+
+def _settings(options: argparse.Namespace) -> dict[str, Any]:
+    """What must be the same for two runs to be compared."""
+    names = ("users_of", "tasks", "think_s", "zipf", "repeat_share", "bad_share", "seed", "scale", "sizes_name")
+    return {name: getattr(options, name) for name in names}
 
 
 def _read_key(file: Path | None) -> str | None:
@@ -164,28 +151,6 @@ def _read_key(file: Path | None) -> str | None:
         return Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise LoadTestError(f"Cannot read the catalogue's key in {file} ({error.strerror}).") from error
-
-
-def _compare(
-    options: argparse.Namespace,
-    facts: dict[str, Any],
-    figures: list[dict[str, float]],
-    checks: dict[str, list[Check]],
-    console: Console,
-) -> None:
-    settings = {
-        name: getattr(options, name)
-        for name in ("users_of", "tasks", "think_s", "zipf", "repeat_share", "bad_share", "seed", "scale", "sizes_name")
-    }
-    if options.write_baseline is not None:
-        made = baseline.make_baseline(
-            figures, facts["machine"], date=facts["date"], commit=facts["commit"], settings=settings
-        )
-        baseline.write(made, options.write_baseline)
-        console.print(f"Baseline of {len(figures)} runs written to {options.write_baseline}.")
-    elif options.baseline.is_file() or options.baseline != BASELINE:
-        checks["baseline"] = baseline.compare(figures[-1], facts["machine"], settings, options.baseline)
-        _show_checks(console, "baseline", checks["baseline"])
 
 
 def _finish(
@@ -205,16 +170,16 @@ def _finish(
     return 0 if verdict.passed else 1
 
 
-def _describe(name: str, outcome: RunOutcome) -> dict[str, Any]:
+def _describe(outcome: RunOutcome) -> dict[str, Any]:
     return {
-        "name": name, "shape": outcome.shape.name, "phases": outcome.rows(), "series": outcome.series(),
+        "shape": outcome.shape.name, "phases": outcome.rows(), "series": outcome.series(),
         "figures": outcome.figures(), "kinds": outcome.kinds(), "locust": outcome.locust,
         "lag_p99_ms": outcome.lag_ms(99),
     }  # fmt: skip
 
 
-def _show(console: Console, name: str, outcome: RunOutcome, checks: list[Check]) -> None:
-    console.print(f"[italic]{name}: {outcome.shape.what}[/]", markup=True)
+def _show(console: Console, outcome: RunOutcome, checks: list[Check]) -> None:
+    console.print(f"[italic]{outcome.shape.name}: {outcome.shape.what}[/]", markup=True)
     table = Table(box=None, pad_edge=False)
     for column in ("phase", "users", "answers/s", "failed", "in bound", "p50 ms", "p99 ms"):
         table.add_column(column, justify="left" if column == "phase" else "right")
@@ -233,10 +198,10 @@ def _show(console: Console, name: str, outcome: RunOutcome, checks: list[Check])
         )
     if outcome.shape.ends_at_break and rows:
         console.print(f"Stopped after {rows[-1]['users']} users.")
-    _show_checks(console, name, checks)
+    _show_checks(console, checks)
 
 
-def _show_checks(console: Console, name: str, checks: list[Check]) -> None:
+def _show_checks(console: Console, checks: list[Check]) -> None:
     colours = {"passed": "green", "failed": "red", "skipped": "yellow"}
     for check in checks:
         console.print(f"  [{colours[check.result]}]{check.result:7}[/] {check.name}: {check.reason}", markup=True)

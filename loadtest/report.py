@@ -35,10 +35,12 @@ _VERSIONED = (
 
 
 def describe_run(root: Path) -> dict[str, Any]:
-    """Machine, versions, commit, date."""
+    """Machine, versions, commit, date, and what else the machine was doing when the run began."""
     return {
         "date": datetime.now(timezone.utc).date().isoformat(),
         "commit": _commit(root),
+        # Runnable processes before the first photo: far above 0, and the figures are of a shared machine.
+        "load_before": round(os.getloadavg()[0], 1),
         "machine": {"cpu": _processor(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()},
         "versions": {name: found for name in _VERSIONED if (found := _version(name)) is not None},
     }

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from loadtest import callers
-from loadtest.bench import Contestant, Scenario
+from loadtest import callers, sweep
+from loadtest.bench import Contestant, Scenario, TakeTurn
 from loadtest.callers import Call
 from loadtest.ceiling import Ceiling, CeilingShape
 from loadtest.driver import ServerProcess, Turn, closed_loop
@@ -22,7 +22,7 @@ USUAL_PX = (640, 480)
 CONCURRENCIES = (1, 4, 16, 32)
 BATCH_SIZE = 8
 SIZES_PX = {"400px": (400, 300), "12mp": (4000, 3000)}
-SCENARIOS = (*(f"c{concurrency}" for concurrency in CONCURRENCIES), "batch", *SIZES_PX, "hot")
+SCENARIOS = (*(f"c{concurrency}" for concurrency in CONCURRENCIES), "batch", *SIZES_PX, "hot", "sweep")
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,11 @@ class Scenarios:
         self._tritonclient_grpc = callers.tritonclient_grpc(place.target)
         yardstick = stack.enter_context(Yardstick(place.repository, processes=self._cores))
         self._yardstick = callers.raw_http(yardstick.address, "/recognize"), ServerProcess(yardstick.pid)
+        self._client = stack.enter_context(Client(place.target, timeout_s=60))
         self._ways = [
             ("gRPC, bare", self._grpc),
             ("gRPC, tritonclient", self._tritonclient_grpc),
-            ("gRPC, triptych", callers.through_client(stack.enter_context(Client(place.target, timeout_s=60)))),
+            ("gRPC, triptych", callers.through_client(self._client)),
             ("HTTP, raw", self._raw_http),
             ("HTTP, tritonclient", callers.tritonclient_http(place.http_address)),
         ]
@@ -69,7 +70,8 @@ class Scenarios:
         """One of `SCENARIOS`."""
         if name in SIZES_PX:
             return self._sized(*SIZES_PX[name])
-        return {"batch": self._batch, "hot": self._hot}[name]() if name[0] != "c" else self._callers(int(name[1:]))
+        others = {"batch": self._batch, "hot": self._hot, "sweep": self._sweep}
+        return others[name]() if name in others else self._callers(int(name[1:]))
 
     def _callers(self, concurrency: int) -> Scenario:
         yardstick, its_process = self._yardstick
@@ -102,6 +104,20 @@ class Scenarios:
                 *(Contestant(name, _turn(call, self._server, seen, 1)) for name, call in self._ways),
             ],
             by_latency=True,
+        )
+
+    def _sweep(self) -> Scenario:
+        def make(call: Call, photos: Iterator[bytes], concurrency: int, batch_size: int) -> TakeTurn:
+            turn = _turn(call, self._server, photos, concurrency, batch_size)
+            return sweep.with_stages(turn, self._place.http_address)
+
+        for photo in self._usual:
+            self._grpc([photo])  # from now on in the server's cache
+        contestants = sweep.make_contestants(
+            self._grpc, self._raw_http, self._client, lambda: never_alike(self._usual), self._usual, make
+        )
+        return Scenario(
+            "640 x 480, 1 to 32 callers or photos a call, cache cold and hot", [*self._ceilings(), *contestants]
         )
 
     def _sized(self, width_px: int, height_px: int) -> Scenario:

@@ -16,7 +16,7 @@ from rich.table import Table
 
 from loadtest.addresses import ROOT, add_objective, add_photos, add_server, positive
 from loadtest.corpus import Corpus
-from loadtest.counters import count_requests
+from loadtest.counters import count_instances, count_requests
 from loadtest.errors import LoadTestError
 from loadtest.loadgen_settings import SCENARIOS, Settings
 from loadtest.objectives import Objective, read_objective
@@ -113,8 +113,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Exit code: 0 done and the objective held, 1 it was missed."""
     objective = read_objective("recognizer", options.profile, options.slo)
     count_requests(options.metrics)
+    instances, max_batch_size = count_instances(options.http)
     report = describe_run(ROOT) | {
         "objective": str(objective), "under_ms": objective.under_s * 1e3, "photos": options.sizes_name,
+        "instances": instances, "max_batch_size": max_batch_size,
         "repeat_share": options.repeat_share, "seed": options.seed, "profile": options.profile,
     }  # fmt: skip
     with _prepared(options) as prepared:

@@ -56,10 +56,10 @@ class Shape:
 
 
 SHAPES = {
-    "smoke": "2 users: does it work, does it hold the objective?",
+    "smoke": "1 user: does it work, does it hold the objective?",
     "step": "1, 2, 4, ... 32 users: where is the knee?",
-    "spike": "2 users, suddenly 32, then 2 again: does it recover?",
-    "soak": "2 users for long: does it stay as it is?",
+    "spike": "1 user, suddenly 32, then 1 again: does it recover?",
+    "soak": "1 user for long: does it stay as it is?",
     "breakpoint": "ever more users until 1 % fail or the objective is missed by half: where does it break?",
 }
 
@@ -81,10 +81,10 @@ def make_shape(name: str, *, scale: float = 1.0, soak_s: float = 600) -> Shape:
         raise LoadTestError(f"A run of {name} with scale {scale:g} and soak {soak_s:g} s ends at once; give more.")
     judged = {"smoke": "steady", "soak": "soak", "spike": "after"}.get(name)
     phases = {
-        "smoke": [("steady", 2, 20 * scale)],
+        "smoke": [("steady", 1, 20 * scale)],
         "step": [(_of(users), users, 10 * scale) for users in STEP_USERS],
-        "spike": [("before", 2, 10 * scale), ("spike", 32, 10 * scale), ("after", 2, 20 * scale)],
-        "soak": [("soak", 2, soak_s)],
+        "spike": [("before", 1, 10 * scale), ("spike", 32, 10 * scale), ("after", 1, 20 * scale)],
+        "soak": [("soak", 1, soak_s)],
         "breakpoint": [(_of(users), users, 6 * scale) for users in range(2, MOST_USERS + 1, 6)],
     }[name]
     return Shape(name, SHAPES[name], _in_turn(phases), judged, ends_at_break=name == "breakpoint")

@@ -38,12 +38,34 @@ def test_bench_measures_every_way_of_calling_and_draws(server: LocalServer, phot
     assert (tmp_path / "b.png").read_bytes().startswith(b"\x89PNG")
 
 
+def test_sweep_goes_from_1_to_32_cold_and_hot_and_draws(
+    server: LocalServer, photos: list[Path], tmp_path: Path
+) -> None:
+    files = {name: tmp_path / f"sweep.{name}" for name in ("json", "png")}
+    result = run_bench(server, "sweep", "--seed", "5", "--json", str(files["json"]), "--sweep-chart", str(files["png"]))
+    assert result.returncode == 0, result.stderr
+    report = json.loads(files["json"].read_text())
+    assert report["seed"] == 5
+    rows = {row["name"]: row for row in report["scenarios"]["sweep"]["rows"] if not row["is_ceiling"]}
+    assert len(rows) == 4 * 6
+    assert {"gRPC, cold, 32 callers", "HTTP, cold, 1 caller", "gRPC, hot, 8 callers", "batches, cold, of 16"} < set(
+        rows
+    )
+    # A photo from the cache costs a tenth of one that is recognised, whatever else the machine does.
+    assert rows["gRPC, hot, 4 callers"]["photos_per_s"] > 3 * rows["gRPC, cold, 4 callers"]["photos_per_s"]
+    for row in rows.values():
+        assert set(row["stages_ms"]) == {"queue", "compute_input", "compute_infer", "compute_output"}
+        assert row["stages_ms"]["compute_infer"] > 0
+    assert files["png"].read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "sentence"),
     [
         (["c5"], 2, "no scenario 'c5'; there are c1, c4"),
         (["c1", "--http", "http://127.0.0.1:1"], 1, "No Triton server answers over HTTP at 127.0.0.1:1"),
         (["c1", "--pid", "4194305"], 1, "No process has pid 4194305."),
+        (["c1", "--sweep-chart", "s.png"], 1, "The chart shows the scenario sweep; there is only c1."),
         (["c1", "--photos", "/nowhere"], 1, "No *.jpg in /nowhere. Fetch the samples with `make photos`."),
     ],
 )

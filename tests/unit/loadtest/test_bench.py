@@ -5,8 +5,9 @@ from __future__ import annotations
 import itertools
 
 import pytest
+from rich.progress import Progress
 
-from loadtest.bench import Contestant, Scenario
+from loadtest.bench import Contestant, Scenario, TakeTurn
 from loadtest.driver import Turn
 from loadtest.photos import never_alike
 
@@ -29,6 +30,30 @@ def test_ratios_are_paired_by_round() -> None:
     row = scenario.rows()[1]
     assert (row["ratio_to_ceiling"], row["ratio_min"], row["ratio_max"]) == (0.925, 0.9, 0.95)
     assert (row["photos_per_s"], row["p50_ms"], row["client_cpu_ms"], row["server_cpu_ms"]) == (140, 20, 0.5, None)
+
+
+def test_rounds_are_in_an_order_of_their_own_and_the_same_for_one_seed() -> None:
+    def order_of(seed: int) -> list[str]:
+        took: list[str] = []
+
+        def take(name: str) -> TakeTurn:
+            return lambda duration_s: took.append(name) or Turn(1, [0.1])  # type: ignore[func-returns-value]
+
+        scenario = Scenario("order", [Contestant(name, take(name)) for name in "abcdef"])
+        with Progress(disable=True) as progress:
+            scenario.run(3, 1, progress, seed)
+        return took[::2]  # every turn is warmed up for
+
+    assert order_of(1) == order_of(1) != order_of(2)
+    rounds = [order_of(1)[start : start + 6] for start in (0, 6, 12)]
+    assert all(sorted(names) == list("abcdef") for names in rounds)
+    assert rounds[0] != rounds[1]
+
+
+def test_stages_are_medians_over_rounds_where_triton_was_asked() -> None:
+    turns = [Turn(1, [0.1], stages_ms={"queue": ms}) for ms in (1.0, 9.0, 2.0)]
+    assert Contestant("asked", lambda duration_s: turns[0], turns=turns).stages_ms() == {"queue": 2.0}
+    assert Contestant("not asked", lambda duration_s: turns[0], turns=[Turn(1, [0.1])]).stages_ms() is None
 
 
 def test_latency_ratio_is_of_medians() -> None:

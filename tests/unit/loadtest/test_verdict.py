@@ -243,9 +243,13 @@ MACHINE = {"cpu": "a processor", "cores": 2, "python": "3.11"}
 
 
 def made_baseline(tmp_path: Path, rates: list[float]) -> Path:
-    runs = [{"step.highest_per_s": rate, "smoke.p50_ms": 1e3 / rate} for rate in rates]
-    baseline.write(baseline.make_baseline(runs, MACHINE, settings={"seed": 1}), tmp_path / "baseline.json")
+    reports = [report_of({"step.highest_per_s": rate, "smoke.p50_ms": 1e3 / rate}) for rate in rates]
+    baseline.write(baseline.make_baseline(reports), tmp_path / "baseline.json")
     return tmp_path / "baseline.json"
+
+
+def report_of(figures: dict[str, float], **changes: Any) -> dict[str, Any]:
+    return {"machine": MACHINE, "settings": {"seed": 1}, "date": "", "commit": "", "figures": figures, **changes}
 
 
 def test_baseline_calls_worse_what_is_outside_its_own_noise(tmp_path: Path) -> None:
@@ -267,7 +271,7 @@ def test_baseline_calls_one_in_a_hundred_worse_that_is_not(tmp_path: Path) -> No
     draw, outside, tries = np.random.default_rng(11), 0, 4000
     for _ in range(tries):
         *runs, sixth = np.exp(draw.normal(4, 0.1, 6))
-        made = baseline.make_baseline([{"a_per_s": float(rate)} for rate in runs], MACHINE)
+        made = baseline.make_baseline([report_of({"a_per_s": float(rate)}) for rate in runs])
         outside += bool(sixth < made["limits"]["a_per_s"])
     # Five standard deviations of a binomial around 1 %.
     assert abs(outside - 0.01 * tries) < 5 * math.sqrt(0.01 * tries)
@@ -286,5 +290,9 @@ def test_baseline_is_skipped_when_machine_or_settings_are_others(tmp_path: Path)
 def test_baseline_is_refused_when_too_few_runs_or_no_file(tmp_path: Path) -> None:
     with pytest.raises(LoadTestError, match="needs 3 runs at least, got 2"):
         made_baseline(tmp_path, [50, 51])
+    with pytest.raises(LoadTestError, match="no report of runs"):
+        baseline.make_baseline([{}, {}, {}])
+    with pytest.raises(LoadTestError, match="different machines or settings"):
+        baseline.make_baseline([report_of({}), report_of({}), report_of({}, settings={"seed": 2})])
     with pytest.raises(LoadTestError, match="as a baseline"):
         baseline.compare({}, MACHINE, {}, tmp_path / "nothing.json")
