@@ -203,6 +203,12 @@ def find_rule(status: str, text: str) -> Rule:
     return Rule(status, "", ServerFault, _FAULT)
 
 
+def is_refused_unseen(failure: TransportError) -> bool:
+    """Whether a server that loads or goes away refused before any work."""
+    rule = find_rule(failure.status, failure.detail)
+    return rule.error is NotReady and rule.status in ("UNAVAILABLE", "NOT_FOUND")
+
+
 def deadline_exceeded(sent: Sent) -> DeadlineExceeded:
     """The error for a deadline that passed here, between two calls to the server."""
     message = _LATE.format(target=sent.target, timeout_s=sent.timeout_s)
