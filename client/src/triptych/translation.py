@@ -162,6 +162,8 @@ RULES = (
     ),
     # The process behind a model died or stands still: another server has its own, and this one gets a new one.
     Rule("INTERNAL", r"stub process .*(is not healthy|is not running)", NotReady, _NOT_READY),
+    # /dev/shm is full: what is in flight leaves it again, and another server has its own.
+    Rule("INTERNAL", r"failed to increase the shared memory pool size", Overloaded, _FULL),
     Rule("DEADLINE_EXCEEDED", r"", DeadlineExceeded, _LATE),
     Rule("UNAUTHENTICATED", r"", PermissionDenied, _DENIED),
     Rule("PERMISSION_DENIED", r"", PermissionDenied, _DENIED),
