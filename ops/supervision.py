@@ -28,6 +28,8 @@ WINDOW_S = 600.0
 # A model whose process dies again and again is loaded at most so often; 2 s after the third time, then 4, 8 ...
 MAX_PAUSE_S = 30.0
 SERVER_STOPPED_S = 5.0
+# Of a server that somebody told to end: an HTTP connection without a request may hold it for ten times that.
+IDLE_CONNECTION_S = 1.0
 
 
 class Supervisor:
@@ -44,6 +46,8 @@ class Supervisor:
         self._watch = StubWatch(server.pid)
         self._looked_s = 0.0
         self._stopped_since_s: float | None = None
+        self._ending_since_s: float | None = None
+        self._is_ended = False
         self._deaths: deque[float] = deque()
         self._loads: dict[str, deque[float]] = {}
 
@@ -58,6 +62,7 @@ class Supervisor:
             return
         self._looked_s = now_s
         self._kill_stopped_server(now_s)
+        self._kill_ending_server(now_s)
         if self._server.exit_code() is not None:
             self._restart(is_cancelled)
             return
@@ -101,6 +106,18 @@ class Supervisor:
             self._say("warning: the server was stopped and not continued; starting it anew.")
             self._server.kill()
 
+    def _kill_ending_server(self, now_s: float) -> None:
+        """After a SIGTERM that was not `serve`'s: once nothing is in flight, unloading takes 1 to 20 s for nothing."""
+        summary = self._server.summary
+        if not (summary.is_unloading or summary.waits_for_connections):
+            self._ending_since_s = None
+            return
+        self._ending_since_s = self._ending_since_s or now_s
+        if not self._is_ended and (summary.is_unloading or now_s - self._ending_since_s >= IDLE_CONNECTION_S):
+            self._say("warning: somebody told the server to end, and nothing is in flight any more; starting it anew.")
+            self._server.kill()
+            self._is_ended = True
+
     def _restart(self, is_cancelled: Callable[[], bool]) -> None:
         now_s = time.monotonic()
         self._deaths.append(now_s)
@@ -115,4 +132,5 @@ class Supervisor:
         if self._server.wait_ready(is_cancelled):
             self._say(f"warning: {how} Started anew after {time.monotonic() - now_s:.1f} s.")
         self._watch = StubWatch(self._server.pid)
-        self._stopped_since_s = None
+        self._stopped_since_s = self._ending_since_s = None
+        self._is_ended = False

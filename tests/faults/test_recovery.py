@@ -84,9 +84,7 @@ STEPS = tuple(
     Fault(f"stub of {model} killed, ensemble", kill_stub(model), LOADED)
     for model in ("preprocess", "embedder", "classifier")
 )
-# A bare SIGTERM is not how `serve` ends, which drains first: for up to 10 s such a server refuses what it is sent, and
-# half of all calls would need a retry, more than the client's budget allows.
-OF_TWO = tuple(fault for fault in FUSED if not any(word in fault.name for word in ("index", "catalogue", "SIGTERM")))
+OF_TWO = tuple(fault for fault in FUSED if not any(word in fault.name for word in ("index", "catalogue")))
 
 
 @pytest.fixture(scope="module")

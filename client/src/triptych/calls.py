@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from triptych import protocol
+from triptych.connection import is_ip_address
 from triptych.deadline import Deadline
 from triptych.errors import InvalidInput, NotReady, PermissionDenied, ServerFault, TriptychError
 from triptych.protocol import InferAnswer, InferRequest, JsonObject, Priority, Question, TransportError
@@ -20,7 +21,7 @@ from triptych.recognizer import MODEL, Contract, Task, read_contract
 from triptych.results import Item, Timing
 from triptych.retry import Retry, RetryBudget
 from triptych.server_state import Health, Model, read_model
-from triptych.translation import Sent, deadline_exceeded, translate
+from triptych.translation import Sent, deadline_exceeded, is_refused_unseen, translate
 
 if TYPE_CHECKING:
     from triptych.observation import Observer
@@ -79,6 +80,11 @@ class Session:
     max_batch_size: int | None = None
     closed: bool = False
     catalogue_key: str | None = field(default=None, repr=False)
+
+    @property
+    def has_others(self) -> bool:
+        """Whether the target may stand for several servers: it lists them, or is a name."""
+        return "," in self.target or not is_ip_address(self.target)
 
 
 @dataclass(frozen=True)
@@ -301,7 +307,7 @@ def tried(context: Context, call: protocol.Call) -> Steps[Reply]:
     model = call.model or MODEL
     sent = Sent(session.target, context.options.timeout_s, model, context.request_id)
     session.budget.note_call(retry)
-    tries = 0
+    tries = refused = 0
     while True:
         remaining_s = deadline.remaining_s()
         if remaining_s <= 0:
@@ -312,8 +318,13 @@ def tried(context: Context, call: protocol.Call) -> Steps[Reply]:
             answer = yield Send(call, min(remaining_s, retry.try_timeout_s or remaining_s))
         except TransportError as failure:
             error = translate(failure, sent)
-            pause_s = retry.pause_s(tries, error)
-            if pause_s is None or pause_s >= deadline.remaining_s() or not session.budget.take(retry):
+            pause_s = None
+            if session.has_others and is_refused_unseen(failure):
+                pause_s = retry.pause_elsewhere_s(refused + 1)
+            is_free = pause_s is not None
+            refused += is_free
+            pause_s = pause_s if is_free else retry.pause_s(tries - refused, error)
+            if pause_s is None or pause_s >= deadline.remaining_s() or not (is_free or session.budget.take(retry)):
                 raise error from failure
         else:
             return Reply(answer, time.perf_counter() - started_s, tries)

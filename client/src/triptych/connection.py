@@ -144,6 +144,16 @@ def check_target(target: str, carrier: Carrier, tls: TLS | None = None) -> None:
     grpc_address(target)
 
 
+def is_ip_address(target: str) -> bool:
+    """Whether the target is one address and no name, which may stand for several."""
+    host = target.rpartition("//")[2].rpartition(":")[0].strip("[]")
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def grpc_address(target: str) -> str:
     """The target as gRPC's name resolution takes it: several addresses become one list of them."""
     if target.startswith(_SCHEMES) or "," not in target:

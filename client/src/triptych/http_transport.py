@@ -24,6 +24,7 @@ from triptych.http_wire import (
     decode_infer,
     encode_infer,
     encode_question,
+    is_leaving,
 )
 from triptych.protocol import InferAnswer, InferRequest, JsonObject, Question, TransportError
 from triptych.transport import Headers
@@ -65,7 +66,7 @@ class HttpTransport:
         timeouts = dict.fromkeys(("connect", "read", "write"), deadline)
         address, call = self._wire.address_and_call(request, {**timeouts, "pool": timeout_s})
         try:
-            return _answer(self._pool.request(**call))
+            return self._wire.noted(_answer(self._pool.request(**call)), address)
         except _FAILURES as error:
             raise self._wire.failure(error, address, deadline) from error
 
@@ -93,7 +94,7 @@ class AsyncHttpTransport:
         deadline = Deadline(timeout_s)
         address, call = self._wire.address_and_call(request, {"connect": _CONNECT_TIMEOUT_S})
         try:
-            return _answer(await asyncio.wait_for(self._pool.request(**call), timeout_s))
+            return self._wire.noted(_answer(await asyncio.wait_for(self._pool.request(**call), timeout_s)), address)
         except _FAILURES as error:
             raise self._wire.failure(error, address, deadline) from error
 
@@ -119,6 +120,12 @@ class _Wire:
             "extensions": {**self._extensions, "timeout": timeouts},
         }
         return address, call
+
+    def noted(self, answer: HttpAnswer, address: str) -> HttpAnswer:
+        """The answer; a server that says that it is going away is passed over for a while."""
+        if is_leaving(answer):
+            self._addresses.note_failure(address)
+        return answer
 
     def failure(self, error: Exception, address: str, deadline: Deadline) -> TransportError:
         """What went wrong on the way, under gRPC's name of it."""

@@ -40,6 +40,7 @@ _STATUSES = {
     504: "DEADLINE_EXCEEDED",
 }
 _NOT_READY = {400, 404, 503}
+_LEAVING = (b"erver is stopping", b"no available versions", b"not at ready state")
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +136,11 @@ def decode_answer(question: Question, answer: HttpAnswer) -> JsonObject:
     if not isinstance(found, dict):
         raise _no_protocol(answer)
     return found
+
+
+def is_leaving(answer: HttpAnswer) -> bool:
+    """Whether a server refused because it stops or has no such model now: another may have it."""
+    return answer.code in _NOT_READY and any(words in answer.body for words in _LEAVING)
 
 
 class Addresses:

@@ -32,7 +32,8 @@ __all__ = [
     "fake_client",
 ]
 
-TARGET = "fake.invalid:8001"
+# One server: a name might stand for several. The address is one that documents may use (RFC 5737).
+TARGET = "192.0.2.1:8001"
 
 
 class FakeTransport:

@@ -167,6 +167,8 @@ RULES = (
     ),
     # The process behind a model died or stands still: another server has its own, and this one gets a new one.
     Rule("INTERNAL", r"stub process .*(is not healthy|is not running)", NotReady, _NOT_READY),
+    # /dev/shm is full: what is in flight leaves it again, and another server has its own.
+    Rule("INTERNAL", r"failed to increase the shared memory pool size", Overloaded, _FULL),
     Rule("DEADLINE_EXCEEDED", r"", DeadlineExceeded, _LATE),
     Rule("UNAUTHENTICATED", r"", PermissionDenied, _DENIED),
     Rule("PERMISSION_DENIED", r"", PermissionDenied, _DENIED),
@@ -206,6 +208,12 @@ def find_rule(status: str, text: str) -> Rule:
         if rule.status == status and re.search(rule.pattern, text, re.IGNORECASE | re.DOTALL):
             return rule
     return Rule(status, "", ServerFault, _FAULT)
+
+
+def is_refused_unseen(failure: TransportError) -> bool:
+    """Whether a server that loads or goes away refused before any work."""
+    rule = find_rule(failure.status, failure.detail)
+    return rule.error is NotReady and rule.status in ("UNAVAILABLE", "NOT_FOUND")
 
 
 def deadline_exceeded(sent: Sent) -> DeadlineExceeded:

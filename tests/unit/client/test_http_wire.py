@@ -20,6 +20,7 @@ from triptych.http_wire import (
     decode_infer,
     encode_infer,
     encode_question,
+    is_leaving,
 )
 from triptych.protocol import (
     InferRequest,
@@ -255,3 +256,18 @@ def test_header_is_refused_without_repeating_it_when_it_cannot_be_sent(value: ob
 def test_header_is_refused_when_its_name_cannot_be_sent(name: str) -> None:
     with pytest.raises(InvalidInput, match="named"):
         check_headers({name: "x"})
+
+
+@pytest.mark.parametrize(
+    ("code", "sentence", "expected"),
+    [
+        (503, "Server is stopping, scheduler for model has stopped accepting new inference requests", True),
+        (404, "Request for unknown model: 'recognizer' has no available versions", True),
+        (400, "Request for unknown model: 'recognizer' version 1 is not at ready state", True),
+        (503, "Exceeds maximum queue size", False),
+        (200, "Server is stopping", False),
+    ],
+)
+def test_server_that_goes_away_is_known_by_its_words(code: int, sentence: str, expected: bool) -> None:
+    body = json.dumps({"error": sentence}).encode()
+    assert is_leaving(HttpAnswer(code, {}, body)) is expected

@@ -25,6 +25,9 @@ from triptych.testing import FakeServer, fake_client
 
 PHOTO = b"a shoe"
 QUICK = Retry(tries=3, first_pause_s=0.0001)
+# Names and lists may stand for several servers.
+ONE = "10.0.0.7:8001"
+TWO = "10.0.0.7:8001,10.0.0.8:8001"
 
 
 @pytest.mark.parametrize("error", [Overloaded, NotReady, ConnectionFailed])
@@ -57,7 +60,7 @@ def test_call_is_sent_once_when_another_try_would_end_the_same(fake: FakeServer,
 def test_last_error_is_raised_when_all_tries_fail(fake: FakeServer) -> None:
     fake.fail_next(Overloaded, times=2)
     fake.fail_next(NotReady)
-    with fake_client(fake, retry=QUICK) as client, pytest.raises(NotReady):
+    with fake_client(fake, target=ONE, retry=QUICK) as client, pytest.raises(NotReady):
         client.recognize(PHOTO)
     assert len(fake.requests) == 3
 
@@ -65,7 +68,7 @@ def test_last_error_is_raised_when_all_tries_fail(fake: FakeServer) -> None:
 def test_retry_is_not_begun_when_its_pause_outlasts_the_deadline(fake: FakeServer) -> None:
     fake.fail_next(NotReady)
     patient = Retry(first_pause_s=60, max_pause_s=60)
-    with fake_client(fake, timeout_s=0.5, retry=patient) as client, pytest.raises(NotReady):
+    with fake_client(fake, target=ONE, timeout_s=0.5, retry=patient) as client, pytest.raises(NotReady):
         client.recognize(PHOTO)
     assert len(fake.requests) == 1
 
@@ -117,3 +120,38 @@ def test_calls_add_at_most_the_budget_when_a_server_is_down(fake: FakeServer) ->
             with pytest.raises(ConnectionFailed):
                 client.recognize(PHOTO)
     assert 200 + 20 <= len(fake.requests) <= 200 + 20 + 11
+
+
+@pytest.mark.parametrize("target", [TWO, "dns:///triptych:8001", "triptych:8001"])
+def test_server_that_goes_away_is_left_for_another_within_no_budget(fake: FakeServer, target: str) -> None:
+    fake.fail_next(NotReady, times=8)
+    strict = Retry(tries=2, first_pause_s=0.0001, budget=0, burst=0)
+    with fake_client(fake, target=target, retry=strict) as client:
+        assert client.recognize(PHOTO).timing.tries == 9
+
+
+def test_single_address_has_no_other_to_go_to(fake: FakeServer) -> None:
+    fake.fail_next(NotReady, times=8)
+    with fake_client(fake, target=ONE, retry=QUICK) as client, pytest.raises(NotReady):
+        client.recognize(PHOTO)
+    assert len(fake.requests) == 3
+
+
+def test_tries_elsewhere_end_and_then_the_others_count(fake: FakeServer) -> None:
+    fake.fail_next(NotReady, times=100)
+    with fake_client(fake, target=TWO, retry=QUICK, timeout_s=30) as client, pytest.raises(NotReady):
+        client.recognize(PHOTO)
+    assert len(fake.requests) == 19 + 3
+
+
+def test_one_try_is_one_when_there_are_several_servers(fake: FakeServer) -> None:
+    fake.fail_next(NotReady)
+    with fake_client(fake, target=TWO, retry=Retry(tries=1)) as client, pytest.raises(NotReady):
+        client.recognize(PHOTO)
+    assert len(fake.requests) == 1
+
+
+def test_full_queue_elsewhere_costs_the_budget(fake: FakeServer) -> None:
+    fake.fail_next(Overloaded)
+    with fake_client(fake, target=TWO, retry=Retry(burst=0)) as client, pytest.raises(Overloaded):
+        client.recognize(PHOTO)

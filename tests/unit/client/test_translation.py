@@ -117,6 +117,7 @@ SPOKEN = [
     ),
     ("UNAVAILABLE", "Socket closed", ConnectionFailed),
     ("INTERNAL", "Stub process 'recognizer_0_0' is not healthy.", NotReady),
+    ("INTERNAL", "Failed to increase the shared memory pool size for key 'x' to 1048576 bytes.", Overloaded),
     (
         "UNAVAILABLE",
         "connections to all backends failing; last error: UNAVAILABLE: ipv4:127.0.0.1:1: Connection reset",
