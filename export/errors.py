@@ -41,5 +41,9 @@ class BulkEmbeddingError(ExportError):
     """The server or the Ray cluster cannot be used; what was embedded before is there still."""
 
 
+class EvaluationError(ExportError):
+    """Answers that cannot be judged, or judged answers that do not support what is asked."""
+
+
 class ReleaseError(ExportError):
     """A release is damaged, or cannot be made, published or removed; what was there before is there still."""

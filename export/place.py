@@ -67,6 +67,10 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
         trained = read_trained(settings.heads)
         settings = replace(settings, choice=tuned_choice(settings.choice, trained))
     configs = read_configs(settings.repository)
+    if trained is not None:
+        from export.trained_heads import set_threshold
+
+        set_threshold(configs["classifier"], trained)
     photos = find_photos(settings.photos)
     inputs = _inputs(settings, configs, photos)
     manifest = placement.read_manifest(settings.repository)

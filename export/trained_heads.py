@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import nn
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from export.backbones import AttributeHead, Backbone
+from export.contract import CATEGORY
 from export.errors import BackboneError
 from export.sources import Choice
 from export.training.heads import Head
@@ -55,6 +57,13 @@ def check_trained(embedder_onnx: bytes, classifier_onnx: bytes, trained: Trained
     refuse_other_scores(
         probe, lambda features: dict(zip(names, classifier.run(names, {"features": features}), strict=True))
     )
+
+
+def set_threshold(classifier: ModelConfig, trained: Trained) -> None:
+    """Below the score that training chose for the categories, the metrics count an answer as an abstention."""
+    threshold = trained.facts["attributes"].get(CATEGORY, {}).get("abstain_below")
+    if threshold is not None:
+        classifier.parameters["abstain_below"].string_value = f"{threshold:.4f}"
 
 
 def facts_of(trained: Trained) -> dict[str, Any]:

@@ -59,6 +59,13 @@ def add_parser(commands: Any) -> None:
         "--split", type=_shares, default=DEFAULT_SHARES, metavar="T,V,E", help="shares (default: 0.7,0.15,0.15)"
     )
     _add_tuning(parser)
+    learning.add_argument(
+        "--precision",
+        type=_precision,
+        default=0.95,
+        metavar="P",
+        help="share of the answers above the abstain threshold that has to be right (default: %(default)s)",
+    )
     learning.add_argument("--seed", type=int, default=0, metavar="N")
     places = parser.add_argument_group("where")
     places.add_argument("--output", type=Path, metavar="DIR", help="default: trained/<name of the catalogue>")
@@ -95,6 +102,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         shares=options.split,
         seed=options.seed,
         replace=options.replace,
+        target_precision=options.precision,
         tuning=_tuning(options),
         base=(options.model, options.checkpoint),
     )
@@ -150,6 +158,13 @@ def _rate(text: str) -> float:
     number = float(text)
     if not 0 < number < 1:
         raise argparse.ArgumentTypeError(f"{number:g}, expected more than 0 and less than 1, as 3e-4")
+    return number
+
+
+def _precision(text: str) -> float:
+    number = float(text)
+    if not 0.5 <= number <= 0.999:
+        raise argparse.ArgumentTypeError(f"{number:g}, expected 0.5 to 0.999")
     return number
 
 

@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from export.evaluation.calibration import fit_temperature
+
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
@@ -24,7 +26,6 @@ FIRST_STRENGTH = 20.0
 
 # Validation photos from which on a temperature is fitted; with fewer it would follow single photos.
 MIN_TO_CALIBRATE = 30
-_TEMPERATURES = np.exp(np.linspace(np.log(0.5), np.log(5.0), 116))
 
 _MAX_ITERATIONS = 200
 _TOLERANCE = 1e-3
@@ -177,13 +178,9 @@ def _judge(head: Head, validation: Examples) -> dict[str, float]:
 
 
 def best_temperature(logits: Floats, targets: Integers) -> tuple[float, float]:
-    """The temperature with the least log loss, and that loss.
-
-    Source: Guo et al., "On calibration of modern neural networks", ICML 2017, section 4.2.
-    """
-    losses = [log_loss(logits / temperature, targets) for temperature in _TEMPERATURES]
-    best = int(np.argmin(losses))
-    return float(_TEMPERATURES[best]), losses[best]
+    """The temperature with the least log loss, and that loss."""
+    temperature = fit_temperature(logits, targets)
+    return temperature, log_loss(logits / temperature, targets)
 
 
 def _as_it_is(logits: Floats, targets: Integers) -> tuple[float, float]:

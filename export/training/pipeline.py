@@ -24,6 +24,7 @@ from export.training.heads import Examples, Head, Search, fit_head
 from export.training.judging import Answers, answer, describe
 from export.training.preparation import Prepared, photo_weights, prepare, split_table, unreadable_table
 from export.training.probe import make_probe
+from export.training.reporting import make_report
 from export.training.split import DEFAULT_SHARES, SPLITS, TEST, TRAIN, VALIDATION
 from export.training.trained import (
     BACKBONE,
@@ -53,6 +54,7 @@ class Settings:
         views: of each photo that heads are fitted on; 1 is the photo as served alone.
         search_minutes: for the hyper-parameters of all heads together.
         shares: of train, validation and test.
+        target_precision: of the answers above the threshold that is chosen for each attribute.
         tuning: how the backbone is tuned; None leaves it as it is.
         base: name and weights of the placed backbone, to tune it; None are the defaults.
     """
@@ -68,6 +70,7 @@ class Settings:
     shares: tuple[float, float, float] = DEFAULT_SHARES
     seed: int = 0
     replace: bool = False
+    target_precision: float = 0.95
     tuning: Tuning | None = None
     base: tuple[str | None, Path | None] = (None, None)
 
@@ -102,8 +105,18 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         _summarise(fitted, console)
         prepared, fitted, tuned = _tune(settings, prepared, fitted, eye, console)
         eye = tuned.eye
+    report = make_report(
+        {name: (one.head, one.validation, one.test) for name, one in fitted.items()},
+        eye,
+        f"{settings.output.name}: trained on {settings.catalogue.name}",
+        _described(prepared, settings),
+        settings.target_precision,
+        console,
+    )
     facts = _facts(settings, prepared, fitted, eye, time.monotonic() - started)
-    files = _files(prepared, fitted, eye)
+    for name, evaluation in report.evaluations.items():
+        facts["attributes"][name]["abstain_below"] = evaluation.threshold
+    files = _files(prepared, fitted, eye) | report.files
     if tuned is not None:
         facts |= {"tuning": tuned.history, "backbone": {"name": tuned.network.name, "embedder": eye.digest}}
         files[BACKBONE] = tuned.network.state_file()
@@ -184,6 +197,19 @@ def _tell(prepared: Prepared, console: Console) -> None:
         )
     for notice in prepared.notices:
         console.print(f"note: {notice}", markup=False)
+
+
+def _described(prepared: Prepared, settings: Settings) -> dict[str, object]:
+    """What a reader of the report asks for first."""
+    sides = {f"photos, {side}": len(prepared.split.rows(side)) for side in SPLITS}
+    return {
+        "catalogue": settings.catalogue.name,
+        **sides,
+        "photos that cannot be read": len(prepared.features.unreadable),
+        "pairs of near-duplicates kept on one side": prepared.duplicates["pairs"],
+        "seed": settings.seed,
+        "notes": " ".join(prepared.notices) or "none",
+    }
 
 
 def _summarise(fitted: Mapping[str, Fitted], console: Console) -> None:

@@ -1,0 +1,96 @@
+"""How far a score may be believed: softmax, temperature, reliability."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax
+from scipy.special import softmax as _softmax
+
+# Source: Guo et al., On Calibration of Modern Neural Networks, 2017.
+BINS = 15
+
+# Beyond these a head is broken rather than over- or under-confident.
+_LOG_TEMPERATURES = (np.log(0.02), np.log(50.0))
+
+Scores = npt.NDArray[np.float64]
+
+
+def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> Scores:
+    """Returns float64[N,C]."""
+    scores: Scores = _softmax(logits.astype(np.float64) / temperature, axis=1)
+    return scores
+
+
+def fit_temperature(logits: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.int64]) -> float:
+    """The T that makes softmax(logits / T) most likely; it changes no answer, only how sure it is.
+
+    Above 1 the head was too sure. Where every answer is right the likelihood grows for ever as T falls; 1 is returned.
+    """
+    logits = logits.astype(np.float64)
+    if (logits.argmax(axis=1) == targets).all():
+        return 1.0
+
+    def loss(log_temperature: float) -> float:
+        return negative_log_likelihood(logits / np.exp(log_temperature), targets)
+
+    found = minimize_scalar(loss, bounds=_LOG_TEMPERATURES, method="bounded", options={"xatol": 1e-5})
+    return float(np.exp(found.x))
+
+
+def negative_log_likelihood(logits: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.int64]) -> float:
+    """Mean over rows, nats."""
+    logs = log_softmax(logits.astype(np.float64), axis=1)
+    return float(-logs[np.arange(len(targets)), targets].mean())
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Confidence beside accuracy, in bins of equal width.
+
+    Attributes:
+        ece: mean gap between the two, weighed by the photos of a bin.
+        nll: negative log likelihood, nats.
+        brier: mean squared distance between the scores and the truth, 0 to 2.
+        counts, confidences, accuracies: a bin each; None in a bin without photos.
+    """
+
+    ece: float
+    nll: float
+    brier: float
+    counts: list[int]
+    confidences: list[float | None]
+    accuracies: list[float | None]
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def measure_reliability(
+    logits: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.int64], temperature: float = 1.0, bins: int = BINS
+) -> Reliability:
+    """Of the best class of each row."""
+    scores = softmax(logits, temperature)
+    confidence, right = scores.max(axis=1), scores.argmax(axis=1) == targets
+    # A score on an edge belongs to the bin below it, as in the source; 1.0 therefore to the last.
+    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
+    counts = np.bincount(index, minlength=bins)
+    summed_confidence = np.bincount(index, confidence, bins)
+    summed_right = np.bincount(index, right, bins)
+    truth = np.eye(scores.shape[1])[targets]
+    return Reliability(
+        ece=float(np.abs(summed_confidence - summed_right).sum() / len(targets)),
+        nll=negative_log_likelihood(logits / temperature, targets),
+        brier=float(((scores - truth) ** 2).sum(axis=1).mean()),
+        counts=[int(count) for count in counts],
+        confidences=_means(summed_confidence, counts),
+        accuracies=_means(summed_right, counts),
+    )
+
+
+def _means(sums: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> list[float | None]:
+    return [float(total / count) if count else None for total, count in zip(sums, counts, strict=True)]

@@ -1,0 +1,123 @@
+"""What phones, compressors and shelves do to photos, at three strengths; on the square that the network sees.
+
+After Hendrycks and Dietterich, Benchmarking Neural Network Robustness to Common Corruptions, 2019; the kinds are those
+of product photos. Strengths scale with the side, so that a network of 384 px is judged as one of 224 px is.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFilter
+
+Square = npt.NDArray[np.uint8]  # uint8[S,S,3]
+Corrupt = Callable[[Square, float, np.random.Generator, npt.NDArray[np.uint8]], Square]
+
+# Kind -> what each strength is, from mild to strong.
+STRENGTHS: dict[str, tuple[float, float, float]] = {
+    "blur": (0.005, 0.010, 0.020),  # radius of a Gaussian, of the side: 1, 2 and 4 px of 224
+    "noise": (0.04, 0.08, 0.16),  # standard deviation, of the full range
+    "JPEG": (40, 20, 8),  # quality
+    "rotation": (10, 25, 45),  # degrees to either side
+    "clutter": (0.85, 0.70, 0.55),  # the photo's share of the side; pieces of other photos around it
+    "crop": (0.85, 0.70, 0.55),  # share of the side that is left, anywhere
+}
+
+UNITS = {
+    "blur": "radius / side",
+    "noise": "standard deviation",
+    "JPEG": "quality",
+    "rotation": "degrees",
+    "clutter": "photo / side",
+    "crop": "rest / side",
+}
+
+
+def corrupt(
+    pixels: npt.NDArray[np.uint8], kind: str, strength: float, seed: int, others: npt.NDArray[np.uint8] | None = None
+) -> npt.NDArray[np.uint8]:
+    """Each photo by a generator of its own, so that it looks the same in any batch of the same first row.
+
+    Args:
+        pixels: uint8[N,S,S,3], RGB, 0-255.
+        kind: a key of `STRENGTHS`.
+        strength: as there.
+        seed: of what is random in it.
+        others: uint8[M,S,S,3], what clutter is cut from; left out, `pixels`.
+    """
+    source = pixels if others is None else others
+    function = _CORRUPTIONS[kind]
+    return np.stack(
+        [function(photo, strength, np.random.default_rng([seed, row]), source) for row, photo in enumerate(pixels)]
+    )
+
+
+def _blur(photo: Square, radius: float, _random: np.random.Generator, _others: Square) -> Square:
+    return np.asarray(Image.fromarray(photo).filter(ImageFilter.GaussianBlur(radius * len(photo))))
+
+
+def _add_noise(photo: Square, deviation: float, random: np.random.Generator, _others: Square) -> Square:
+    noise = random.normal(0, 255 * deviation, photo.shape)
+    noisy: Square = np.clip(np.rint(photo + noise), 0, 255).astype(np.uint8)
+    return noisy
+
+
+def _compress(photo: Square, quality: float, _random: np.random.Generator, _others: Square) -> Square:
+    file = io.BytesIO()
+    Image.fromarray(photo).save(file, "JPEG", quality=int(quality))
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def _rotate(photo: Square, degrees: float, random: np.random.Generator, _others: Square) -> Square:
+    """Corners take the colour of the photo's edge: black ones would be a corruption of their own."""
+    image = Image.fromarray(photo)
+    angle = float(degrees * random.choice((-1, 1)))
+    return np.asarray(image.rotate(angle, Image.Resampling.BICUBIC, fillcolor=_edge_colour(photo)))
+
+
+def _clutter(photo: Square, share: float, random: np.random.Generator, others: Square) -> Square:
+    """The whole photo, smaller and anywhere, over quarters of four others: it shrinks, and things lie around it."""
+    side = len(photo)
+    half = side // 2
+    scene = np.empty_like(photo)
+    for top, left in ((0, 0), (0, half), (half, 0), (half, half)):
+        other = others[random.integers(len(others))]
+        height, width = side - half if top else half, side - half if left else half
+        y, x = random.integers(0, side - height + 1), random.integers(0, side - width + 1)
+        scene[top : top + height, left : left + width] = other[y : y + height, x : x + width]
+    small = max(1, round(share * side))
+    top, left = random.integers(0, side - small + 1), random.integers(0, side - small + 1)
+    scene[top : top + small, left : left + small] = np.asarray(
+        Image.fromarray(photo).resize((small, small), Image.Resampling.BICUBIC)
+    )
+    return scene
+
+
+def _crop(photo: Square, share: float, random: np.random.Generator, _others: Square) -> Square:
+    side = len(photo)
+    rest = max(1, round(share * side))
+    top, left = (int(value) for value in random.integers(0, side - rest + 1, 2))
+    image = Image.fromarray(photo).resize(
+        (side, side), Image.Resampling.BICUBIC, box=(left, top, left + rest, top + rest)
+    )
+    return np.asarray(image)
+
+
+def _edge_colour(photo: Square) -> tuple[int, int, int]:
+    edge = np.concatenate([photo[0], photo[-1], photo[:, 0], photo[:, -1]])
+    red, green, blue = (int(value) for value in np.median(edge, axis=0))
+    return red, green, blue
+
+
+_CORRUPTIONS: dict[str, Any] = {
+    "blur": _blur,
+    "noise": _add_noise,
+    "JPEG": _compress,
+    "rotation": _rotate,
+    "clutter": _clutter,
+    "crop": _crop,
+}
