@@ -1,6 +1,7 @@
 """Recognises the test photos of a trained folder (`python -m export train`) and compares with their labels.
 
-Run as `python client/examples/recognize_split.py TRAINED PHOTOS [TARGET]`; PHOTOS is the catalogue it was trained on. The accuracy is that of TRAINED/metrics.json where the trained heads are what is served.
+Run as `python client/examples/recognize_split.py TRAINED CATALOGUE [TARGET]`. The accuracy is that of
+TRAINED/metrics.json where the trained heads are what is served.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def main(trained: str, photos: str, target: str) -> int:
 
 if __name__ == "__main__":
     if len(sys.argv) not in (3, 4):
-        sys.exit("usage: recognize_split.py TRAINED PHOTOS [TARGET]")
+        sys.exit("usage: recognize_split.py TRAINED CATALOGUE [TARGET]")
     server = sys.argv[3] if len(sys.argv) == 4 else os.environ.get("TRIPTYCH_TARGET", "127.0.0.1:8001")
     try:
         sys.exit(main(sys.argv[1], sys.argv[2], server))
