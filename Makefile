@@ -8,7 +8,7 @@ TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup photos export image serve demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
+.PHONY: help setup photos export image serve demo train-demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
 .PHONY: dashboards lint types
 .PHONY: bench loadtest generate check clean
 
@@ -37,6 +37,15 @@ serve: export ## start the server and stay up (Ctrl-C stops it)
 
 demo: export ## start the server, recognise the sample photos, stop it
 	@$(BIN)/python -m ops run -- $(BIN)/python client/examples/recognize_folder.py $(PHOTOS)
+
+TRAIN_DEMO := .cache/train-demo
+$(TRAIN_DEMO)/catalogue: | export
+	@$(BIN)/python -m export.training.sample_catalogue $@ $(PHOTOS)
+
+train-demo: export $(if $(CATALOGUE),,$(TRAIN_DEMO)/catalogue) ## teach it CATALOGUE=folder or table (default: crops of the samples), place, serve, compare
+	@$(BIN)/python -m export train $(or $(CATALOGUE),$(TRAIN_DEMO)/catalogue) --output $(TRAIN_DEMO)/trained --replace
+	@$(BIN)/python -m export place --heads $(TRAIN_DEMO)/trained --repository $(TRAIN_DEMO)/served
+	@$(BIN)/python -m ops run --repository $(TRAIN_DEMO)/served -- $(BIN)/python client/examples/recognize_split.py $(TRAIN_DEMO)/trained $(or $(CATALOGUE),$(TRAIN_DEMO)/catalogue)
 
 test: export ## run every test but `families`, `distributed`, `soak`, `chart-e2e`; a tier whose tools are missing is skipped with its reason
 	@$(PYTEST) --ignore tests/chart/cluster

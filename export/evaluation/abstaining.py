@@ -58,7 +58,7 @@ def photos_needed(target_precision: float) -> int:
     """
     if not 0.0 < target_precision < 1.0:
         raise EvaluationError(
-            f"A target precision of {target_precision} cannot be shown on photos; expected above 0 and below 1, as 0.95."
+            f"A target precision of {target_precision} cannot be shown on photos; expected more than 0, less than 1."
         )
     return math.ceil(round(1 / (1 - target_precision), 9))
 

@@ -1,4 +1,4 @@
-"""The report: one HTML file that opens anywhere, with nothing to fetch; the same figures as JSON and for TensorBoard."""
+"""The report: one HTML file that opens anywhere, with nothing to fetch; its figures as JSON and for TensorBoard too."""
 
 from __future__ import annotations
 

@@ -86,8 +86,8 @@ class _Notes:
         self.sentences.append(sentence)
 
 
-def read_catalogue(source: Path, reading: Reading = Reading()) -> Catalogue:
-    """Reads a folder of class folders, or a CSV, JSON lines or Parquet table.
+def read_catalogue(source: Path, reading: Reading = Reading(), min_classes: int = 2) -> Catalogue:
+    """Reads a folder of class folders, or a table; each attribute has `min_classes` or more.
 
     Raises:
         CatalogueError: there is nothing to learn from, or a path leads outside the catalogue's folder.
@@ -111,7 +111,7 @@ def read_catalogue(source: Path, reading: Reading = Reading()) -> Catalogue:
         )
     rows = _drop_missing(rows, notes)
     rows = _unify_labels(rows, notes)
-    attributes = _learnable(source, rows, notes)
+    attributes = _learnable(source, rows, notes, min_classes)
     return Catalogue(source, tuple(rows), attributes, tuple(notes.sentences))
 
 
@@ -200,7 +200,7 @@ def key_of(label: str) -> str:
     return "".join(label.casefold().split())
 
 
-def _learnable(source: Path, rows: Sequence[Row], notes: _Notes) -> tuple[str, ...]:
+def _learnable(source: Path, rows: Sequence[Row], notes: _Notes, min_classes: int) -> tuple[str, ...]:
     names = dict.fromkeys(name for row in rows for name in row.labels)
     attributes = []
     for name in names:
@@ -209,7 +209,7 @@ def _learnable(source: Path, rows: Sequence[Row], notes: _Notes) -> tuple[str, .
                 f"{source}: the column {name!r} cannot name an output; expected a-z, 0-9 and _, a letter first."
             )
         counts = Counter(row.labels[name] for row in rows if name in row.labels)
-        if len(counts) < 2:
+        if len(counts) < min_classes:
             notes.add(f"{name} has 1 class, {next(iter(counts))!r}: there is nothing to tell apart; it is left out.")
             continue
         attributes.append(name)

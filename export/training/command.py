@@ -23,6 +23,7 @@ examples:
   python -m export train products.csv                          columns image, category, brand, colour, product_id
   python -m export train products.csv --attributes brand,colour --image-column file
   python -m export train products.csv --unfreeze 6             tunes the last 6 blocks of the backbone too
+  python -m export train new.csv --from trained/products       goes on: keeps the old classes, says what changed
   python -m export place --heads trained/photos --repository served      check the heads and place them
   python -m ops serve --repository served                      serve them
 
@@ -67,6 +68,18 @@ def add_parser(commands: Any) -> None:
         help="share of the answers above the abstain threshold that has to be right (default: %(default)s)",
     )
     learning.add_argument("--seed", type=int, default=0, metavar="N")
+    going_on = parser.add_argument_group("going on from an earlier training")
+    going_on.add_argument(
+        "--from", dest="previous", type=Path, metavar="DIR", help="a trained folder: its classes are kept and rehearsed"
+    )
+    going_on.add_argument(
+        "--margin",
+        type=_margin,
+        default=0.02,
+        metavar="A",
+        help="accuracy on the old classes that may be lost before it is refused (default: 0.02)",
+    )
+    going_on.add_argument("--publish-worse", action="store_true", help="write it all the same")
     places = parser.add_argument_group("where")
     places.add_argument("--output", type=Path, metavar="DIR", help="default: trained/<name of the catalogue>")
     places.add_argument("--replace", action="store_true", help="replace a trained folder that is there")
@@ -105,6 +118,9 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         target_precision=options.precision,
         tuning=_tuning(options),
         base=(options.model, options.checkpoint),
+        previous=options.previous,
+        margin=options.margin,
+        publish_worse=options.publish_worse,
     )
     return train(settings, console)
 
@@ -131,6 +147,8 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
 
 
 def _tuning(options: argparse.Namespace) -> Tuning | None:
+    if options.previous is not None and options.unfreeze is not None:
+        raise WrongUsage("--from goes on with heads; tuning needs all photos again: leave out --from or --unfreeze.")
     if options.unfreeze is None:
         if options.embedding_loss:
             raise WrongUsage("--embedding-loss tunes the backbone: say how much of it with --unfreeze N, or all.")
@@ -165,6 +183,10 @@ def _precision(text: str) -> float:
     number = float(text)
     if not 0.5 <= number <= 0.999:
         raise argparse.ArgumentTypeError(f"{number:g}, expected 0.5 to 0.999")
+def _margin(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < 1:
+        raise argparse.ArgumentTypeError(f"{number:g}, expected 0 to 1, as 0.02")
     return number
 
 

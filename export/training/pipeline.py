@@ -18,6 +18,8 @@ from export.contract import TEMPLATE
 from export.placement import read_manifest
 from export.progress import step
 from export.training.catalogue import Reading
+from export.training.continuing import DEFAULT_MARGIN, Remembered, compare, refuse_worse, remember
+from export.training.continuing import describe as describe_change
 from export.training.eye import Eye, open_eye
 from export.training.features import FeatureCache
 from export.training.heads import Examples, Head, Search, fit_head
@@ -57,6 +59,9 @@ class Settings:
         target_precision: of the answers above the threshold that is chosen for each attribute.
         tuning: how the backbone is tuned; None leaves it as it is.
         base: name and weights of the placed backbone, to tune it; None are the defaults.
+        previous: the trained folder that is continued.
+        margin: accuracy on its classes that may be lost.
+        publish_worse: write it also where more was lost.
     """
 
     catalogue: Path
@@ -73,6 +78,9 @@ class Settings:
     target_precision: float = 0.95
     tuning: Tuning | None = None
     base: tuple[str | None, Path | None] = (None, None)
+    previous: Path | None = None
+    margin: float = DEFAULT_MARGIN
+    publish_worse: bool = False
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,8 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     started = time.monotonic()
     require_free(settings.output, settings.replace)
     eye = open_eye(settings.repository)
-    prepared = _prepare(settings, eye, console)
+    remembered = remember(settings.previous, eye) if settings.previous is not None else None
+    prepared = _prepare(settings, eye, remembered, console)
     _tell(prepared, console)
     fitted = fit_all(prepared, settings, console)
     tuned = None
@@ -120,6 +129,8 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     if tuned is not None:
         facts |= {"tuning": tuned.history, "backbone": {"name": tuned.network.name, "embedder": eye.digest}}
         files[BACKBONE] = tuned.network.state_file()
+    if remembered is not None:
+        facts["continued"] = _compare_with(remembered, prepared, fitted, settings, console)
     with step(console, "Writing"):
         write_trained(settings.output, files, facts, settings.replace)
     if tuned is not None:
@@ -131,14 +142,38 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     return {"trained": str(settings.output), "seconds": time.monotonic() - started, "metrics": facts["metrics"]}
 
 
-def _prepare(settings: Settings, eye: Eye, console: Console) -> Prepared:
+def _prepare(settings: Settings, eye: Eye, remembered: Remembered | None, console: Console) -> Prepared:
     cache = FeatureCache(settings.cache, eye)
     try:
         return prepare(
-            settings.catalogue, settings.reading, cache, settings.views, console, settings.shares, settings.seed
+            settings.catalogue,
+            settings.reading,
+            cache,
+            settings.views,
+            console,
+            settings.shares,
+            settings.seed,
+            remembered,
         )
     finally:
         cache.close()
+
+
+def _compare_with(
+    remembered: Remembered,
+    prepared: Prepared,
+    fitted: Mapping[str, Fitted],
+    settings: Settings,
+    console: Console,
+) -> dict[str, Any]:
+    """What changed, told; raises WorseThanBefore unless that may be."""
+    changes = compare(remembered, prepared, {name: one.head for name, one in fitted.items()})
+    for attribute, change in changes.items():
+        for sentence in describe_change(attribute, change):
+            console.print(sentence, markup=False)
+    if not settings.publish_worse:
+        refuse_worse(changes, settings.margin)
+    return {"from": settings.previous.name if settings.previous else None, "margin": settings.margin, **changes}
 
 
 def _tune(
@@ -275,7 +310,5 @@ def _files(prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye) -> dict[s
 
 
 def _rehearsal(prepared: Prepared) -> dict[str, Any]:
-    """What a later training learns from again: served features and targets of the photos learned from."""
-    rows = prepared.split.rows(TRAIN)
-    targets = {f"{name}.targets": prepared.targets(name)[rows].astype(np.int32) for name in prepared.attributes}
-    return {"features": prepared.features.served[rows].astype(np.float16), **targets}
+    """What a later training is rehearsed on: served features of all photos, in the order of split.csv."""
+    return {"features": prepared.features.served.astype(np.float16)}

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -21,6 +22,9 @@ from export.training.heads import Floats, Integers
 from export.training.near_duplicates import find_near_duplicates, group_rows
 from export.training.split import DEFAULT_SHARES, TRAIN, Split, split_rows, straddling
 from export.training.tables import SPLIT_WORDS
+
+if TYPE_CHECKING:
+    from export.training.continuing import Remembered
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ def prepare(
     console: Console,
     shares: Sequence[float] = DEFAULT_SHARES,
     seed: int = 0,
-    sides_before: Mapping[bytes, str] | None = None,
+    remembered: Remembered | None = None,
 ) -> Prepared:
     """Reads the catalogue, computes what is not in the cache, and splits.
 
@@ -77,14 +81,14 @@ def prepare(
         console: to tell what is going on.
         shares: of train, validation and test.
         seed: of the split.
-        sides_before: sha256 of a photo -> its side in a training that this one continues.
+        remembered: photos of a training that this one continues; they keep their sides.
 
     Raises:
         CatalogueError: there is nothing to learn from.
         TrainingError: the cache cannot be written.
     """
     with step(console, "Reading the catalogue"):
-        catalogue = read_catalogue(source, reading)
+        catalogue = read_catalogue(source, reading, min_classes=1 if remembered is not None else 2)
     features = _see(catalogue, cache, views, console)
     notices = list(catalogue.notices)
     if features.unreadable:
@@ -96,10 +100,28 @@ def prepare(
         raise CatalogueError(f"None of the {len(catalogue.rows)} photos of {source} can be read{said}.")
     catalogue = replace(catalogue, rows=tuple(catalogue.rows[row] for row in features.rows))
     notices += _contradictions(catalogue.rows, features.digests)
+    sides_before: dict[bytes, str] = {}
+    if remembered is not None:
+        catalogue, features = _with_remembered(catalogue, features, remembered)
+        sides_before = {d: row.split or TRAIN for d, row in zip(remembered.digests, remembered.rows, strict=True)}
     with step(console, "Splitting"):
-        split, groups, duplicates = _split(catalogue.rows, features, shares, seed, sides_before or {})
+        split, groups, duplicates = _split(catalogue.rows, features, shares, seed, sides_before)
     attributes = _classes(catalogue, split, notices)
     return Prepared(catalogue, features, split, groups, attributes, duplicates, tuple(notices))
+
+
+def _with_remembered(catalogue: Catalogue, features: Features, remembered: Remembered) -> tuple[Catalogue, Features]:
+    """The photos of before that are not in the catalogue, as their features: each view is the served one."""
+    seen = set(features.digests)
+    added = [number for number, digest in enumerate(remembered.digests) if digest not in seen]
+    rows = (*catalogue.rows, *(remembered.rows[number] for number in added))
+    views = np.repeat(remembered.features[added][:, None], features.views.shape[1], axis=1)
+    names = dict.fromkeys([*remembered.trained.heads, *catalogue.attributes])
+    digests = (*features.digests, *(remembered.digests[number] for number in added))
+    return (
+        replace(catalogue, rows=rows, attributes=tuple(names)),
+        replace(features, views=np.concatenate([features.views, views]), digests=digests),
+    )
 
 
 def _see(catalogue: Catalogue, cache: FeatureCache, views: int, console: Console) -> Features:
@@ -174,12 +196,18 @@ def split_table(prepared: Prepared) -> bytes:
     names = list(prepared.attributes)
     writer = csv.writer(file, lineterminator="\n")
     writer.writerow(["photo", "split", "group", "sha256", *names])
-    root = prepared.catalogue.source if prepared.catalogue.source.is_dir() else prepared.catalogue.source.parent
+    source = prepared.catalogue.source
+    root = source if source.is_dir() else source.parent
     columns = zip(prepared.rows, prepared.split.sides, prepared.groups, prepared.features.digests, strict=True)
     for row, side, group, digest in columns:
         labels = [row.labels.get(name, "") for name in names]
-        writer.writerow([row.photo.relative_to(root).as_posix(), side, int(group), digest.hex(), *labels])
+        writer.writerow([_inside(row.photo, root), side, int(group), digest.hex(), *labels])
     return file.getvalue().encode()
+
+
+def _inside(photo: Path, root: Path) -> str:
+    """As the catalogue names it; a photo of an earlier training as that one did."""
+    return (photo.relative_to(root) if photo.is_relative_to(root) else photo).as_posix()
 
 
 def unreadable_table(prepared: Prepared) -> bytes:

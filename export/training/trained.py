@@ -6,7 +6,7 @@ labels/<attribute>.txt   a line a class, in the order of the scores
 split.csv            every photo: its side, its group, its labels, its sha256
 unreadable.csv       photos that were skipped, and why
 metrics.json         what was measured
-rehearsal.safetensors    features of the photos learned from, for `train --from`
+rehearsal.safetensors    features of the photos of split.csv, in its order, for `train --from`
 probe.safetensors    a drawn picture and its features: are these heads for that backbone?
 backbone.safetensors the tuned network's state dict, where the backbone was tuned
 """

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -232,3 +233,84 @@ def test_train_goes_on_with_what_was_seen_when_it_was_killed(
     told = capsys.readouterr().out
     seen = int(told.partition(" seen for the first time")[0].rpartition(" ")[2])
     assert 0 < seen < 400
+
+
+def paint(folder: Path, colours: dict[str, tuple[int, int, int]], count: int, spread: float, seed: int) -> None:
+    """Photos of one shade each, around a colour: fields of their own so that they are no near-duplicates."""
+    random = np.random.default_rng(seed)
+    for colour, rgb in colours.items():
+        (folder / colour).mkdir(parents=True, exist_ok=True)
+        for number in range(count):
+            fields = np.clip(random.normal(rgb, spread, (5, 5, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(fields).resize((120, 120), Image.Resampling.NEAREST).save(
+                folder / colour / f"{seed}-{number}.png"
+            )
+
+
+def facts_of(folder: Path) -> dict[str, Any]:
+    facts: dict[str, Any] = json.loads((folder / "training.json").read_text())
+    return facts
+
+
+def test_train_from_keeps_old_classes_without_their_photos_and_says_what_changed(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paint(tmp_path / "old", COLOURS, 40, 110, 1)
+    paint(tmp_path / "new", {"yellow": (200, 200, 40)}, 40, 110, 2)
+    places = ["--repository", str(repository), "--cache", str(tmp_path / "cache"), "--trials", "2"]
+    assert main(["train", str(tmp_path / "old"), "--output", str(tmp_path / "first"), *places]) == 0
+    old_sides = {row["sha256"]: row["split"] for row in table_of(tmp_path / "first/split.csv")}
+    shutil.rmtree(tmp_path / "old")
+    more = ["--output", str(tmp_path / "second"), "--from", str(tmp_path / "first"), "--margin", "0.5"]
+    assert main(["train", str(tmp_path / "new"), *more, *places]) == 0
+    second = read_trained(tmp_path / "second")
+    assert second.heads["category"].classes == ("blue", "green", "red", "yellow")
+    change = second.facts["continued"]["category"]
+    assert change["new_classes"] == ["yellow"]
+    assert set(change["classes"]) == set(COLOURS)
+    assert change["after"] > 0.5
+    assert "before" in capsys.readouterr().out
+    sides = {row["sha256"]: row["split"] for row in table_of(tmp_path / "second/split.csv")}
+    assert {digest: sides[digest] for digest in old_sides} == old_sides
+    assert len(sides) == len(old_sides) + 40
+    metrics = json.loads((tmp_path / "second/metrics.json").read_text())
+    assert metrics["category"]["classes"]["yellow"]["recall"] is not None
+
+
+def table_of(file: Path) -> list[dict[str, str]]:
+    return list(csv.DictReader(file.read_text().splitlines()))
+
+
+def test_train_from_is_refused_when_old_classes_are_lost_unless_told_so(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paint(tmp_path / "old", COLOURS, 30, 60, 1)
+    # The same colours under one another's names: what was known becomes wrong.
+    turned = {"red": COLOURS["green"], "green": COLOURS["blue"], "blue": COLOURS["red"]}
+    paint(tmp_path / "new", turned, 300, 60, 3)
+    places = ["--repository", str(repository), "--cache", str(tmp_path / "cache"), "--trials", "2"]
+    assert main(["train", str(tmp_path / "old"), "--output", str(tmp_path / "first"), *places]) == 0
+    more = ["train", str(tmp_path / "new"), "--output", str(tmp_path / "second"), "--from", str(tmp_path / "first")]
+    # Near-duplicates of other labels would be kept with what they look like: each photo is its own here.
+    assert main([*more, *places]) == 1
+    said = capsys.readouterr().err
+    assert "the margin is 0.02" in said
+    assert "--publish-worse" in said
+    assert not (tmp_path / "second").exists()
+    assert main([*more, *places, "--publish-worse"]) == 0
+    change = facts_of(tmp_path / "second")["continued"]["category"]
+    assert change["before"] - change["after"] > 0.02
+
+
+def test_train_from_is_refused_when_the_backbone_is_another(
+    repository: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(repository, shop)) == 0
+    other = tmp_path / "other"
+    shutil.copytree(repository, other)
+    model = onnx.load(other / "embedder/1/model.onnx")
+    model.graph.node[1].attribute[0].ints[:] = [0, 3, 2, 1]
+    onnx.save(model, other / "embedder/1/model.onnx")
+    more = ["--from", str(shop.parent / "trained"), "--output", str(tmp_path / "next")]
+    assert main(arguments(other, shop, *more)) == 1
+    assert "trained on another backbone" in capsys.readouterr().err

@@ -5,6 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import random
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +93,23 @@ def test_served_accuracy_on_the_test_split_is_the_training_reports(client: Clien
     # Better than chance, or equal figures would prove little; and one of the heads makes mistakes.
     assert metrics["category"]["test"]["accuracy"] > 0.5
     assert min(metrics[attribute]["test"]["accuracy"] for attribute in metrics) < 1
+
+
+def test_example_finds_the_accuracy_of_the_training(placed: Path, shop: Path, trained: Path, tmp_path: Path) -> None:
+    example = REPOSITORY.parent / "client/examples/recognize_split.py"
+    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, repository=placed)) as server:
+        run = [sys.executable, str(example), str(trained), str(shop), server.grpc_target]
+        done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=200)
+        assert done.returncode == 0, done.stderr
+        assert {line.partition(":")[0] for line in done.stdout.splitlines()} == {"category", "side"}
+        # It can say no: other figures are not what is served.
+        changed = tmp_path / "trained"
+        shutil.copytree(trained, changed)
+        metrics = json.loads((changed / "metrics.json").read_text())
+        metrics["side"]["test"]["accuracy"] -= 0.04
+        (changed / "metrics.json").write_text(json.dumps(metrics))
+        run[2] = str(changed)
+        assert subprocess.run(run, capture_output=True, check=False, timeout=200).returncode == 1
 
 
 def test_recognition_has_the_shops_classes_and_what_a_shop_sells(client: Client, shop: Path) -> None:

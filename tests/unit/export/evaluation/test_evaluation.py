@@ -167,5 +167,5 @@ def test_answers_that_do_not_belong_together_are_refused(changes: dict[str, obje
 def test_halves_of_two_heads_are_refused() -> None:
     with pytest.raises(EvaluationError, match="both from one head"):
         evaluate(replace(judged(), classes=list("dcba")), judged())
-    with pytest.raises(EvaluationError, match="above 0 and below 1"):
+    with pytest.raises(EvaluationError, match="more than 0, less than 1"):
         evaluate(judged(), judged(), 1.0)
