@@ -26,7 +26,7 @@ class Batching:
         fixed_s: of a run, whatever is in it.
         photo_s: of each photo in it.
         most: photos in a run.
-        sigma: of a run's lognormal spread.
+        sigma: of a photo's lognormal spread.
     """
 
     instances: int
@@ -109,8 +109,9 @@ class _Replica:
             batch = [self.waiting.popleft() for _ in range(min(len(self.waiting), batching.most))]
             self.running += len(batch)
             mean_s = batching.fixed_s + batching.photo_s * len(batch)
-            spread = fleet.draw.lognormal(-(batching.sigma**2) / 2, batching.sigma)
-            yield self._environment.timeout(mean_s * spread)
+            # Photos of a run are as different as photos one by one: their sum varies less than each.
+            spreads = fleet.draw.lognormal(-(batching.sigma**2) / 2, batching.sigma, len(batch))
+            yield self._environment.timeout(mean_s * float(spreads.mean()))
             self.running -= len(batch)
             if self.is_counted:
                 fleet.record.latencies += [(arrived, self._environment.now - arrived) for arrived in batch]

@@ -98,7 +98,7 @@ def read_curve(file: Path) -> dict[str, Any]:
     """
     try:
         curve: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        missing = {"machine", "profile", "photos", "date", "commit", "trials", "max_batch_size"} - curve.keys()
+        missing = {"machine", "profile", "photos", "date", "commit", "trials", "photos_per_run"} - curve.keys()
     except (OSError, ValueError, AttributeError) as error:
         raise LoadTestError(
             f"Cannot read {file} as a curve ({error}). `python -m loadtest server --curve --json FILE` measures one."
@@ -116,7 +116,7 @@ def batching_of(replica: Replica, curve: dict[str, Any]) -> Batching:
 
     Where the second says more a photo than the first (a lone photo has all cores to itself), nothing is fixed.
     """
-    most = int(curve["max_batch_size"])
+    most = int(curve["photos_per_run"])
     full_s = replica.service_s * most
     photo_s = (full_s - replica.alone_s) / max(most - 1, 1)
     fixed_s = max(0.0, replica.alone_s - photo_s)

@@ -112,10 +112,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Exit code: 0 done and the objective held, 1 it was missed."""
     objective = read_objective("recognizer", options.profile, options.slo)
     count_requests(options.metrics)
-    instances, max_batch_size = count_instances(options.http)
+    instances, photos_per_run = count_instances(options.http)
     report = describe_run(ROOT) | {
         "objective": str(objective), "under_ms": objective.under_s * 1e3, "photos": options.sizes_name,
-        "instances": instances, "max_batch_size": max_batch_size,
+        "instances": instances, "photos_per_run": photos_per_run,
         "repeat_share": options.repeat_share, "seed": options.seed, "profile": options.profile,
     }  # fmt: skip
     with _prepared(options) as prepared:
