@@ -21,7 +21,7 @@ from loadtest.fleet import Autoscaler, Batching, Fleet, Record
 
 CURVE = Path(__file__).with_name("curve-cpu-2-cores.json")
 _SIMULATED_S = 300.0
-# The rate climbs from the plan's to the peak in this time, and stays there for as long.
+# The rate climbs from the plan's to the peak in this time, by the same factor each minute, and stays there for as long.
 _CLIMB_S = 900.0
 
 _EPILOG = """\
@@ -156,7 +156,7 @@ def _simulate_fleet(
     peak = max(options.peak, start)
 
     def rate_at(at_s: float) -> float:
-        return start + float(peak - start) * min(1.0, at_s / climb_s)
+        return float(start * (peak / start) ** min(1.0, at_s / climb_s))
 
     # Little: photos in flight a replica at the planned rate. Aimed at below it, for the pods are half a minute late.
     needed = max(made.by_capacity, made.by_latency or 0)
