@@ -96,7 +96,7 @@ bench: export ## what serving costs over the same work in one process
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png --sweep-chart .cache/sweep.png
 
 loadtest: export ## users of a shop against a server of its own, three shapes and a verdict (3 minutes)
-	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest locust smoke step spike --json .cache/loadtest.json --junit .cache/loadtest.xml
+	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest locust smoke step spike --json .cache/loadtest.json --junit .cache/loadtest.xml --report .cache/loadtest.html
 
 generate: setup ## write what is derived: constraints, API reference, METRICS.md, rules, dashboards, chart's copies, image's packages
 	@$(BIN)/python client/docs/reference.py

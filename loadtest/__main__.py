@@ -14,7 +14,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+<<<<<<< HEAD
 from loadtest import baseline_command, catalogue_commands, locust_command, plan_command, server_command
+=======
+from loadtest import baseline_command, locust_command, plan_command, report_command, server_command
+from loadtest.addresses import add_outputs, write_outputs
+>>>>>>> load10
 from loadtest.driver import ServerProcess
 from loadtest.errors import LoadTestError
 from loadtest.options import ROOT, add_photos, add_pid, add_target, write_report
@@ -72,7 +77,11 @@ def _bench(options: argparse.Namespace, console: Console) -> None:
     console.print(f"server memory: {memory['pss']:.0f} MB (shared pages counted once), RSS {memory['rss']:.0f} MB")
     machine = report["machine"]
     console.print(f"{machine['cpu']}, {machine['cores']} cores, {report['date']}, commit {report['commit']}")
+<<<<<<< HEAD
     write_report(report, options.json)
+=======
+    write_outputs(options, report)
+>>>>>>> load10
     if options.chart:
         draw(report, options.chart)
     if options.sweep_chart:
@@ -91,6 +100,7 @@ def _parser() -> argparse.ArgumentParser:
     server_command.add(commands)
     add_overload(commands)
     plan_command.add(commands)
+    report_command.add(commands)
     return parser
 
 
@@ -120,7 +130,7 @@ def _add_bench(commands: Any) -> None:
     command.add_argument("--rounds", type=int, default=4, help="turns of each contestant (%(default)s)")
     command.add_argument("--turn-s", type=float, default=1.5, help="seconds a turn (%(default)s)")
     command.add_argument("--seed", type=int, default=1, help="of the order in each round (%(default)s)")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    add_outputs(command)
     command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
     command.add_argument("--sweep-chart", type=Path, metavar="FILE", help="write a PNG of the scenario sweep")
     command.set_defaults(run=_bench)

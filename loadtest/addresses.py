@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,23 @@ class _Sizes(argparse.Action):
         else:
             parser.error(f"--sizes is {value!r}; expected shop, or a width and a height from 16 to 8000 as in 640x480.")
         namespace.sizes_name = value
+
+
+def add_outputs(command: argparse.ArgumentParser) -> None:
+    """Figures, and a page of them."""
+    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    command.add_argument("--report", type=Path, metavar="FILE", help="write one HTML page with charts")
+
+
+def write_outputs(options: argparse.Namespace, report: dict[str, Any]) -> None:
+    """What `add_outputs` offered."""
+    if options.json is not None:
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.report is not None:
+        # matplotlib is slow to import.
+        from loadtest.page import write_page
+
+        write_page(options.report, [report])
 
 
 def positive(kind: type, or_zero: bool = False) -> Any:

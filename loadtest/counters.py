@@ -42,7 +42,9 @@ def asks_recognizer(http_url: str, model: str = "searcher") -> bool:
 
 
 def count_instances(http_url: str) -> tuple[int, int]:
-    """Of the model that takes the time: instances, and the most photos in a run of one.
+    """Of the model that takes the time: instances, and the photos that Triton puts into a run of one when many wait.
+
+    These are the largest preferred size, where there is one: it is taken before anything larger.
 
     Raises:
         LoadTestError: the server does not say.
@@ -50,7 +52,9 @@ def count_instances(http_url: str) -> tuple[int, int]:
     config = _read_config(http_url, "recognizer")
     if "ensemble_scheduling" in config:
         config = _read_config(http_url, "embedder")
-    return sum(group["count"] for group in config["instance_group"]), config["max_batch_size"]
+    preferred = config.get("dynamic_batching", {}).get("preferred_batch_size", [])
+    instances = sum(group["count"] for group in config["instance_group"])
+    return instances, max(preferred, default=config["max_batch_size"])
 
 
 def _read_config(http_url: str, model: str) -> Any:

@@ -26,7 +26,7 @@ class Batching:
         fixed_s: of a run, whatever is in it.
         photo_s: of each photo in it.
         most: photos in a run.
-        sigma: of a run's lognormal spread.
+        sigma: of a photo's lognormal spread.
     """
 
     instances: int
@@ -48,7 +48,7 @@ class Autoscaler:
     Attributes:
         target: photos in flight a replica.
         start_s: until a new replica answers.
-        hold_s: nothing is taken away before so long without a wish for more.
+        hold_s: what is taken away leaves the highest number that was wanted in the last so many seconds.
         tolerance: measured over target within which nothing is done.
         most: replicas at most.
         growth: replicas may at most so often multiply in a period.
@@ -109,8 +109,9 @@ class _Replica:
             batch = [self.waiting.popleft() for _ in range(min(len(self.waiting), batching.most))]
             self.running += len(batch)
             mean_s = batching.fixed_s + batching.photo_s * len(batch)
-            spread = fleet.draw.lognormal(-(batching.sigma**2) / 2, batching.sigma)
-            yield self._environment.timeout(mean_s * spread)
+            # Photos of a run are as different as photos one by one: their sum varies less than each.
+            spreads = fleet.draw.lognormal(-(batching.sigma**2) / 2, batching.sigma, len(batch))
+            yield self._environment.timeout(mean_s * float(spreads.mean()))
             self.running -= len(batch)
             if self.is_counted:
                 fleet.record.latencies += [(arrived, self._environment.now - arrived) for arrived in batch]
@@ -169,7 +170,8 @@ class Fleet:
                 simulated[slot].arrive()
 
     def _watch(self, environment: simpy.Environment, simulated: list[_Replica]) -> Generator[simpy.Event, Any, None]:
-        scaler, wished_s, beats, in_flight = self._scaler, 0.0, 0, 0.0
+        scaler, beats, in_flight = self._scaler, 0, 0.0
+        wishes: deque[tuple[float, int]] = deque([(0.0, self._count)])
         while True:
             self.record.replicas.append((environment.now, self._count, self._rate_at(environment.now)))
             yield environment.timeout(1.0)
@@ -183,11 +185,13 @@ class Fleet:
             wanted = max(
                 scaler.least, min(math.ceil(self._count * ratio), int(self._count * scaler.growth), scaler.most)
             )
+            wishes.append((environment.now, self._count if abs(ratio - 1) <= scaler.tolerance else wanted))
+            while wishes[0][0] <= environment.now - scaler.hold_s:
+                wishes.popleft()
             if ratio > 1 + scaler.tolerance and wanted > self._count:
-                wished_s = environment.now
                 environment.process(self._grow(environment, simulated, wanted, scaler.start_s))
-            elif ratio < 1 - scaler.tolerance and environment.now - wished_s > scaler.hold_s:
-                self._count = wanted
+            elif ratio < 1 - scaler.tolerance:
+                self._count = min(self._count, max(wish for _, wish in wishes))
 
     def _grow(
         self, environment: simpy.Environment, simulated: list[_Replica], wanted: int, start_s: float

@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from loadtest import baseline, locust_runs
-from loadtest.addresses import ROOT, add_objective, add_photos, add_server, positive
+from loadtest.addresses import ROOT, add_objective, add_outputs, add_photos, add_server, positive, write_outputs
 from loadtest.corpus import Mix
 from loadtest.counters import asks_recognizer, count_requests
 from loadtest.errors import LoadTestError
@@ -61,7 +61,7 @@ def add(commands: Any) -> None:
     )
     add_objective(command)
     _add_users(command)
-    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures and checks")
+    add_outputs(command)
     command.add_argument("--junit", type=Path, metavar="FILE", help="write the checks as JUnit XML")
     command.add_argument(
         "--web", type=int, nargs="?", const=8089, metavar="PORT", help="Locust's page instead of shapes"
@@ -156,9 +156,8 @@ def _read_key(file: Path | None) -> str | None:
 def _finish(
     options: argparse.Namespace, objective: Objective, verdict: Verdict, report: dict[str, Any], console: Console
 ) -> int:
-    report["objective"] = str(objective)
-    if options.json:
-        verdict.write_json(options.json, report)
+    report |= {"objective": str(objective), "under_ms": objective.under_s * 1e3}
+    write_outputs(options, {"passed": verdict.passed, "checks": verdict.as_json(), **report})
     if options.junit:
         verdict.write_junit(options.junit)
     machine = report["machine"]

@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest import capacity
-from loadtest.addresses import positive
+from loadtest.addresses import add_outputs, positive, write_outputs
 from loadtest.capacity import Plan, Replica, answer_times
 from loadtest.errors import LoadTestError
 from loadtest.fleet import Autoscaler, Batching, Fleet, Record
 
 CURVE = Path(__file__).with_name("curve-cpu-2-cores.json")
 _SIMULATED_S = 300.0
-# The rate climbs from the plan's to the peak in this time, and stays there for as long.
+# The rate climbs from the plan's to the peak in this time, by the same factor each minute, and stays there for as long.
 _CLIMB_S = 900.0
 
 _EPILOG = """\
@@ -53,7 +53,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("--no-simulation", action="store_true", help="the arithmetic alone")
     command.add_argument("--seed", type=int, default=1, help="of the simulation (%(default)s)")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    add_outputs(command)
     command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
     command.set_defaults(run=run)
 
@@ -70,18 +70,19 @@ def run(options: argparse.Namespace, console: Console) -> int:
         if curve["profile"].startswith("cpu") else f"Curve: {options.curve.name}, profile {curve['profile']}."
     )  # fmt: skip
     made = capacity.plan(replica, options.rate, options.p99, options.spare)
-    console.print("\n".join(capacity.describe(replica, made)), highlight=False)
+    arithmetic = capacity.describe(replica, made)
+    console.print("\n".join(arithmetic), highlight=False)
     report: dict[str, Any] = {
         "curve": {key: curve[key] for key in ("machine", "date", "commit", "profile", "photos")},
-        "replica": asdict(replica), "plan": asdict(made),
+        "replica": asdict(replica), "plan": asdict(made), "arithmetic": arithmetic,
     }  # fmt: skip
     batching = batching_of(replica, curve)
     report["checks"] = check_points(replica, batching, curve, options.seed, is_simulated=not options.no_simulation)
-    _show_checks(console, report["checks"])
+    report["errors"] = sum_errors(report["checks"])
+    _show_checks(console, report["checks"], report["errors"])
     if made.replicas is not None and not options.no_simulation:
         report["fleet"] = _simulate_fleet(made, replica, batching, options, console)
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_outputs(options, report)
     if options.chart:
         from loadtest.plan_chart import draw_plan
 
@@ -97,7 +98,7 @@ def read_curve(file: Path) -> dict[str, Any]:
     """
     try:
         curve: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        missing = {"machine", "profile", "photos", "date", "commit", "trials", "max_batch_size"} - curve.keys()
+        missing = {"machine", "profile", "photos", "date", "commit", "trials", "photos_per_run"} - curve.keys()
     except (OSError, ValueError, AttributeError) as error:
         raise LoadTestError(
             f"Cannot read {file} as a curve ({error}). `python -m loadtest server --curve --json FILE` measures one."
@@ -115,7 +116,7 @@ def batching_of(replica: Replica, curve: dict[str, Any]) -> Batching:
 
     Where the second says more a photo than the first (a lone photo has all cores to itself), nothing is fixed.
     """
-    most = int(curve["max_batch_size"])
+    most = int(curve["photos_per_run"])
     full_s = replica.service_s * most
     photo_s = (full_s - replica.alone_s) / max(most - 1, 1)
     fixed_s = max(0.0, replica.alone_s - photo_s)
@@ -155,7 +156,7 @@ def _simulate_fleet(
     peak = max(options.peak, start)
 
     def rate_at(at_s: float) -> float:
-        return start + float(peak - start) * min(1.0, at_s / climb_s)
+        return float(start * (peak / start) ** min(1.0, at_s / climb_s))
 
     # Little: photos in flight a replica at the planned rate. Aimed at below it, for the pods are half a minute late.
     needed = max(made.by_capacity, made.by_latency or 0)
@@ -174,14 +175,15 @@ def _simulate_fleet(
         "late_while_climbing": _share_over(climbing, made.p99_s), "late_at_peak": _share_over(steady, made.p99_s),
         "simulated_photos": len(record.latencies), "windows": windows, "scaler": asdict(scaler),
     }  # fmt: skip
-    console.print(
+    report["sentence"] = (
         f"Simulated ({len(record.latencies):,} photos of {fleet.sample} replicas that stand for all): from "
         f"{start:,.0f} to {peak:,.0f} photos/s in {climb_s / 60:.0f} minutes, the autoscaler at {in_flight:.2f} photos "
-        f"in flight a replica.\n  {made.replicas} replicas at first, {last:,} at the end (the arithmetic says "
+        f"in flight a replica. {made.replicas} replicas at first, {last:,} at the end (the arithmetic says "
         f"{static.replicas:,}); "
         f"later than {made.p99_s * 1e3:g} ms: {report['late_while_climbing']:.2%} of the photos while climbing, "
         f"{report['late_at_peak']:.2%} at the peak."
     )
+    console.print(report["sentence"])
     return report
 
 
@@ -205,7 +207,20 @@ def _windows(record: Record, bound_s: float, duration_s: float, width_s: float =
     ]  # fmt: skip
 
 
-def _show_checks(console: Console, rows: list[dict[str, Any]]) -> None:
+def sum_errors(rows: list[dict[str, Any]]) -> dict[str, dict[str, float]]:
+    """Way of predicting -> mean and largest of |predicted / measured - 1| over p50 and p99 of all points."""
+    found: dict[str, dict[str, float]] = {}
+    for way in ("arithmetic", "simulation"):
+        errors = [
+            abs(row[way][name] / row["measured"][name] - 1)
+            for row in rows for name in ("p50_ms", "p99_ms") if way in row and math.isfinite(row[way][name])
+        ]  # fmt: skip
+        if errors:
+            found[way] = {"mean": sum(errors) / len(errors), "largest": max(errors), "figures": len(errors)}
+    return found
+
+
+def _show_checks(console: Console, rows: list[dict[str, Any]], errors: dict[str, dict[str, float]]) -> None:
     table = Table(box=None, pad_edge=False)
     for column in ("photos/s", "p50 measured", "arithmetic", "simulated", "p99 measured", "arithmetic", "simulated"):
         table.add_column(column, justify="right")
@@ -221,11 +236,6 @@ def _show_checks(console: Console, rows: list[dict[str, Any]]) -> None:
         table.add_row(*cells)
     console.print("Checked against the measured points (in brackets the error):")
     console.print(table)
-    for way in ("arithmetic", "simulation"):
-        errors = [
-            abs(row[way][name] / row["measured"][name] - 1)
-            for row in rows for name in ("p50_ms", "p99_ms") if way in row and math.isfinite(row[way][name])
-        ]  # fmt: skip
-        if errors:
-            mean = sum(errors) / len(errors)
-            console.print(f"  {way}: {mean:.0%} off on the mean of {len(errors)} figures, {max(errors):.0%} at most.")
+    for way, error in errors.items():
+        mean, largest = error["mean"], error["largest"]
+        console.print(f"  {way}: {mean:.0%} off on the mean of {error['figures']:.0f} figures, {largest:.0%} at most.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from loadtest.addresses import ROOT, add_objective, add_photos, add_server, positive
+from loadtest.addresses import ROOT, add_objective, add_outputs, add_photos, add_server, positive, write_outputs
 from loadtest.corpus import Corpus
 from loadtest.counters import count_instances, count_requests
 from loadtest.errors import LoadTestError
@@ -63,7 +62,7 @@ def add(commands: Any) -> None:
     command.add_argument("--tries", type=positive(int), default=6, help="of the bisection (%(default)s)")
     command.add_argument("--repeat-share", type=float, default=0.0, help="photos the cache answers (%(default)s)")
     command.add_argument("--seed", type=int, default=1, help="of photos and arrivals (%(default)s)")
-    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
+    add_outputs(command)
     command.set_defaults(run=run)
 
 
@@ -113,10 +112,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
     """Exit code: 0 done and the objective held, 1 it was missed."""
     objective = read_objective("recognizer", options.profile, options.slo)
     count_requests(options.metrics)
-    instances, max_batch_size = count_instances(options.http)
+    instances, photos_per_run = count_instances(options.http)
     report = describe_run(ROOT) | {
         "objective": str(objective), "under_ms": objective.under_s * 1e3, "photos": options.sizes_name,
-        "instances": instances, "max_batch_size": max_batch_size,
+        "instances": instances, "photos_per_run": photos_per_run,
         "repeat_share": options.repeat_share, "seed": options.seed, "profile": options.profile,
     }  # fmt: skip
     with _prepared(options) as prepared:
@@ -127,8 +126,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
         held = way(bench, options, report, console)
     machine = report["machine"]
     console.print(f"{machine['cpu']}, {machine['cores']} cores, {report['date']}, commit {report['commit']}")
-    if options.json:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_outputs(options, report)
     return 0 if held else 1
 
 

@@ -1,8 +1,7 @@
-"""From what happened in a run to passed or failed, each with its reason; JUnit and JSON of it. No I/O but the files."""
+"""From what happened in a run to passed or failed, each with its reason; JUnit of it. No I/O but the files."""
 
 from __future__ import annotations
 
-import json
 import xml.etree.ElementTree as ET
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -43,11 +42,6 @@ class Verdict:
     @property
     def passed(self) -> bool:
         return not any(check.result == "failed" for checks in self.checks.values() for check in checks)
-
-    def write_json(self, file: Path, report: dict[str, Any]) -> None:
-        """The checks, with what else the report says."""
-        content = {"passed": self.passed, "checks": self.as_json(), **report}
-        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     def as_json(self) -> dict[str, Any]:
         """Run -> checks as plain values."""

@@ -137,7 +137,7 @@ def test_autoscaler_follows_the_rate_up_and_later_down() -> None:
 
 CURVE: dict[str, Any] = {
     "machine": {"cpu": "a processor", "cores": 2}, "profile": "cpu", "photos": "640x480", "date": "2026-11-28",
-    "commit": "abc", "instances": 2, "max_batch_size": 8, "offline_per_s": 80.0,
+    "commit": "abc", "instances": 2, "photos_per_run": 8, "offline_per_s": 80.0,
     "alone": {"served_mean_ms": 20.0, "served_p50_ms": 19.0, "served_p99_ms": 38.0},
     "trials": [{"rate": 40.0, "p50_ms": 26.0, "p99_ms": 80.0}],
 }  # fmt: skip
