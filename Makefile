@@ -10,7 +10,11 @@ PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 .DEFAULT_GOAL := help
 .PHONY: help setup photos export image serve demo train-demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
 .PHONY: dashboards lint types
+<<<<<<< HEAD
 .PHONY: bench loadtest generate check clean
+=======
+.PHONY: sbom bench generate check clean
+>>>>>>> faults11
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -92,18 +96,22 @@ types: setup ## mypy, strict
 image: export ## the serving image, of a fresh release of what is placed (docker)
 	@$(BIN)/python -m ops.image "$$($(BIN)/python -m export release --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])')"
 
+sbom: setup ## what the serving image is made of, as CycloneDX (.cache/triptych.cdx.json)
+	@mkdir -p .cache && $(BIN)/python -m ops.sbom --output .cache/triptych.cdx.json
+
 bench: export ## what serving costs over the same work in one process
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png --sweep-chart .cache/sweep.png
 
 loadtest: export ## users of a shop against a server of its own, three shapes and a verdict (3 minutes)
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest locust smoke step spike --json .cache/loadtest.json --junit .cache/loadtest.xml --report .cache/loadtest.html
 
-generate: setup ## write what is derived: constraints, API reference, METRICS.md, rules, dashboards, chart's copies, image's packages
+generate: setup ## write what is derived: constraints, API reference, METRICS.md, rules, dashboards, chart's copies, image's packages and licences
 	@$(BIN)/python client/docs/reference.py
 	@$(BIN)/uv pip compile -q client/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
 	@$(BIN)/python model_repository/recognizer/1/metrics.py > ops/METRICS.md
 	@$(BIN)/python -m ops render && $(BIN)/python -m ops.chart
 	@$(BIN)/uv pip compile -q --group pyproject.toml:models -c constraints.txt --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate -o ops/image/requirements.txt
+	@$(BIN)/python -m ops.sbom --licences ops/image/LICENCES.md
 
 check: lint types test ## what CI runs
 

@@ -77,7 +77,7 @@ class LocalServer:
         self._state_folder = StateFolder(folder.absolute())
         self._serving = ServingFolder(self._state_folder.serving)
         self._segment_prefix = new_prefix()
-        self._control_key = model_control.new_key()
+        self._keys = model_control.Keys()
         self.is_key_hidden = False
         self._release: str | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -89,12 +89,17 @@ class LocalServer:
     @property
     def api_key(self) -> str:
         """What a client shows to load and unload models, as name=value."""
-        return f"{model_control.HEADER}={self._control_key}"
+        return f"{model_control.HEADER}={self._keys.control}"
+
+    @property
+    def memory_key(self) -> str:
+        """What a client shows to hand photos over in shared memory, as name=value."""
+        return f"{model_control.MEMORY_HEADER}={self._keys.memory}"
 
     @property
     def control_key(self) -> str:
         """Alone; see `api_key`."""
-        return self._control_key
+        return self._keys.control
 
     @property
     def pid(self) -> int:
@@ -158,13 +163,14 @@ class LocalServer:
         self.ports = choose_ports(settings.http_port, settings.grpc_port, settings.metrics_port)
         backend = prepare(binary, self._state_folder.folder) if isinstance(binary, WheelServer) else None
         self._serving.fill(settings.repository)
-        self._state_folder.write_key(self._control_key)
+        self._state_folder.write_keys(self._keys.control, self.memory_key)
         self._state_folder.keep_catalogue_key()
         served = dataclasses.replace(settings, repository=self._serving.folder)
         options = launch.server_options(served, self.ports, self._segment_prefix)
         if not settings.open_to_network:
             refuse_open(options)
-        command = launch.command_line(binary, backend, [*options, *model_control.control_options(self._control_key)])
+        closed = model_control.control_options(self._keys, settings.server_options)
+        command = launch.command_line(binary, backend, [*options, *closed])
         variables = launch.environment(
             backend, self._state_folder.make_temporary(), settings.cache_mb, self._catalogue(), dict(os.environ)
         )
@@ -259,9 +265,9 @@ class LocalServer:
             self.follow_log()
             watch.raise_if_failed(self.summary, has_ended=has_ended)
             if self.summary.loading and not self.is_key_hidden:  # it has read its command line
-                self.is_key_hidden = model_control.hide_key(self._process.pid, self._control_key)
+                self.is_key_hidden = self._keys.hide(self._process.pid)
             if probe.is_ready(self.ports):
-                self.models = probe.read_models(self.ports, self._control_key)
+                self.models = probe.read_models(self.ports, self._keys.control)
                 self.ready_after_s = time.monotonic() - self._started_s
                 self._write_state("ready")
                 return True

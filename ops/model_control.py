@@ -1,8 +1,9 @@
 """Loads and unloads models in a running server, with the key that only this server's state folder holds.
 
 Whoever may load a model runs code as the server. So Triton is told to refuse the model repository's calls (load,
-unload, index) without the key, on both protocols, and the key is taken off the server's command line, which every user
-of the machine can read, as soon as the server has read it.
+unload, index) without the key, on both protocols, and so with its logs and traces. Shared memory has a key of its own:
+its holder may hand photos over in memory, and load nothing. The keys are taken off the server's command line, which
+every user of the machine can read, as soon as the server has read them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import http.client
 import json
 import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
@@ -17,23 +20,57 @@ from ops.errors import OpsError
 from ops.settings import ADDRESS, Ports
 
 HEADER = "triptych-control-key"
+MEMORY_HEADER = "triptych-memory-key"
 UNREACHABLE = "The server does not answer; look at it with `python -m ops status`."
 
 
-def new_key() -> str:
-    return secrets.token_hex(32)
+@dataclass(frozen=True)
+class Keys:
+    """Of one server, made anew with each.
+
+    Attributes:
+        control: for models, logs and traces.
+        memory: for shared memory.
+    """
+
+    control: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+    memory: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
+
+    def hide(self, pid: int) -> bool:
+        """Takes them off the command line of a server; whether nobody can read them there any more."""
+        are_hidden = [hide_key(pid, key) for key in (self.control, self.memory)]
+        return all(are_hidden)
 
 
-def control_options(key: str) -> list[str]:
-    """Every model is loaded at the start, before the server listens; later ones when told."""
-    return [
+def control_options(keys: Keys, further: Sequence[str] = ()) -> list[str]:
+    """Every model is loaded at the start, before the server listens; later ones when told.
+
+    Args:
+        keys: what the closed APIs want.
+        further: options of the user; what they restrict is left to them, because Triton takes each API once.
+    """
+    closed = {
+        f"{HEADER}={keys.control}": ("model-repository", "logging", "trace"),
+        f"{MEMORY_HEADER}={keys.memory}": ("shared-memory",),
+    }
+    options = [
         # Else it calls itself not ready while any model loads or unloads beside those that answer, 3 s after a reload.
         "--strict-readiness=false",
         "--model-control-mode=explicit",
         "--load-model=*",
-        f"--grpc-restricted-protocol=model-repository:{HEADER}={key}",
-        f"--http-restricted-api=model-repository:{HEADER}={key}",
     ]
+    for flag in ("--grpc-restricted-protocol", "--http-restricted-api"):
+        theirs = restricted_apis(further, flag)
+        for key, apis in closed.items():
+            ours = [api for api in apis if api not in theirs or api == "model-repository"]
+            options += [f"{flag}={','.join(ours)}:{key}"] if ours else []
+    return options
+
+
+def restricted_apis(options: Sequence[str], flag: str) -> set[str]:
+    """The APIs named by every such option: `a,b:key=value`."""
+    named = [option.removeprefix(f"{flag}=").partition(":")[0] for option in options if option.startswith(f"{flag}=")]
+    return {api for names in named for api in names.split(",")}
 
 
 class LoadRefused(OpsError):

@@ -16,9 +16,8 @@ from loky import cpu_count
 from tritonclient.grpc import model_config_pb2
 
 from ops.errors import OpsError
-from ops.exposure import APIS, advise_restriction, check_exposure, is_loopback
+from ops.exposure import APIS, check_exposure, is_loopback
 from ops.launch import server_options
-from ops.model_control import control_options
 from ops.objectives import read_objectives
 from ops.ports import choose_ports
 from ops.repository import check_repository, list_models, read_config
@@ -249,7 +248,7 @@ def check_versions(repository: Path) -> list[Finding]:
 def check_access(settings: Settings) -> Finding:
     """Who could reach what `serve` starts, and what they could do; a server that runs is asked with --url."""
     ports = Ports(http=settings.http_port, grpc=settings.grpc_port, metrics=settings.metrics_port)
-    options = [*server_options(settings, ports, "check_"), *control_options("secret")]
+    options = server_options(settings, ports, "check_")
     reached = [
         name
         for name in ("http", "grpc")
@@ -257,26 +256,7 @@ def check_access(settings: Settings) -> Finding:
             [option.partition("=")[2] for option in options if option.startswith(f"--{name}-address=")][-1]
         )
     ]
-    restricted = {
-        "http": _restricted(options, "--http-restricted-api="),
-        "grpc": _restricted(options, "--grpc-restricted-protocol="),
-    }
     if not reached:
         sentence = f"`serve` listens on {ADDRESS} alone; who may change its models needs the key in its state folder."
         return Finding("ok", "access", sentence)
-    flags = [advise_restriction(name, [api for api in APIS if api not in restricted[name]]) for name in reached]
-    missing = [flag for flag in flags if flag]
-    if missing:
-        return Finding(
-            "error",
-            "access",
-            f"Other machines would reach {' and '.join(reached)}, and anyone could use more than inference.",
-            f"Add {' and '.join(missing)} with --server-option, and never restrict health: probes need it.",
-        )
-    return Finding("ok", "access", f"Other machines reach {' and '.join(reached)}; {', '.join(APIS)} are restricted.")
-
-
-def _restricted(options: list[str], flag: str) -> set[str]:
-    """The APIs named by every such option: `a,b:key=value`."""
-    named = [option.removeprefix(flag).partition(":")[0] for option in options if option.startswith(flag)]
-    return {api for names in named for api in names.split(",")}
+    return Finding("ok", "access", f"Other machines reach {' and '.join(reached)}; {', '.join(APIS)} want a key.")

@@ -82,6 +82,7 @@ class StateFolder:
         self.catalogue = folder / "catalogue"
         self.catalogue_key_file = folder / "catalogue.key"
         self._key_file = folder / "control.key"
+        self.memory_key_file = folder / "memory.key"
         self._temporary = folder / "tmp"
         self._lock: int | None = None
 
@@ -134,9 +135,10 @@ class StateFolder:
         staged.write_text(state.to_json())
         staged.replace(self.file)
 
-    def write_key(self, key: str) -> None:
-        """Keeps the key of the server's model control where only this user can read it."""
-        _write_private(self._key_file, key)
+    def write_keys(self, control: str, memory: str) -> None:
+        """Keeps the keys of the server where only this user can read them; that of shared memory as name=value."""
+        _write_private(self._key_file, control)
+        _write_private(self.memory_key_file, memory)
 
     def keep_catalogue_key(self) -> None:
         """Makes the key of the catalogue once: programs that write to it go on after a restart."""
@@ -162,6 +164,7 @@ class StateFolder:
     def clear(self) -> None:
         self.file.unlink(missing_ok=True)
         self._key_file.unlink(missing_ok=True)
+        self.memory_key_file.unlink(missing_ok=True)
 
     def _describe_holder(self) -> str:
         state = self.read()

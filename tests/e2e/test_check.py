@@ -9,17 +9,18 @@ import pytest
 from ops import exposure
 from ops.__main__ import main
 from ops.local_server import LocalServer
-from ops.settings import Settings
+from ops.settings import REPOSITORY
+from tests.e2e.bare_server import BareServer, started
 
 FREE_PORTS = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
 
 
-@pytest.fixture
-def restricted() -> Iterator[LocalServer]:
-    """A server whose control APIs all want a key, with the very option that `check` tells."""
-    option = exposure.advise_restriction("http", [api for api in exposure.APIS if api != "model-repository"])
-    option = option.replace("KEY=VALUE", "key=secret")
-    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, server_options=(option,))) as server:
+@pytest.fixture(scope="module")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareServer]:
+    """A server that somebody started with everything open."""
+    options = [f"--model-repository={REPOSITORY}", "--model-config-name=cpu", "--model-control-mode=explicit"]
+    with started(tmp_path_factory.mktemp("bare"), [*options, "--load-model=classifier"]) as server:
+        assert server.becomes_ready()
         yield server
 
 
@@ -36,25 +37,28 @@ def test_taken_port_is_told_and_exits_1(server: LocalServer, capsys: pytest.Capt
     assert f"Port {server.ports.http} (http) is taken by pid {server.pid}" in capsys.readouterr().out
 
 
-def test_open_server_is_fine_on_this_machine_alone(server: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", f"--url={server.http_url}"]) == 0
-    assert "may use shared-memory, trace, logging. It is on this machine alone." in capsys.readouterr().out
+def test_open_server_is_fine_on_this_machine_alone(bare: BareServer, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", f"--url={bare.ports.http_url}"]) == 0
+    assert (
+        "may use model-repository, shared-memory, trace, logging. It is on this machine alone."
+        in capsys.readouterr().out
+    )
 
 
 def test_open_server_that_others_reach_is_an_error(
-    server: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    bare: BareServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exposure, "is_loopback", lambda host: False)  # no server is bound to other addresses here
-    assert main(["check", f"--url={server.http_url}"]) == 1
+    assert main(["check", f"--url={bare.ports.http_url}"]) == 1
     said = capsys.readouterr().out
-    assert "--http-restricted-api=shared-memory,trace,logging:KEY=VALUE" in said
+    assert "--http-restricted-api=model-repository,shared-memory,trace,logging:KEY=VALUE" in said
 
 
-def test_restricted_server_is_fine_for_others_too(
-    restricted: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_server_of_serve_is_fine_for_others_too(
+    server: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(exposure, "is_loopback", lambda host: False)
-    assert main(["check", f"--url={restricted.http_url}"]) == 0
+    assert main(["check", f"--url={server.http_url}"]) == 0
     assert "Restricted: model-repository, shared-memory, trace, logging." in capsys.readouterr().out
 
 

@@ -75,6 +75,12 @@ def _from_folder(folder: Path) -> Iterator[CatalogueItem | RefusedRow]:
             yield RefusedRow(number, None, found.place, str(found.error), passing=True)
             continue
         inside = Path(os.path.relpath(found, folder))
+        if os.path.islink(found):  # links to folders are not followed
+            try:
+                _inside(folder, str(inside))
+            except InvalidInput as error:
+                yield RefusedRow(number, None, inside.as_posix(), str(error))
+                continue
         fields = {"photo": inside.as_posix()}
         if inside.parent != Path():
             fields["folder"] = inside.parent.as_posix()

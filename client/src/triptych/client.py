@@ -88,7 +88,8 @@ class Client(Searching):
             api_key: of a restricted API, "name=value".
             balance: "round_robin" over all addresses, or "pick_first".
             transport: "grpc", or "http" (needs the extra `http`).
-            shared_memory: photos reach a server on this host through shared memory, where it allows that.
+            shared_memory: photos reach a server on this host through shared memory, where it allows that; `ops serve`
+                does for the `api_key` in its memory.key.
             private_urls: whether photos may be fetched from private addresses.
             metrics: counts and times the calls: `triptych.metrics.ClientMetrics()` (needs the extra `metrics`).
             tracing: sends the current OpenTelemetry span's context, when it is sampled (needs the extra `tracing`).

@@ -21,7 +21,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from ops.local_server import LocalServer
 from ops.settings import Settings
 from triptych import AsyncClient, Client, ConnectionFailed, UnreadableImage, shared_memory
-from triptych.connection import Connection
+from triptych.connection import Connection, parse_api_key
 from triptych.grpc_transport import GrpcTransport
 from triptych.protocol import Question, TransportError
 from triptych.recognizer import Contract, Embed
@@ -31,13 +31,14 @@ from triptych.shared_region import FOLDER
 STATUS = Question("SystemSharedMemoryStatus", "GET", "/v2/systemsharedmemory/status")
 
 
-def connection_to(server: LocalServer) -> Connection:
-    return Connection(server.grpc_target, "grpc", 1, None, "round_robin", None, shared_memory=True)
+def connection_to(server: LocalServer, key_pair: str | None = None) -> Connection:
+    key = parse_api_key(key_pair or server.memory_key)
+    return Connection(server.grpc_target, "grpc", 1, None, "round_robin", key, shared_memory=True)
 
 
-def regions_of(server: LocalServer) -> set[str]:
+def regions_of(server: LocalServer, key_pair: str | None = None) -> set[str]:
     """Those the server has open."""
-    transport = GrpcTransport(connection_to(server))
+    transport = GrpcTransport(connection_to(server, key_pair))
     try:
         return set(transport.ask(STATUS, timeout_s=5, headers={}).get("regions", {}))
     finally:
@@ -74,7 +75,10 @@ def messages(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
 def test_results_are_the_same_and_the_photos_are_in_no_message(
     server: LocalServer, photos: list[Path], messages: list[bool]
 ) -> None:
-    with Client(server.grpc_target, shared_memory=True) as client, Client(server.grpc_target) as plain:
+    with (
+        Client(server.grpc_target, shared_memory=True, api_key=server.memory_key) as client,
+        Client(server.grpc_target) as plain,
+    ):
         found = client.recognize(photos[0])
         assert messages == [True]
         assert len(regions_of(server)) == 1
@@ -94,7 +98,7 @@ def test_photos_keep_apart_when_many_are_on_their_way(
     with Client(server.grpc_target) as plain:
         expected = [plain.embed(photo).vector for photo in photos]
     messages.clear()
-    with Client(server.grpc_target, shared_memory=True) as client:
+    with Client(server.grpc_target, shared_memory=True, api_key=server.memory_key) as client:
         client.embed(photos[0])  # opens the region: until that is done, others would not wait for it
         items = list(client.embed_many(photos * 5))
         batched = list(client.embed_many(photos * 2, batch_size=8))
@@ -107,7 +111,7 @@ def test_photos_keep_apart_when_many_are_on_their_way(
 
 def test_async_client_shares_memory_too(server: LocalServer, photos: list[Path]) -> None:
     async def main() -> None:
-        async with AsyncClient(server.grpc_target, shared_memory=True) as client:
+        async with AsyncClient(server.grpc_target, shared_memory=True, api_key=server.memory_key) as client:
             found = [item async for item in client.embed_many(photos)]
             assert len(regions_of(server)) == 1
             assert names() == set()
@@ -125,28 +129,29 @@ def test_photo_travels_in_the_message_when_there_is_no_room_for_it(
     monkeypatch.setattr(shared_memory, "REGION_BYTES", 1 << 16)
     large, small = (f(photos, key=lambda photo: photo.stat().st_size) for f in (max, min))
     assert small.stat().st_size < 1 << 16 < large.stat().st_size
-    with Client(server.grpc_target, shared_memory=True) as client:
+    with Client(server.grpc_target, shared_memory=True, api_key=server.memory_key) as client:
         for photo in (large, small):
             assert client.recognize(photo).labels
     assert messages == [False, True]
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])
-def test_client_warns_once_and_goes_on_when_the_server_refuses(photos: list[Path], asynchronous: bool) -> None:
-    options = ("--grpc-restricted-protocol=shared-memory:admin-key=secret",)
-    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, server_options=options)) as server:
+def test_client_warns_once_and_goes_on_when_the_server_refuses(
+    server: LocalServer, photos: list[Path], asynchronous: bool
+) -> None:
+    """As by default, of a client without the server's key."""
 
-        async def main() -> int:
-            async with AsyncClient(server.grpc_target, shared_memory=True) as client:
-                return sum([item.error is None async for item in client.embed_many(photos)])
+    async def main() -> int:
+        async with AsyncClient(server.grpc_target, shared_memory=True) as client:
+            return sum([item.error is None async for item in client.embed_many(photos)])
 
-        def run() -> int:
-            with Client(server.grpc_target, shared_memory=True) as client:
-                return sum(item.error is None for item in client.embed_many(photos))
+    def run() -> int:
+        with Client(server.grpc_target, shared_memory=True) as client:
+            return sum(item.error is None for item in client.embed_many(photos))
 
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always")
-            assert (asyncio.run(main()) if asynchronous else run()) == 20
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert (asyncio.run(main()) if asynchronous else run()) == 20
     (warning,) = caught
     assert "refuses it (This protocol is restricted" in str(warning.message)
     assert issubclass(warning.category, RuntimeWarning)
@@ -157,7 +162,7 @@ def test_client_warns_once_and_goes_on_when_the_server_sees_another_shared_memor
 ) -> None:
     # As on another host or in another container: the name that the server is told means nothing there.
     monkeypatch.setattr("triptych.shared_region.FOLDER", tmp_path)
-    with Client(server.grpc_target, shared_memory=True) as client:
+    with Client(server.grpc_target, shared_memory=True, api_key=server.memory_key) as client:
         with pytest.warns(RuntimeWarning, match="Unable to open shared memory region"):
             assert client.recognize(photos[0]).labels
         assert client.recognize(photos[1]).labels  # a second warning would be an error
@@ -168,7 +173,7 @@ def test_client_warns_once_and_goes_on_when_this_host_has_no_shared_memory(
     server: LocalServer, photos: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("triptych.shared_region.FOLDER", tmp_path / "missing")
-    with Client(server.grpc_target, shared_memory=True) as client:
+    with Client(server.grpc_target, shared_memory=True, api_key=server.memory_key) as client:
         with pytest.warns(RuntimeWarning, match="No such file"):
             assert client.recognize(photos[0]).labels
         assert client.recognize(photos[1]).labels
@@ -185,23 +190,28 @@ def test_client_fails_as_without_shared_memory_when_no_server_is_there(photos: l
 
 
 def test_client_shares_again_when_the_server_starts_anew(photos: list[Path], messages: list[bool]) -> None:
-    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as first:
-        client = Client(first.grpc_target, shared_memory=True)
+    def settings(port: int) -> Settings:
+        """With a key that outlives the server: `serve` keeps its own over a restart."""
+        options = ("--grpc-restricted-protocol=shared-memory:memory-key=secret",)
+        return Settings(http_port=0, grpc_port=port, metrics_port=0, server_options=options)
+
+    with LocalServer(settings(0)) as first:
+        client = Client(first.grpc_target, shared_memory=True, api_key="memory-key=secret")
         client.recognize(photos[0])
         port = first.ports.grpc
-    with LocalServer(Settings(http_port=0, grpc_port=port, metrics_port=0)) as second, client:
+    with LocalServer(settings(port)) as second, client:
         messages.clear()
         client.wait_ready(30)
         for photo in photos[:3]:
             assert client.recognize(photo).labels
         # The first finds the region unknown and is sent again.
         assert messages == [True, False, True, True]
-        assert len(regions_of(second)) == 1
+        assert len(regions_of(second, "memory-key=secret")) == 1
 
 
 def test_close_leaves_nothing_when_the_server_is_gone(photos: list[Path]) -> None:
     with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
-        client = Client(server.grpc_target, shared_memory=True)
+        client = Client(server.grpc_target, shared_memory=True, api_key=server.memory_key)
         client.recognize(photos[0])
         os.kill(server.pid, signal.SIGKILL)
     client.close()
@@ -210,12 +220,15 @@ def test_close_leaves_nothing_when_the_server_is_gone(photos: list[Path]) -> Non
 
 def test_killed_client_leaves_nothing_in_the_folder(server: LocalServer, photos: list[Path]) -> None:
     code = (
-        "import sys, time; from triptych import Client; client = Client(sys.argv[1], shared_memory=True); "
+        "import sys, time; from triptych import Client; "
+        "client = Client(sys.argv[1], shared_memory=True, api_key=sys.argv[3]); "
         "client.recognize(sys.argv[2]); print('ready', flush=True); time.sleep(60)"
     )
     before = regions_of(server)
     with subprocess.Popen(
-        [sys.executable, "-c", code, server.grpc_target, str(photos[0])], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", code, server.grpc_target, str(photos[0]), server.memory_key],
+        stdout=subprocess.PIPE,
+        text=True,
     ) as caller:
         try:
             assert caller.stdout is not None

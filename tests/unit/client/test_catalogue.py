@@ -194,6 +194,51 @@ def test_folder_is_imported_with_a_product_for_each_photo(client: Client, folder
     assert dict(product.photos[0].fields) == {"photo": "sub/last.png", "folder": "sub"}
 
 
+def test_link_that_leads_out_of_a_folder_is_refused(client: Client, fake: FakeServer, folder: Path) -> None:
+    (folder.parent / "secret.jpg").write_bytes(b"not for the catalogue")
+    (folder / "photos/link.jpg").symlink_to(folder.parent / "secret.jpg")
+    (folder / "photos/broken.jpg").symlink_to(folder / "photos/none.jpg")
+    (folder / "photos/copy.jpg").symlink_to("001.jpg")
+    report = client.catalogue.import_file(folder / "photos")
+    refused = {row.photo: row.reason for row in report.refused}
+    assert refused.keys() == {"link.jpg", "broken.jpg"}
+    assert "leads out of the catalogue's folder" in refused["link.jpg"]
+    assert "there is no photo" in refused["broken.jpg"]
+    assert report.upserted == PRODUCTS + 2
+    assert b"not for the catalogue" not in fake.photos
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+@pytest.mark.parametrize(
+    "photo",
+    [
+        "../secret.jpg",
+        "photos/../../secret.jpg",
+        "/etc/passwd",
+        "photos/up/secret.jpg",
+        "file:///etc/passwd",
+        "~/x.jpg",
+    ],
+)
+def test_path_out_of_the_catalogues_folder_is_never_read(
+    client: Client, fake: FakeServer, folder: Path, suffix: str, photo: str
+) -> None:
+    (folder.parent / "secret.jpg").write_bytes(b"not for the catalogue")
+    (folder / "photos/up").symlink_to(folder.parent, target_is_directory=True)
+    path = folder / f"products.{suffix}"
+    if suffix == "csv":
+        write_csv(path, [["out", photo, 1]])
+    elif suffix == "jsonl":
+        path.write_text(json.dumps({"product_id": "out", "photo": photo}))
+    else:
+        pyarrow.parquet.write_table(pyarrow.table({"product_id": ["out"], "photo": [photo]}), path)
+    report = client.catalogue.import_file(path)
+    assert report.upserted == 0
+    (refused,) = report.refused
+    assert "leads out of the catalogue's folder" in refused.reason or "there is no photo" in refused.reason
+    assert fake.photos == []
+
+
 def test_bad_rows_are_reported_when_the_rest_is_imported(client: Client, fake: FakeServer, folder: Path) -> None:
     fake.refuse(b"photo 3", UnreadableImage)
     (folder.parent / "secret.jpg").write_bytes(b"not for the catalogue")

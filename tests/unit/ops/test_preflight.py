@@ -113,27 +113,18 @@ def test_taken_port_is_an_error() -> None:
     assert f"Port {port} (http) is taken" in finding.sentence
 
 
-OPEN = "--http-address=0.0.0.0"
-SAFE = "--http-restricted-api=shared-memory,trace,logging:key=value"
+OPEN = ("--http-address=0.0.0.0", "--grpc-address=::")
 
 
 @pytest.mark.parametrize(
-    ("options", "level", "words"),
+    ("options", "words"),
     [
-        ((), "ok", "listens on 127.0.0.1 alone"),
-        ((OPEN,), "error", "--http-restricted-api=shared-memory,trace,logging:KEY=VALUE with --server-option"),
-        ((OPEN, "--http-restricted-api=trace:k=v"), "error", "--http-restricted-api=shared-memory,logging:KEY=VALUE"),
-        (
-            (OPEN, SAFE),
-            "ok",
-            "Other machines reach http; model-repository, shared-memory, trace, logging are restricted",
-        ),
-        ((OPEN, SAFE, "--grpc-address=0.0.0.0"), "error", "--grpc-restricted-protocol=shared-memory,trace,logging:"),
+        ((), "listens on 127.0.0.1 alone"),
+        (OPEN[:1], "Other machines reach http; model-repository, shared-memory, trace, logging want a key"),
+        (OPEN, "Other machines reach http and grpc;"),
     ],
 )
-def test_server_that_others_would_reach_must_restrict_its_apis(
-    options: tuple[str, ...], level: str, words: str
-) -> None:
+def test_access_says_who_reaches_the_server(options: tuple[str, ...], words: str) -> None:
     finding = check_access(Settings(server_options=options))
-    assert finding.level == level
-    assert words in f"{finding.sentence} {finding.fix}"
+    assert finding.level == "ok"
+    assert words in finding.sentence
