@@ -10,11 +10,7 @@ PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 .DEFAULT_GOAL := help
 .PHONY: help setup photos export image serve demo train-demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
 .PHONY: dashboards lint types
-<<<<<<< HEAD
-.PHONY: bench loadtest generate check clean
-=======
-.PHONY: sbom bench generate check clean
->>>>>>> faults11
+.PHONY: sbom bench loadtest generate check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'

@@ -14,12 +14,15 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-<<<<<<< HEAD
-from loadtest import baseline_command, catalogue_commands, locust_command, plan_command, server_command
-=======
-from loadtest import baseline_command, locust_command, plan_command, report_command, server_command
+from loadtest import (
+    baseline_command,
+    catalogue_commands,
+    locust_command,
+    plan_command,
+    report_command,
+    server_command,
+)
 from loadtest.addresses import add_outputs, write_outputs
->>>>>>> load10
 from loadtest.driver import ServerProcess
 from loadtest.errors import LoadTestError
 from loadtest.options import ROOT, add_photos, add_pid, add_target, write_report
@@ -77,11 +80,7 @@ def _bench(options: argparse.Namespace, console: Console) -> None:
     console.print(f"server memory: {memory['pss']:.0f} MB (shared pages counted once), RSS {memory['rss']:.0f} MB")
     machine = report["machine"]
     console.print(f"{machine['cpu']}, {machine['cores']} cores, {report['date']}, commit {report['commit']}")
-<<<<<<< HEAD
-    write_report(report, options.json)
-=======
     write_outputs(options, report)
->>>>>>> load10
     if options.chart:
         draw(report, options.chart)
     if options.sweep_chart:
