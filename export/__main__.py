@@ -20,6 +20,7 @@ from export import (
     verify,
 )
 from export.errors import ExportError
+from export.labelling import command as labelling_command
 from export.training import command as train_command
 
 
@@ -51,6 +52,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for command in (
         train_command,
+        labelling_command,
         place_command,
         quantize_command,
         release,

@@ -183,6 +183,9 @@ def _precision(text: str) -> float:
     number = float(text)
     if not 0.5 <= number <= 0.999:
         raise argparse.ArgumentTypeError(f"{number:g}, expected 0.5 to 0.999")
+    return number
+
+
 def _margin(text: str) -> float:
     number = float(text)
     if not 0 <= number < 1:

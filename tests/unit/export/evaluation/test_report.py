@@ -87,7 +87,8 @@ def test_robustness_is_that_of_the_answers(tmp_path: Path) -> None:
 
     def predict(some: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
         bright = some.mean(axis=(1, 2, 3)) > 128
-        return np.stack([~bright, bright], axis=1).astype(np.float32)
+        answers: np.ndarray = np.stack([~bright, bright], axis=1).astype(np.float32)  # type: ignore[type-arg]
+        return answers
 
     targets = (np.arange(30) < 15).astype(np.int64)
     found = measure_robustness("light", pixels, targets, predict)
