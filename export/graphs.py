@@ -46,8 +46,8 @@ class Classifier(nn.Module):
     """`features` float32[N,F] -> `category_scores` float32[N,C], softmax, `retail_score` float32[N,1], and
     `<attribute>_scores` for each further head, softmax.
 
-    `retail_score` is the network's own head's, whatever names the categories. In the ONNX file each `<attribute>_scores` is
-    the Softmax of one Gemm of `features`, whose weights are that head's.
+    `retail_score` is the network's own head's, whatever names the categories. In the ONNX file each
+    `<attribute>_scores` is the Softmax of one Gemm of `features`, whose weights are that head's.
     """
 
     is_retail: torch.Tensor
