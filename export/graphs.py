@@ -46,7 +46,8 @@ class Classifier(nn.Module):
     """`features` float32[N,F] -> `category_scores` float32[N,C], softmax, `retail_score` float32[N,1], and
     `<attribute>_scores` for each further head, softmax.
 
-    `retail_score` is the network's own head's, whatever names the categories.
+    `retail_score` is the network's own head's, whatever names the categories. In the ONNX file each
+    `<attribute>_scores` is the Softmax of one Gemm of `features`, whose weights are that head's.
     """
 
     is_retail: torch.Tensor
@@ -54,8 +55,7 @@ class Classifier(nn.Module):
     def __init__(self, backbone: Backbone) -> None:
         super().__init__()
         self.head = backbone.head
-        self.has_own_categories = CATEGORY in backbone.heads
-        self.categories = backbone.heads[CATEGORY].linear if self.has_own_categories else backbone.head
+        self.categories = backbone.heads[CATEGORY].linear if CATEGORY in backbone.heads else None
         self.further = nn.ModuleList(head.linear for head in backbone.further_heads.values())
         self.output_names = [
             f"{CATEGORY}{SCORES}",
@@ -74,7 +74,7 @@ class Classifier(nn.Module):
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
         scores = self.head(features).softmax(dim=1)
-        category_scores = self.categories(features).softmax(dim=1) if self.has_own_categories else scores
+        category_scores = scores if self.categories is None else self.categories(features).softmax(dim=1)
         further = (head(features).softmax(dim=1) for head in self.further)
         return category_scores, scores @ self.is_retail, *further
 

@@ -24,6 +24,7 @@ from export.warmup import warmup_files
 
 if TYPE_CHECKING:
     from export.backbones import Backbone
+    from export.training.trained import Trained
 
 _VERSIONED = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "pillow")
 
@@ -59,13 +60,7 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
         ExportError: what was wrong and what to do next; the repository is as it was.
     """
     started = time.monotonic()
-    trained = None
-    if settings.heads is not None:
-        from export.trained_heads import tuned_choice
-        from export.training.trained import read_trained
-
-        trained = read_trained(settings.heads)
-        settings = replace(settings, choice=tuned_choice(settings.choice, trained))
+    settings, trained = _read_trained(settings)
     configs = read_configs(settings.repository)
     if trained is not None:
         from export.trained_heads import set_threshold
@@ -78,11 +73,7 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
         console.print(f"Already placed in {settings.repository} and intact: {manifest['backbone']['name']}.")
         return {"placed": False, "seconds": time.monotonic() - started, "manifest": manifest}
     with step(console, "Loading weights"):
-        backbone = load(settings.choice, photos)
-        if trained is not None:
-            from export.trained_heads import with_heads
-
-            backbone = with_heads(backbone, trained)
+        backbone = _load(settings.choice, trained, photos)
     shape = _shape(backbone)
     files, facts = _build(backbone, photos, shaped(configs, shape), settings, console)
     if trained is not None:
@@ -95,6 +86,39 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
         _make_folder(settings.repository)
         placement.place_files(settings.repository, files, {"inputs": inputs, **facts})
     elapsed_s = time.monotonic() - started
+    _tell(settings, backbone, configs, files, elapsed_s, console)
+    return {"placed": True, "seconds": elapsed_s, "manifest": placement.read_manifest(settings.repository)}
+
+
+def _read_trained(settings: Settings) -> tuple[Settings, Trained | None]:
+    """The trained folder, and the settings with its backbone where that was tuned."""
+    if settings.heads is None:
+        return settings, None
+    from export.trained_heads import tuned_choice
+    from export.training.trained import read_trained
+
+    trained = read_trained(settings.heads)
+    return replace(settings, choice=tuned_choice(settings.choice, trained)), trained
+
+
+def _load(choice: Choice, trained: Trained | None, photos: Sequence[Path]) -> Backbone:
+    backbone = load(choice, photos)
+    if trained is None:
+        return backbone
+    from export.trained_heads import with_heads
+
+    return with_heads(backbone, trained)
+
+
+def _tell(
+    settings: Settings,
+    backbone: Backbone,
+    configs: Configs,
+    files: dict[str, bytes],
+    elapsed_s: float,
+    console: Console,
+) -> None:
+    shape = _shape(backbone)
     size_mb = sum(map(len, files.values())) / 1e6
     console.print(
         f"Placed {backbone.name} ({settings.precision}, {shape.side_px} px, {shape.features} features, "
@@ -106,7 +130,6 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
             "config.pbtxt, which is committed, keeps the default's dims: serve a profile "
             f"({', '.join(settings.profiles)}), or place into a folder of its own with --repository."
         )
-    return {"placed": True, "seconds": elapsed_s, "manifest": placement.read_manifest(settings.repository)}
 
 
 def _inputs(settings: Settings, configs: Configs, photos: Sequence[Path]) -> dict[str, Any]:

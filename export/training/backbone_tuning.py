@@ -20,7 +20,7 @@ from export.progress import step
 from export.training.entries import Entries
 from export.training.eye import Eye
 from export.training.heads import Head
-from export.training.partition import partition
+from export.training.partition import Partition, partition
 from export.training.preparation import Prepared
 from export.training.split import TRAIN, VALIDATION
 from export.training.tuned_network import Network, open_network, open_tuned_eye
@@ -72,10 +72,7 @@ def tune_backbone(
     """
     photos = [row.photo for row in prepared.rows]
     with step(console, "Opening the backbone in torch"):
-        network = open_network(*base, eye, photos[:SAMPLE_PHOTOS])
-        pixels = np.stack([eye.decode(photo.read_bytes()) for photo in photos[:SAMPLE_PHOTOS]])
-        some = network.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-        part = partition(network.trunk, some, tuning.unfreeze)
+        network, part = _open(base, eye, photos[:SAMPLE_PHOTOS], tuning.unfreeze)
     fingerprint = _fingerprint(prepared, eye, tuning)
     folder = cache / "tuning" / fingerprint[:16]
     entries = Entries(photos, eye, network, part, tuning.views, tuning.seed)
@@ -86,18 +83,21 @@ def tune_backbone(
     targets = {name: prepared.targets(name) for name in prepared.attributes}
     start = {name: (heads[name].weight, heads[name].bias) for name in prepared.attributes}
     blocks = part.blocks if tuning.unfreeze is None else tuning.unfreeze
+    learned = Photos(entries, targets, train, validation, fingerprint)
     with step(console, f"Tuning {blocks} of {part.blocks} blocks"):
-        history = tune(
-            part,
-            start,
-            Photos(entries, targets, train, validation, fingerprint),
-            tuning,
-            folder,
-            lambda figures: console.print(_describe(figures)),
-        )
+        history = tune(part, start, learned, tuning, folder, lambda figures: console.print(_describe(figures)))
     with step(console, "Writing the tuned backbone as ONNX"):
         tuned_eye = open_tuned_eye(network, eye)
     return TunedBackbone(network, tuned_eye, history, folder)
+
+
+def _open(
+    base: tuple[str | None, Path | None], eye: Eye, photos: list[Path], unfreeze: int | None
+) -> tuple[Network, Partition]:
+    network = open_network(*base, eye, photos)
+    pixels = np.stack([eye.decode(photo.read_bytes()) for photo in photos])
+    images = network.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
+    return network, partition(network.trunk, images, unfreeze)
 
 
 def _describe(figures: Mapping[str, Any]) -> str:

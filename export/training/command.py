@@ -44,6 +44,14 @@ def add_parser(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("catalogue", type=Path, metavar="CATALOGUE", help="a folder, or a .csv, .jsonl or .parquet")
+    _add_learning(parser)
+    _add_tuning(parser)
+    _add_going_on(parser)
+    _add_places(parser)
+    parser.set_defaults(run=run)
+
+
+def _add_learning(parser: argparse.ArgumentParser) -> None:
     reading = parser.add_argument_group("how the catalogue is read (default: found by the names of the columns)")
     reading.add_argument("--image-column", metavar="NAME")
     reading.add_argument("--attributes", type=_names, default=(), metavar="NAME,...", help="columns of labels")
@@ -59,7 +67,6 @@ def add_parser(commands: Any) -> None:
     learning.add_argument(
         "--split", type=_shares, default=DEFAULT_SHARES, metavar="T,V,E", help="shares (default: 0.7,0.15,0.15)"
     )
-    _add_tuning(parser)
     learning.add_argument(
         "--precision",
         type=_precision,
@@ -68,6 +75,9 @@ def add_parser(commands: Any) -> None:
         help="share of the answers above the abstain threshold that has to be right (default: %(default)s)",
     )
     learning.add_argument("--seed", type=int, default=0, metavar="N")
+
+
+def _add_going_on(parser: argparse.ArgumentParser) -> None:
     going_on = parser.add_argument_group("going on from an earlier training")
     going_on.add_argument(
         "--from", dest="previous", type=Path, metavar="DIR", help="a trained folder: its classes are kept and rehearsed"
@@ -80,6 +90,9 @@ def add_parser(commands: Any) -> None:
         help="accuracy on the old classes that may be lost before it is refused (default: 0.02)",
     )
     going_on.add_argument("--publish-worse", action="store_true", help="write it all the same")
+
+
+def _add_places(parser: argparse.ArgumentParser) -> None:
     places = parser.add_argument_group("where")
     places.add_argument("--output", type=Path, metavar="DIR", help="default: trained/<name of the catalogue>")
     places.add_argument("--replace", action="store_true", help="replace a trained folder that is there")
@@ -90,7 +103,6 @@ def add_parser(commands: Any) -> None:
         "--cache", type=Path, default=ROOT / ".cache/features", metavar="DIR", help="of features (default: %(default)s)"
     )
     places.add_argument("--json", action="store_true", help="print one JSON object at the end; progress goes to stderr")
-    parser.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:

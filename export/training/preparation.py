@@ -89,17 +89,7 @@ def prepare(
     """
     with step(console, "Reading the catalogue"):
         catalogue = read_catalogue(source, reading, min_classes=1 if remembered is not None else 2)
-    features = _see(catalogue, cache, views, console)
-    notices = list(catalogue.notices)
-    if features.unreadable:
-        names = shorten([str(photo) for photo in features.unreadable])
-        notices.append(f"{len(features.unreadable)} photos cannot be read and are left out: {names}.")
-    if not len(features.rows):
-        first = next(iter(features.unreadable.items()), None)
-        said = f", the first is {first[0]}: {first[1]}" if first else ""
-        raise CatalogueError(f"None of the {len(catalogue.rows)} photos of {source} can be read{said}.")
-    catalogue = replace(catalogue, rows=tuple(catalogue.rows[row] for row in features.rows))
-    notices += _contradictions(catalogue.rows, features.digests)
+    catalogue, features, notices = _readable(catalogue, _see(catalogue, cache, views, console))
     sides_before: dict[bytes, str] = {}
     if remembered is not None:
         catalogue, features = _with_remembered(catalogue, features, remembered)
@@ -108,6 +98,20 @@ def prepare(
         split, groups, duplicates = _split(catalogue.rows, features, shares, seed, sides_before)
     attributes = _classes(catalogue, split, notices)
     return Prepared(catalogue, features, split, groups, attributes, duplicates, tuple(notices))
+
+
+def _readable(catalogue: Catalogue, features: Features) -> tuple[Catalogue, Features, list[str]]:
+    """The rows whose photo could be read, and what is to be said of the others."""
+    notices = list(catalogue.notices)
+    if features.unreadable:
+        names = shorten([str(photo) for photo in features.unreadable])
+        notices.append(f"{len(features.unreadable)} photos cannot be read and are left out: {names}.")
+    if not len(features.rows):
+        first = next(iter(features.unreadable.items()), None)
+        said = f", the first is {first[0]}: {first[1]}" if first else ""
+        raise CatalogueError(f"None of the {len(catalogue.rows)} photos of {catalogue.source} can be read{said}.")
+    catalogue = replace(catalogue, rows=tuple(catalogue.rows[row] for row in features.rows))
+    return catalogue, features, notices + _contradictions(catalogue.rows, features.digests)
 
 
 def _with_remembered(catalogue: Catalogue, features: Features, remembered: Remembered) -> tuple[Catalogue, Features]:
