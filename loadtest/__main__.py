@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from loadtest import baseline_command, locust_command, plan_command, report_command, server_command
+from loadtest import agree_command, baseline_command, locust_command, plan_command, report_command, server_command
 from loadtest.addresses import add_outputs, write_outputs
 from loadtest.driver import ServerProcess
 from loadtest.errors import LoadTestError
@@ -92,6 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     locust_command.add(commands)
     baseline_command.add(commands)
     server_command.add(commands)
+    agree_command.add(commands)
     plan_command.add(commands)
     report_command.add(commands)
     return parser
