@@ -69,6 +69,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
         "GPU, and no figure here says anything of one."
         if curve["profile"].startswith("cpu") else f"Curve: {options.curve.name}, profile {curve['profile']}."
     )  # fmt: skip
+    if curve.get("load_before", 0) > machine["cores"]:
+        console.print(
+            f"[yellow]The machine did other work meanwhile: {curve['load_before']:.0f} runnable processes on "
+            f"{machine['cores']} cores before the run. Measure again where nothing else runs.[/]"
+        )
     made = capacity.plan(replica, options.rate, options.p99, options.spare)
     arithmetic = capacity.describe(replica, made)
     console.print("\n".join(arithmetic), highlight=False)
