@@ -14,7 +14,16 @@ from rich.progress import Progress
 from rich.table import Table
 
 from loadtest import baseline, locust_runs
-from loadtest.addresses import ROOT, add_objective, add_outputs, add_photos, add_server, positive, write_outputs
+from loadtest.addresses import (
+    ROOT,
+    add_objective,
+    add_outputs,
+    add_photos,
+    add_server,
+    output,
+    positive,
+    write_outputs,
+)
 from loadtest.corpus import Mix
 from loadtest.counters import asks_recognizer, count_requests
 from loadtest.errors import LoadTestError
@@ -62,7 +71,7 @@ def add(commands: Any) -> None:
     add_objective(command)
     _add_users(command)
     add_outputs(command)
-    command.add_argument("--junit", type=Path, metavar="FILE", help="write the checks as JUnit XML")
+    command.add_argument("--junit", type=output, metavar="FILE", help="write the checks as JUnit XML")
     command.add_argument(
         "--web", type=int, nargs="?", const=8089, metavar="PORT", help="Locust's page instead of shapes"
     )

@@ -58,7 +58,12 @@ def _describe(report: dict[str, Any]) -> _Part:
     }
     for key, describe in kinds.items():
         if isinstance(report, dict) and key in report:
-            return describe(report)
+            try:
+                return describe(report)
+            except KeyError as error:
+                raise LoadTestError(
+                    f"A report with {key} has no {error}. Was it written by an older release?"
+                ) from error
     raise LoadTestError("This is no report of `python -m loadtest locust, server, bench or plan --json FILE`.")
 
 

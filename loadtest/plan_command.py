@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest import capacity
-from loadtest.addresses import add_outputs, positive, write_outputs
+from loadtest.addresses import add_outputs, output, positive, write_outputs
 from loadtest.capacity import Plan, Replica, answer_times
 from loadtest.errors import LoadTestError
 from loadtest.fleet import Autoscaler, Batching, Fleet, Record
@@ -54,7 +54,7 @@ def add(commands: Any) -> None:
     command.add_argument("--no-simulation", action="store_true", help="the arithmetic alone")
     command.add_argument("--seed", type=int, default=1, help="of the simulation (%(default)s)")
     add_outputs(command)
-    command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
+    command.add_argument("--chart", type=output, metavar="FILE", help="write a PNG")
     command.set_defaults(run=run)
 
 
