@@ -126,8 +126,9 @@ def batching_of(replica: Replica, curve: dict[str, Any]) -> Batching:
     photo_s = (full_s - replica.alone_s) / max(most - 1, 1)
     fixed_s = max(0.0, replica.alone_s - photo_s)
     return Batching(
-        replica.instances, fixed_s, (full_s - fixed_s) / most, most, sigma=math.sqrt(math.log(1 + replica.cv**2))
-    )
+        replica.instances, fixed_s, (full_s - fixed_s) / most, most, sigma=math.sqrt(math.log(1 + replica.cv**2)),
+        lone_s=replica.alone_s if replica.alone_s < replica.service_s else None,
+    )  # fmt: skip
 
 
 def check_points(
