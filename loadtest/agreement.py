@@ -6,8 +6,9 @@ Turns, because a machine drifts: only what lies within one round is compared.
 from __future__ import annotations
 
 import itertools
+import random
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -66,7 +67,9 @@ class Generators:
         self._prepared = prepared
         self._server = server
         self._turn_s = turn_s
-        self._guess = 1.0
+        self._order = random.Random(field.seed)
+        # Photos a second, as last seen: how many LoadGen's Offline asks for, and what Poisson is a share of.
+        self._rate = 1.0
         self._draw = Drawer(Corpus.read(prepared), Mix(repeat_share=0.0, bad_share=0.0), field.seed)
 
     def run(self, rounds: int, progress: Progress) -> dict[int, Rounds]:
@@ -81,12 +84,18 @@ class Generators:
         return found
 
     def _turns(self, in_flight: int, progress: Progress) -> Iterator[tuple[str, Figure]]:
-        yield BENCH, self._bench(in_flight)
-        yield LOCUST, self._locust(in_flight, progress)
-        loadgen = self._loadgen("SingleStream" if in_flight == 1 else "Offline", 0.9 * self._guess)
-        yield LOADGEN, loadgen
+        takes: dict[str, Callable[[], Figure]] = {
+            BENCH: lambda: self._bench(in_flight),
+            LOCUST: lambda: self._locust(in_flight, progress),
+            LOADGEN: lambda: self._loadgen("SingleStream" if in_flight == 1 else "Offline", self._rate),
+        }
+        # In an order drawn anew: nobody always comes first, to a server that just had nothing to do.
+        for name in self._order.sample(list(takes), len(takes)):
+            figure = takes[name]()
+            self._rate = figure.rate
+            yield name, figure
         if in_flight > 1:
-            yield POISSON, self._loadgen("Server", _POISSON_SHARE * loadgen.rate)
+            yield POISSON, self._loadgen("Server", _POISSON_SHARE * self._rate)
 
     def _bench(self, in_flight: int) -> Figure:
         photos = (self._draw.draw(may_be_bad=False).content for _ in itertools.count())
@@ -96,7 +105,6 @@ class Generators:
             turn = closed_loop(
                 call, photos, concurrency=in_flight, batch_size=1, duration_s=self._turn_s, server=self._server
             )
-        self._guess = turn.rate
         p50_ms, p99_ms = np.percentile(turn.latencies_s, (50, 99)) * 1e3
         return Figure(turn.rate, float(p50_ms), float(p99_ms))
 
