@@ -15,6 +15,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from loadtest import (
+    agree_command,
     baseline_command,
     catalogue_commands,
     locust_command,
@@ -98,6 +99,7 @@ def _parser() -> argparse.ArgumentParser:
     baseline_command.add(commands)
     server_command.add(commands)
     add_overload(commands)
+    agree_command.add(commands)
     plan_command.add(commands)
     report_command.add(commands)
     return parser

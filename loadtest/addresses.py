@@ -72,8 +72,8 @@ class _Sizes(argparse.Action):
 
 def add_outputs(command: argparse.ArgumentParser) -> None:
     """Figures, and a page of them."""
-    command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    command.add_argument("--report", type=Path, metavar="FILE", help="write one HTML page with charts")
+    command.add_argument("--json", type=output, metavar="FILE", help="write all figures")
+    command.add_argument("--report", type=output, metavar="FILE", help="write one HTML page with charts")
 
 
 def write_outputs(options: argparse.Namespace, report: dict[str, Any]) -> None:
@@ -85,6 +85,14 @@ def write_outputs(options: argparse.Namespace, report: dict[str, Any]) -> None:
         from loadtest.page import write_page
 
         write_page(options.report, [report])
+
+
+def output(word: str) -> Path:
+    """A file that can be written: better said before a run than after it."""
+    file = Path(word)
+    if file.is_dir() or not file.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"cannot write {word}: expected a file in a folder that exists")
+    return file
 
 
 def positive(kind: type, or_zero: bool = False) -> Any:

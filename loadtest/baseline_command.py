@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest import baseline
+from loadtest.addresses import output
 from loadtest.errors import LoadTestError
 
 _EPILOG = """\
@@ -32,7 +33,7 @@ def add(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument("reports", nargs="+", type=Path, metavar="RUN.json", help="of `locust --json`")
-    command.add_argument("--write", type=Path, required=True, metavar="FILE", help="loadtest/baseline.json")
+    command.add_argument("--write", type=output, required=True, metavar="FILE", help="loadtest/baseline.json")
     command.set_defaults(run=run)
 
 

@@ -4,7 +4,8 @@ A replica is c servers (the model's instances) with one queue. Its arrivals are 
 is split evenly at random. Service takes S, lognormal: its mean from what the replica can do with every instance busy,
 its spread from how long one photo took alone. M/G/c has no exact solution; used are Erlang C for the share that waits
 (exact for M/M/c) and, for how long, its exponential tail scaled by (1 + cv^2) / 2 (Lee and Longton, 1959; exact mean
-for M/G/1). M/D/c is the case cv = 0.
+for M/G/1). M/D/c is the case cv = 0. A photo that is alone has all cores to itself (DECISIONS.md, "All cores for a lone
+request"), so the service time goes from that of a lone photo, idle, to c / capacity, busy.
 """
 
 from __future__ import annotations
@@ -97,14 +98,16 @@ def answer_times(replica: Replica, rate: float) -> Answer:
         return Answer(busy, 1.0, math.inf, math.inf, math.inf)
     waits = erlang_c(replica.instances, rate * replica.service_s)
     wait_s = (1 + replica.cv**2) / 2 / (replica.capacity - rate)
-    return Answer(busy, waits, wait_s, *(_quantile(replica, waits, wait_s, share) for share in (0.5, 0.99)))
+    return Answer(busy, waits, wait_s, *(_quantile(replica, busy, waits, wait_s, share) for share in (0.5, 0.99)))
 
 
-def _quantile(replica: Replica, waits: float, wait_s: float, share: float) -> float:
+def _quantile(replica: Replica, busy: float, waits: float, wait_s: float, share: float) -> float:
     """Of W + S: W is 0 with 1 - waits, else exponential of mean wait_s; S is lognormal. By bisection."""
     sigma = math.sqrt(math.log(1 + replica.cv**2))
     ranks = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
-    service_s = replica.service_s * np.exp(sigma * _normal_quantiles(ranks) - sigma**2 / 2)
+    lone_s = min(replica.alone_s, replica.service_s)
+    mean_s = lone_s + busy * (replica.service_s - lone_s)
+    service_s = mean_s * np.exp(sigma * _normal_quantiles(ranks) - sigma**2 / 2)
     low, high = 0.0, float(service_s[-1]) + 40 * wait_s
     for _ in range(60):
         middle = (low + high) / 2

@@ -27,6 +27,7 @@ class Batching:
         photo_s: of each photo in it.
         most: photos in a run.
         sigma: of a photo's lognormal spread.
+        lone_s: of a single photo while nothing else runs, which has all cores to itself; None: as any other.
     """
 
     instances: int
@@ -34,6 +35,7 @@ class Batching:
     photo_s: float
     most: int
     sigma: float
+    lone_s: float | None = None
 
     @property
     def capacity(self) -> float:
@@ -109,6 +111,8 @@ class _Replica:
             batch = [self.waiting.popleft() for _ in range(min(len(self.waiting), batching.most))]
             self.running += len(batch)
             mean_s = batching.fixed_s + batching.photo_s * len(batch)
+            if batching.lone_s is not None and len(batch) == 1 and self._free == batching.instances - 1:
+                mean_s = batching.lone_s
             # Photos of a run are as different as photos one by one: their sum varies less than each.
             spreads = fleet.draw.lognormal(-(batching.sigma**2) / 2, batching.sigma, len(batch))
             yield self._environment.timeout(mean_s * float(spreads.mean()))

@@ -14,7 +14,16 @@ from rich.progress import Progress
 from rich.table import Table
 
 from loadtest import baseline, locust_runs
-from loadtest.addresses import ROOT, add_objective, add_outputs, add_photos, add_server, positive, write_outputs
+from loadtest.addresses import (
+    ROOT,
+    add_objective,
+    add_outputs,
+    add_photos,
+    add_server,
+    output,
+    positive,
+    write_outputs,
+)
 from loadtest.corpus import Mix
 from loadtest.counters import asks_recognizer, count_requests
 from loadtest.errors import LoadTestError
@@ -62,7 +71,7 @@ def add(commands: Any) -> None:
     add_objective(command)
     _add_users(command)
     add_outputs(command)
-    command.add_argument("--junit", type=Path, metavar="FILE", help="write the checks as JUnit XML")
+    command.add_argument("--junit", type=output, metavar="FILE", help="write the checks as JUnit XML")
     command.add_argument(
         "--web", type=int, nargs="?", const=8089, metavar="PORT", help="Locust's page instead of shapes"
     )
@@ -94,12 +103,16 @@ def _add_users(command: argparse.ArgumentParser) -> None:
     command.add_argument("--seed", type=int, default=1, help="of photos and draws (%(default)s)")
     command.add_argument("--scale", type=positive(float), default=1.0, help="of the shapes' durations (%(default)s)")
     command.add_argument("--soak-s", type=positive(float), default=600.0, help="seconds of a soak (%(default)s)")
+    command.add_argument("--soak-users", type=positive(int), default=1, help="users of a soak (%(default)s)")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Exit code: 0 all checks passed, 1 one failed."""
     objective = read_objective("recognizer", options.profile, options.slo)
-    shapes = [make_shape(name, scale=options.scale, soak_s=options.soak_s) for name in options.shapes or ["smoke"]]
+    shapes = [
+        make_shape(name, scale=options.scale, soak_s=options.soak_s, soak_users=options.soak_users)
+        for name in options.shapes or ["smoke"]
+    ]
     field = locust_runs.Field(
         target=options.target, http=options.http, under_s=objective.under_s,
         mix=Mix(options.zipf, options.repeat_share, options.bad_share), seed=options.seed, users=options.users_of,
@@ -122,7 +135,10 @@ def run(options: argparse.Namespace, console: Console) -> int:
             before = count_requests(options.metrics)
             # Every run draws other photos; two programs of runs with one seed draw the same.
             of_run = replace(field, seed=field.seed + number)
-            outcome = locust_runs.run_shape(of_run, shape, folder, progress, scale=options.scale, soak_s=options.soak_s)
+            outcome = locust_runs.run_shape(
+                of_run, shape, folder, progress, scale=options.scale, soak_s=options.soak_s,
+                soak_users=options.soak_users,
+            )  # fmt: skip
             checks[shape.name] = judge(
                 outcome, objective, before, count_requests(options.metrics), bad_share=options.bad_share,
                 searcher_asks_recognizer=is_fused,

@@ -43,6 +43,7 @@ def add_options(parser: Any) -> None:
     group.add_argument("--under-ms", type=float, default=250.0, help="the objective's bound on an answer")
     group.add_argument("--scale", type=float, default=1.0, help="of the shape's durations")
     group.add_argument("--soak-s", type=float, default=600.0, help="seconds of a soak")
+    group.add_argument("--soak-users", type=int, default=1, help="users of a soak")
     group.add_argument("--outcome", default="", help="file for what happened, as JSON")
 
 
@@ -72,7 +73,9 @@ class LocustProcess:
         self.traffic = Traffic(Drawer(corpus, mix, seed), self._golden, self._tally)
         self._shape_name = os.environ.get("TRIPTYCH_LOAD_SHAPE", "")
         self._shape = (
-            make_shape(self._shape_name, scale=options.scale, soak_s=options.soak_s) if self._shape_name else None
+            make_shape(self._shape_name, scale=options.scale, soak_s=options.soak_s, soak_users=options.soak_users)
+            if self._shape_name
+            else None
         )
         self._started_s = time.time()
         self._phase: Phase | None = None
@@ -125,6 +128,7 @@ class LocustProcess:
             "started_s": self._started_s,
             "scale": self._options.scale,
             "soak_s": self._options.soak_s,
+            "soak_users": self._options.soak_users,
             "tally": self._tally.as_json(),
             "users": {str(second): users for second, users in self._users.items()},
             "compared": self._golden.compared + self._others["compared"],

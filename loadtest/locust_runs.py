@@ -90,7 +90,7 @@ def prepare(
 
 
 def run_shape(
-    field: Field, shape: Shape, folder: Path, progress: Progress, *, scale: float, soak_s: float
+    field: Field, shape: Shape, folder: Path, progress: Progress, *, scale: float, soak_s: float, soak_users: int = 1
 ) -> RunOutcome:
     """One headless run in processes of its own.
 
@@ -101,7 +101,8 @@ def run_shape(
     outcome.unlink(missing_ok=True)
     words = [
         *_words(field, folder), "--headless", "--only-summary", "--loglevel", "WARNING", "--scale", str(scale),
-        "--soak-s", str(soak_s), "--outcome", str(outcome), "--exit-code-on-error", "0",
+        "--soak-s", str(soak_s), "--soak-users", str(soak_users), "--outcome", str(outcome),
+        "--exit-code-on-error", "0",
     ]  # fmt: skip
     environment = {**os.environ, "TRIPTYCH_LOAD_SHAPE": shape.name}
     log = folder / f"{shape.name}.log"

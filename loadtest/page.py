@@ -49,10 +49,21 @@ def write_page(file: Path, reports: list[dict[str, Any]]) -> None:
 
 
 def _describe(report: dict[str, Any]) -> _Part:
-    kinds = {"runs": _of_locust, "trials": _of_server, "plan": _of_plan, "scenarios": _of_bench}
+    kinds: dict[str, Callable[[dict[str, Any]], _Part]] = {
+        "agreement": _of_agreement,
+        "runs": _of_locust,
+        "trials": _of_server,
+        "plan": _of_plan,
+        "scenarios": _of_bench,
+    }
     for key, describe in kinds.items():
         if isinstance(report, dict) and key in report:
-            return describe(report)
+            try:
+                return describe(report)
+            except KeyError as error:
+                raise LoadTestError(
+                    f"A report with {key} has no {error}. Was it written by an older release?"
+                ) from error
     raise LoadTestError("This is no report of `python -m loadtest locust, server, bench or plan --json FILE`.")
 
 
@@ -88,6 +99,15 @@ def _of_bench(report: dict[str, Any]) -> _Part:
     part.tables = [
         _table(scenario["title"], [{name: row[name] for name in columns} for row in scenario["rows"]])
         for scenario in names.values()
+    ]
+    return part
+
+
+def _of_agreement(report: dict[str, Any]) -> _Part:
+    part = _Part("How far bench, Locust and LoadGen agree", _facts(report))
+    part.tables = [
+        _table(f"{in_flight} in flight", [{"generator": name, **row} for name, row in rows.items()])
+        for in_flight, rows in report["agreement"].items()
     ]
     return part
 

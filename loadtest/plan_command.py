@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest import capacity
-from loadtest.addresses import add_outputs, positive, write_outputs
+from loadtest.addresses import add_outputs, output, positive, write_outputs
 from loadtest.capacity import Plan, Replica, answer_times
 from loadtest.errors import LoadTestError
 from loadtest.fleet import Autoscaler, Batching, Fleet, Record
@@ -54,7 +54,7 @@ def add(commands: Any) -> None:
     command.add_argument("--no-simulation", action="store_true", help="the arithmetic alone")
     command.add_argument("--seed", type=int, default=1, help="of the simulation (%(default)s)")
     add_outputs(command)
-    command.add_argument("--chart", type=Path, metavar="FILE", help="write a PNG")
+    command.add_argument("--chart", type=output, metavar="FILE", help="write a PNG")
     command.set_defaults(run=run)
 
 
@@ -69,6 +69,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
         "GPU, and no figure here says anything of one."
         if curve["profile"].startswith("cpu") else f"Curve: {options.curve.name}, profile {curve['profile']}."
     )  # fmt: skip
+    if curve.get("load_before", 0) > machine["cores"]:
+        console.print(
+            f"[yellow]The machine did other work meanwhile: {curve['load_before']:.0f} runnable processes on "
+            f"{machine['cores']} cores before the run. Measure again where nothing else runs.[/]"
+        )
     made = capacity.plan(replica, options.rate, options.p99, options.spare)
     arithmetic = capacity.describe(replica, made)
     console.print("\n".join(arithmetic), highlight=False)
@@ -121,8 +126,9 @@ def batching_of(replica: Replica, curve: dict[str, Any]) -> Batching:
     photo_s = (full_s - replica.alone_s) / max(most - 1, 1)
     fixed_s = max(0.0, replica.alone_s - photo_s)
     return Batching(
-        replica.instances, fixed_s, (full_s - fixed_s) / most, most, sigma=math.sqrt(math.log(1 + replica.cv**2))
-    )
+        replica.instances, fixed_s, (full_s - fixed_s) / most, most, sigma=math.sqrt(math.log(1 + replica.cv**2)),
+        lone_s=replica.alone_s if replica.alone_s < replica.service_s else None,
+    )  # fmt: skip
 
 
 def check_points(

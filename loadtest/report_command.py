@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from loadtest.addresses import output
 from loadtest.errors import LoadTestError
 
 
@@ -21,7 +22,7 @@ def add(commands: Any) -> None:
         epilog="example:\n  python -m loadtest report out.html loadtest.json peak.json bench.json plan.json",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    command.add_argument("page", type=Path, metavar="OUT.html", help="is written")
+    command.add_argument("page", type=output, metavar="OUT.html", help="is written")
     command.add_argument("reports", type=Path, nargs="+", metavar="FILE.json", help="of locust, server, bench, plan")
     command.set_defaults(run=run)
 

@@ -139,7 +139,9 @@ def read_outcome(file: Path, under_s: float) -> RunOutcome:
         tally = Tally(under_s)
         tally.add_json(content["tally"])
         return RunOutcome(
-            shape=make_shape(content["shape"], scale=content["scale"], soak_s=content["soak_s"]),
+            shape=make_shape(
+                content["shape"], scale=content["scale"], soak_s=content["soak_s"], soak_users=content["soak_users"]
+            ),
             started_s=content["started_s"],
             tally=tally,
             users={int(second): users for second, users in content["users"].items()},

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -101,11 +102,11 @@ class _Bench:
 
     def capacity(self) -> OpenRun:
         """With everything due at once: the first run learns how much that is, the second measures."""
-        guess = self.run(self._offline(_GUESS_PER_S))
-        return self.run(self._offline(guess.completed_per_s))
+        return self.run_offline(self.run_offline(_GUESS_PER_S).completed_per_s)
 
-    def _offline(self, rate: float) -> Settings:
-        return Settings(**{**vars(self.settings), "scenario": "Offline", "rate": rate, "duration_s": _OFFLINE_S})
+    def run_offline(self, rate: float) -> OpenRun:
+        """With as many due at once as take `_OFFLINE_S` at this rate."""
+        return self.run(replace(self.settings, scenario="Offline", rate=rate, duration_s=_OFFLINE_S))
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -178,9 +179,14 @@ def _curve(bench: _Bench, options: argparse.Namespace, report: dict[str, Any], c
     alone = bench.run(Settings(**{**vars(bench.settings), "scenario": "SingleStream"}))
     capacity = bench.capacity()
     trials = [bench.try_rate(capacity.completed_per_s * share, options.duration_s) for share in _CURVE_SHARES]
-    _show(console, [("alone", Trial(alone, None)), ("all at once", Trial(capacity, None)), *(("", t) for t in trials)])
+    # Again: a machine that drifts is neither what it was before nor what it is after.
+    again = bench.run_offline(capacity.completed_per_s)
+    all_at_once = [("all at once", Trial(capacity, None)), ("and after", Trial(again, None))]
+    _show(console, [("alone", Trial(alone, None)), *all_at_once, *(("", trial) for trial in trials)])
+    offline = [capacity.completed_per_s, again.completed_per_s]
     report |= {
-        "alone": alone.as_json(), "offline_per_s": round(capacity.completed_per_s, 2),
+        "alone": alone.as_json(), "offline_per_s": round(sum(offline) / 2, 2),
+        "offline_before_after": [round(rate, 2) for rate in offline],
         "trials": [trial.run.as_json() | {"missed": trial.missed} for trial in trials],
     }  # fmt: skip
     return True

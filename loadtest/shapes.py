@@ -59,18 +59,19 @@ SHAPES = {
     "smoke": "1 user: does it work, does it hold the objective?",
     "step": "1, 2, 4, ... 32 users: where is the knee?",
     "spike": "1 user, suddenly 32, then 1 again: does it recover?",
-    "soak": "1 user for long: does it stay as it is?",
+    "soak": "a few users for long: does it stay as it is?",
     "breakpoint": "ever more users until 1 % fail or the objective is missed by half: where does it break?",
 }
 
 
-def make_shape(name: str, *, scale: float = 1.0, soak_s: float = 600) -> Shape:
+def make_shape(name: str, *, scale: float = 1.0, soak_s: float = 600, soak_users: int = 1) -> Shape:
     """One of `SHAPES`.
 
     Args:
         name: of the shape.
         scale: of all durations; a test runs shorter.
         soak_s: how long a soak takes, whatever the scale.
+        soak_users: of a soak.
 
     Raises:
         LoadTestError: there is no such shape, or nothing lasts.
@@ -84,7 +85,7 @@ def make_shape(name: str, *, scale: float = 1.0, soak_s: float = 600) -> Shape:
         "smoke": [("steady", 1, 20 * scale)],
         "step": [(_of(users), users, 10 * scale) for users in STEP_USERS],
         "spike": [("before", 1, 10 * scale), ("spike", 32, 10 * scale), ("after", 1, 20 * scale)],
-        "soak": [("soak", 1, soak_s)],
+        "soak": [("soak", soak_users, soak_s)],
         "breakpoint": [(_of(users), users, 6 * scale) for users in range(2, MOST_USERS + 1, 6)],
     }[name]
     return Shape(name, SHAPES[name], _in_turn(phases), judged, ends_at_break=name == "breakpoint")

@@ -76,5 +76,10 @@ def test_command_puts_reports_on_one_page(tmp_path: Path) -> None:
 def test_page_is_refused_when_a_file_is_no_report(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(LoadTestError, match="This is no report"):
         write_page(tmp_path / "out.html", [{"other": 1}])
+    with pytest.raises(LoadTestError, match="A report with trials has no 'machine'"):
+        write_page(tmp_path / "out.html", [{"trials": []}])
     assert main(["report", str(tmp_path / "o.html"), "/nowhere.json"]) == 1
     assert "Cannot read /nowhere.json as a report" in capsys.readouterr().err
+    with pytest.raises(SystemExit, match="2"):
+        main(["report", "/nowhere/o.html", "/nowhere.json"])
+    assert "cannot write /nowhere/o.html: expected a file in a folder that exists" in capsys.readouterr().err

@@ -15,7 +15,8 @@ from loadtest.__main__ import main
 from loadtest.capacity import MOST_BUSY, Replica, answer_times, erlang_c, highest_rate, plan
 from loadtest.errors import LoadTestError
 from loadtest.fleet import Autoscaler, Batching, Fleet
-from loadtest.plan_command import batching_of
+from loadtest.plan_command import CURVE as CURVE_FILE
+from loadtest.plan_command import batching_of, read_curve
 
 TWO = Replica(instances=2, service_s=0.02, cv=0.3, alone_s=0.02)
 
@@ -56,6 +57,18 @@ def test_idle_replica_takes_its_service_time_alone() -> None:
     assert answer.waits < 1e-6
     sigma = math.sqrt(math.log(1.09))
     assert answer.p50_s == pytest.approx(0.02 * math.exp(-(sigma**2) / 2), rel=0.01)
+
+
+def test_lone_photo_has_all_cores_to_itself() -> None:
+    """Idle, the time of a lone photo; with every instance busy, c / capacity: by arithmetic and by simulation."""
+    shared = Replica(instances=2, service_s=0.04, cv=0.0, alone_s=0.02)
+    assert answer_times(shared, 0.01).p50_s == pytest.approx(0.02, rel=0.01)
+    batching = batching_of(shared, CURVE)
+    assert batching.lone_s == 0.02
+    idle = Fleet(batching, lambda _: 1.0, seed=1).run(300)
+    assert idle.percentile_ms(50) == pytest.approx(20, rel=0.01)
+    busy = Fleet(batching, lambda _: 500.0, seed=1).run(20)
+    assert len(busy.latencies) / 20 == pytest.approx(shared.capacity, rel=0.05)
 
 
 def test_times_rise_with_the_rate_and_are_infinite_from_the_capacity_on() -> None:
@@ -175,6 +188,19 @@ def test_command_plans_from_a_file_without_a_server(tmp_path: Path, capsys: pyte
     assert report["checks"][0]["simulation"]["p99_ms"] > report["checks"][0]["simulation"]["p50_ms"] > 0
     assert report["fleet"]["replicas_at_end"] > report["plan"]["replicas"]
     assert files["png"].read_bytes().startswith(b"\x89PNG")
+
+
+def test_committed_curve_is_of_a_cpu_and_the_plan_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    curve = read_curve(CURVE_FILE)
+    assert curve["profile"] == "cpu"
+    assert "cpu" in CURVE_FILE.name
+    assert f"{curve['machine']['cores']}-cores" in CURVE_FILE.name
+    assert "dirty" not in curve["commit"]
+    main(["plan", "--rate", "3000", "--p99", "1", "--no-simulation"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert f"{curve['machine']['cpu']}, {curve['machine']['cores']} cores, profile cpu" in said
+    assert "nothing of this was measured on a GPU" in said
+    assert ("The machine did other work meanwhile" in said) == (curve["load_before"] > curve["machine"]["cores"])
 
 
 @pytest.mark.parametrize(
