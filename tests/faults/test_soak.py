@@ -31,8 +31,8 @@ SAMPLES = 200
 BAR_PER_HOUR = 0.01
 BAR_FROM_S = 1_800.0
 GOOD_CALLERS = 4
-# Triton's Python backend never gives back what its largest request took in /dev/shm, each process for itself. A slow machine
-# meets the largest photos of the corpus only after the first quarter: what they take would look like a leak.
+# Triton's Python backend never gives back what its largest request took in /dev/shm, each process for itself. A slow
+# machine meets the largest photos of the corpus only after the first quarter: what they take would look like a leak.
 LARGEST = 24
 AT_ONCE = 8
 
