@@ -6,9 +6,11 @@ The bar holds for runs of 30 minutes and more; a shorter one prints its slopes, 
 from __future__ import annotations
 
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +22,7 @@ from ops.processes import find_stubs
 from ops.settings import Settings
 from tests.faults.hostile_photos import hostile_photos
 from tests.faults.load import Golden, loaded
+from tests.faults.records import FOLDER
 from triptych import Client, TriptychError
 
 # The allocators settle within the first quarter.
@@ -28,6 +31,10 @@ SAMPLES = 200
 BAR_PER_HOUR = 0.01
 BAR_FROM_S = 1_800.0
 GOOD_CALLERS = 4
+# Triton's Python backend never gives back what its largest request took in /dev/shm, each process for itself. A slow
+# machine meets the largest photos of the corpus only after the first quarter: what they take would look like a leak.
+LARGEST = 24
+AT_ONCE = 8
 
 
 def sample(server: LocalServer) -> dict[str, float]:
@@ -40,6 +47,18 @@ def sample(server: LocalServer) -> dict[str, float]:
         held["descriptors"] += process.num_fds()
     held["/dev/shm"] = sum(file.stat().st_size for file in Path("/dev/shm").glob(f"{server.segment_prefix}*"))
     return {name: float(value) for name, value in held.items()}
+
+
+def send_largest(client: Client) -> None:
+    """The largest photos of the corpus, several at once, so that each process has met them."""
+    largest = sorted(hostile_photos(), key=lambda photo: len(photo.content))[-LARGEST:]
+
+    def send(content: bytes) -> None:
+        with contextlib.suppress(TriptychError):
+            client.embed(content)
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        list(pool.map(send, [photo.content for photo in largest for _ in range(AT_ONCE)]))
 
 
 @contextlib.contextmanager
@@ -73,12 +92,15 @@ def test_nothing_climbs_under_good_and_bad_photos(request: pytest.FixtureRequest
         Client(server.grpc_target, timeout_s=60) as client,
     ):
         golden = Golden(client, contents)
+        send_largest(client)
         with loaded(client, golden, GOOD_CALLERS) as load, bad_photos(client) as sent:
             started_s = time.monotonic()
             while (passed_s := time.monotonic() - started_s) < soak_s:
                 times_s.append(passed_s)
                 samples.append(sample(server))
                 time.sleep(max(0.5, soak_s / SAMPLES))
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    (FOLDER / "soak.json").write_text(json.dumps({"times_s": times_s, "samples": samples}))
     kept = [at for at, passed_s in enumerate(times_s) if passed_s >= WARM_UP * soak_s]
     hours = np.array([times_s[at] for at in kept]) / 3_600
     slopes = {}
