@@ -20,14 +20,14 @@ from loadtest.errors import LoadTestError
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "model_repository/index/1"))
 
-from engine import CONNECTIVITY, Question, new_graph
+from engine import Question, new_graph
 from follower import INDEX_FOLDER, Follower
 from saved_index import SavedIndex
 from store import Item, Store
 
 DIMENSION = 1280
 _BATCH = 2000
-_EXPANSION = CONNECTIVITY
+_EXPANSION = 2
 _SEARCHES = 50
 
 
