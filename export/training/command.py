@@ -58,7 +58,7 @@ def _add_learning(parser: argparse.ArgumentParser) -> None:
     reading.add_argument("--product-column", metavar="NAME", help="photos of one product stay on one side of the split")
     learning = parser.add_argument_group("how it learns")
     learning.add_argument(
-        "--views", type=_views, default=2, metavar="N", help="of each photo: itself, mirrored, parts (default: 2)"
+        "--views", type=_views, default=1, metavar="N", help="of each photo: itself, mirrored, parts (default: 1)"
     )
     learning.add_argument(
         "--minutes", type=_minutes, default=3.0, metavar="M", help="for the search of hyper-parameters (default: 3)"

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from export.training.backbone_tuning import TunedBackbone
     from export.training.tuning import Tuning
 
-DEFAULT_VIEWS = 2
+DEFAULT_VIEWS = 1
 _VERSIONED = ("scikit-learn", "optuna", "onnxruntime", "pillow", "numpy")
 
 

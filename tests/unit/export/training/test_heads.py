@@ -21,7 +21,7 @@ def make_examples(count: int, classes: int, noise: float, seed: int, views: int 
 @pytest.mark.parametrize("classes", [2, 5])
 def test_head_tells_classes_apart_on_raw_features(classes: int) -> None:
     train, validation = make_examples(200, classes, 0.8, 0), make_examples(100, classes, 0.8, 1)
-    head, search = fit_head("brand", [str(n) for n in range(classes)], train, validation, 60, trials=3)
+    head, search = fit_head("brand", [str(n) for n in range(classes)], train, validation, 600, trials=3)
     assert head.weight.shape == (classes, FEATURES)
     # The standardisation is folded in: raw features go in.
     accuracy = (head.logits(validation.views[:, 0]).argmax(axis=1) == validation.targets).mean()
@@ -32,7 +32,7 @@ def test_head_tells_classes_apart_on_raw_features(classes: int) -> None:
 
 def test_head_is_calibrated_on_validation() -> None:
     train, validation = make_examples(60, 4, 3.5, 0), make_examples(400, 4, 3.5, 1)
-    head, _ = fit_head("brand", list("abcd"), train, validation, 60, trials=3)
+    head, _ = fit_head("brand", list("abcd"), train, validation, 600, trials=3)
     temperature, _ = best_temperature(head.logits(validation.views[:, 0]), validation.targets)
     # The grid's step is 2 %.
     assert temperature == pytest.approx(1, abs=0.03)
