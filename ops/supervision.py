@@ -129,8 +129,12 @@ class Supervisor:
             again = f" It died {len(self._deaths)} times within {WINDOW_S / 60:g} minutes." if borne else ""
             raise ServerFailed(f"{how}{again}")
         self._server.restart()
-        if self._server.wait_ready(is_cancelled):
-            self._say(f"warning: {how} Started anew after {time.monotonic() - now_s:.1f} s.")
         self._watch = StubWatch(self._server.pid)
         self._stopped_since_s = self._ending_since_s = None
         self._is_ended = False
+        try:
+            if self._server.wait_ready(is_cancelled):
+                self._say(f"warning: {how} Started anew after {time.monotonic() - now_s:.1f} s.")
+        except ServerFailed as error:  # one death more, for the next look
+            self._say(f"warning: {error} Trying again.")
+            self._server.kill()

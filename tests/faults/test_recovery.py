@@ -4,6 +4,7 @@ them. With one server nothing is lost that a retry can save; with two nothing at
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import time
@@ -42,7 +43,8 @@ def stop_and_continue_stub(model: str) -> Callable[[Served], None]:
         (stub, *_) = served.stubs(model)
         os.kill(stub, signal.SIGSTOP)
         time.sleep(2.0)  # long enough for calls to fail, too short for the supervisor to kill it
-        os.kill(stub, signal.SIGCONT)
+        with contextlib.suppress(ProcessLookupError):  # killed and gone by then
+            os.kill(stub, signal.SIGCONT)
 
     return fault
 
@@ -161,6 +163,18 @@ def test_server_that_dies_too_often_is_left_to_a_person(tmp_path: Path) -> None:
         os.kill(served.server_pid, signal.SIGKILL)
         assert served.supervisor.wait(30) == 1
         assert "It died 2 times within 10 minutes" in served.said()
+
+
+def test_server_that_dies_while_it_starts_is_started_once_more(tmp_path: Path, contents: list[bytes]) -> None:
+    with serving(tmp_path / "state", "--restarts=5") as served:
+        for _ in range(2):
+            pid = served.server_pid
+            os.kill(pid, signal.SIGKILL)
+            assert wait_for(lambda pid=pid: served.server_pid != pid)  # type: ignore[misc]
+        assert wait_for(lambda: STARTED in served.said()), served.said()
+        assert "Trying again." in served.said()
+        with Client(served.target, retry=Retry(tries=8)) as client:
+            assert client.embed(contents[0]).vector.shape
 
 
 def test_status_and_catalogue_survive_a_restart(tmp_path: Path, contents: list[bytes]) -> None:
