@@ -1,0 +1,54 @@
+"""A small shop whose labels can be learned in a second."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+from PIL import Image
+
+from export.contract import TEMPLATE
+from tests.contract.colours import COLOURS
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The real decoder before a network of one layer: the mean colour of 49 fields."""
+    folder = tmp_path_factory.mktemp("repository")
+    for name in ("preprocess/config.pbtxt", "preprocess/1/preprocessing.py"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TEMPLATE / name, folder / name)
+    (folder / "preprocess/1/transform.json").write_text(
+        json.dumps({"side_px": 56, "crop_ratio": 0.875, "interpolation": "bilinear"})
+    )
+    nodes = [
+        helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node("AveragePool", ["planes"], ["fields"], kernel_shape=[8, 8], strides=[8, 8]),
+        helper.make_node("Flatten", ["fields"], ["features"]),
+    ]
+    pixels = helper.make_tensor_value_info("pixels", TensorProto.UINT8, ["batch", 56, 56, 3])
+    features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 147])
+    graph = helper.make_graph(nodes, "colours", [pixels], [features])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
+    (folder / "embedder/1").mkdir(parents=True)
+    onnx.save(model, folder / "embedder/1/model.onnx")
+    return folder
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Path:
+    """Twelve photos each of three colours."""
+    random = np.random.default_rng(0)
+    for colour, rgb in COLOURS.items():
+        for number in range(12):
+            pixels = np.clip(random.normal(rgb, 60, (80, 100, 3)), 0, 255).astype(np.uint8)
+            file = tmp_path / "shop" / colour / f"{number}.png"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(pixels).resize((200, 160)).save(file)
+    return tmp_path / "shop"
