@@ -145,7 +145,9 @@ class LocustProcess:
         Path(self._options.outcome).write_text(json.dumps(outcome), encoding="utf-8")
 
     def _broke(self, phase: Phase) -> bool:
-        from_s, until_s = self._started_s + phase.start_s + phase.settle_s, self._started_s + phase.end_s
+        from_s, until_s = phase.seconds(self._started_s)
+        if until_s <= from_s:
+            return False  # shorter than a second: nobody knows
         cell = self._tally.total(None, from_s, until_s)
         p99_ms = cell.percentile_ms(99)
         is_slow = p99_ms is None or p99_ms > self._under_s * 1e3 * _BROKEN_OF_BOUND

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from loadtest.errors import LoadTestError
-from loadtest.shapes import Phase, Shape, make_shape
+from loadtest.shapes import Shape, make_shape
 from loadtest.tally import Cell, Tally
 
 # The knee: the fewest users that reach this share of the highest rate.
@@ -43,13 +43,13 @@ class RunOutcome:
     def phase_total(self, name: str) -> Cell:
         """The calls of a phase after it has settled."""
         phase = next(phase for phase in self.shape.phases if phase.name == name)
-        return self.tally.total(None, *self._span_s(phase))
+        return self.tally.total(None, *phase.seconds(self.started_s))
 
     def rows(self) -> list[dict[str, Any]]:
         """A row of plain figures a phase that was reached."""
         rows = []
         for phase in self.shape.phases:
-            from_s, until_s = self._span_s(phase)
+            from_s, until_s = phase.seconds(self.started_s)
             cell = self.tally.total(None, from_s, until_s)
             if not cell.calls or until_s <= from_s:
                 continue
@@ -116,10 +116,6 @@ class RunOutcome:
         if not self.lags_ms:
             return None
         return self.lags_ms[min(len(self.lags_ms) - 1, math.ceil(len(self.lags_ms) * percent / 100) - 1)]
-
-    def _span_s(self, phase: Phase) -> tuple[int, int]:
-        """Whole seconds: a call belongs to the second it ended in."""
-        return math.ceil(self.started_s + phase.start_s + phase.settle_s), math.floor(self.started_s + phase.end_s)
 
 
 def find_knee(rows: list[dict[str, Any]]) -> dict[str, Any]:

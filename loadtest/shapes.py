@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from loadtest.errors import LoadTestError
@@ -29,6 +30,10 @@ class Phase:
     @property
     def end_s(self) -> float:
         return self.start_s + self.duration_s
+
+    def seconds(self, started_s: float) -> tuple[int, int]:
+        """From and until, whole seconds of the day, once it has settled: a call belongs to the second it ended in."""
+        return math.ceil(started_s + self.start_s + self.settle_s), math.floor(started_s + self.end_s)
 
 
 @dataclass(frozen=True)

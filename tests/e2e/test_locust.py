@@ -77,6 +77,19 @@ def test_verdict_is_failed_when_the_objective_is_out_of_reach(server: LocalServe
     assert "smoke: latency" in result.stdout.rpartition("Verdict: failed (")[2]
 
 
+def test_breakpoint_ends_where_the_server_breaks(server: LocalServer, tmp_path: Path) -> None:
+    """Users come by six; no two cores answer 128 of them at once within 1.5 times the bound."""
+    words = ["breakpoint", "--scale", "0.6", "--users-of", "grpc", "--repeat-share", "0", "--sizes", "800x600"]
+    run_command(server, *words, "--json", str(tmp_path / "run.json"))
+    report = json.loads((tmp_path / "run.json").read_text())
+    assert failed_checks(report, "breakpoint") <= OF_THE_MACHINE
+    phases = report["runs"][0]["phases"]
+    assert 1 <= len(phases) < 20
+    last = phases[-1]
+    assert last["p99_ms"] > 1.5 * report["under_ms"] or last["failed"] > 0.01 * last["calls"]
+    assert all(phase["p99_ms"] <= 1.5 * report["under_ms"] for phase in phases[:-1])
+
+
 def measure_rate(
     prepared: Path, users_class: str, path: DelayedPath, users: int, think_s: float, duration_s: int
 ) -> float:
@@ -157,7 +170,7 @@ def _await_page(url: str, deadline_s: float) -> str:
     ("arguments", "exit_code", "sentence"),
     [
         (["ramp"], 2, "no shape 'ramp'; there are smoke, step, spike, soak, breakpoint"),
-        (["smoke", "--scale", "0"], 2, "0 is too small; expected more than 0"),
+        (["smoke", "--scale", "0"], 2, "0 is no use; expected more than 0"),
         (["smoke", "--bad-share", "2"], 1, "expected shares from 0 to 1"),
         (["smoke", "--metrics", "http://127.0.0.1:1/metrics"], 1, "No metrics at http://127.0.0.1:1/metrics"),
         (["smoke", "--metrics", "8002"], 1, "expected http://HOST:8002/metrics"),

@@ -264,6 +264,15 @@ def test_baseline_calls_worse_what_is_outside_its_own_noise(tmp_path: Path) -> N
     assert results(90, 9) == ["passed", "passed"]
 
 
+def test_baseline_says_nothing_when_its_own_runs_differ_too_much(tmp_path: Path) -> None:
+    file = made_baseline(tmp_path, [50, 25, 40])
+    found = baseline.compare({"step.highest_per_s": 40}, MACHINE, {"seed": 1}, file)
+    assert [check.result for check in found] == ["skipped"]
+    assert "Its runs differ too much to tell" in found[0].reason
+    worse = baseline.compare({"step.highest_per_s": 0.5}, MACHINE, {"seed": 1}, file)
+    assert [check.result for check in worse] == ["failed"]
+
+
 def test_baseline_calls_one_in_a_hundred_worse_that_is_not(tmp_path: Path) -> None:
     """The band is a prediction bound: over many baselines of five runs, 1 % of sixth runs are outside."""
     draw, outside, tries = np.random.default_rng(11), 0, 4000
