@@ -70,7 +70,7 @@ class Classifier(nn.Module):
     def linears(self) -> dict[str, nn.Module]:
         """Attribute -> the layer behind `<attribute>_scores`."""
         attributes = [name.removesuffix(SCORES) for name in self.output_names if name.endswith(SCORES)]
-        return dict(zip(attributes, (self.categories, *self.further), strict=True))
+        return dict(zip(attributes, (self.categories or self.head, *self.further), strict=True))
 
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, ...]:
         scores = self.head(features).softmax(dim=1)
