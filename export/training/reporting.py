@@ -51,7 +51,8 @@ def make_report(
         return Report({}, {})
     with step(console, "Judging"):
         evaluations = {name: evaluate(*pair, target_precision) for name, pair in judged.items()}
-    robustness = [_spoil(answers[name][0], test, eye, console) for name, (_, test) in judged.items()]
+    spoilt = (_spoil(answers[name][0], test, eye, console) for name, (_, test) in judged.items())
+    robustness = [one for one in spoilt if one is not None]
     with step(console, "Writing the report"), tempfile.TemporaryDirectory() as folder:
         write_report(list(evaluations.values()), Path(folder), title, facts=facts, robustness=robustness)
         files = {
@@ -74,8 +75,12 @@ def _judged(head: Head, answers: Answers) -> Judged:
     )
 
 
-def _spoil(head: Head, test: Judged, eye: Eye, console: Console) -> Robustness:
-    drawn = np.sort(np.random.default_rng(0).permutation(len(test))[:SPOILT_PHOTOS])
+def _spoil(head: Head, test: Judged, eye: Eye, console: Console) -> Robustness | None:
+    """None where no test photo is there any more: a training that goes on keeps features, not photos."""
+    there = np.array([row for row, photo in enumerate(test.photos) if photo.is_file()], np.int64)
+    drawn = np.sort(np.random.default_rng(0).permutation(there)[:SPOILT_PHOTOS])
+    if not len(drawn):
+        return None
     pixels = np.stack([eye.decode(test.photos[row].read_bytes()) for row in drawn])
 
     def predict(batch: Pixels) -> Any:

@@ -30,7 +30,8 @@ def tensors(of: object) -> dict[str, tuple[str, tuple[int, ...]]]:
 
 
 def test_repository_holds_the_models_of_the_design() -> None:
-    assert MODELS == ["catalogue", "classifier", "embedder", "index", "preprocess", "recognizer", "searcher"]
+    recognition = {"preprocess", "embedder", "classifier", "recognizer"}
+    assert set(MODELS) == recognition | {"index", "catalogue", "searcher"} | {"activation_map", "explainer"}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -59,14 +60,14 @@ def test_catalogue_takes_one_call_a_request() -> None:
     assert read_config(REPOSITORY, "catalogue").max_batch_size == 0
 
 
-@pytest.mark.parametrize("model", ["recognizer", "searcher"])
+@pytest.mark.parametrize("model", ["recognizer", "searcher", "explainer"])
 def test_ensemble_maps_every_tensor_to_its_own_name(model: str) -> None:
     for step in read_config(REPOSITORY, model).ensemble_scheduling.step:
         for mapping in (step.input_map, step.output_map):
             assert all(key == value for key, value in mapping.items()), step.model_name
 
 
-@pytest.mark.parametrize("model", ["recognizer", "searcher"])
+@pytest.mark.parametrize("model", ["recognizer", "searcher", "explainer"])
 def test_ensemble_tensors_are_those_of_its_steps(model: str) -> None:
     ensemble = read_config(REPOSITORY, model)
     made: dict[str, object] = {}

@@ -66,6 +66,7 @@ SPOKEN = [
     ),
     ("INVALID_ARGUMENT", "No product has the field 'permission denied' that the filter names.", InvalidInput),
     ("NOT_FOUND", "Request for unknown model: 'searcher' is not found", ContractMismatch),
+    ("NOT_FOUND", "Request for unknown model: 'explainer' is not found", ContractMismatch),
     ("INVALID_ARGUMENT", "in ensemble 'recognizer', unreadable image: got 0 bytes", UnreadableImage),
     ("INVALID_ARGUMENT", "in ensemble 'recognizer', image too large: 21.0 MB, the limit is 20 MB", ImageTooLarge),
     ("INVALID_ARGUMENT", "unexpected inference input 'image' for model 'recognizer'", ContractMismatch),
