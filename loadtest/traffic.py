@@ -130,7 +130,6 @@ def count_calls(tally: Tally, searcher_asks_recognizer: bool) -> dict[str, tuple
         models = MODELS if kind == SEARCH and searcher_asks_recognizer else MODELS[kind == SEARCH :][:1]
         for model in models:
             requests[model] += cell.calls
-            # A search that a full queue turned away ended in either model.
-            unknown = (*UNCERTAIN, Overloaded.__name__) if len(models) > 1 else UNCERTAIN
-            uncertain[model] += sum(cell.failures[reason] for reason in unknown)
+            # What a full queue turns away Triton 2.51.0 does not count.
+            uncertain[model] += sum(cell.failures[reason] for reason in (*UNCERTAIN, Overloaded.__name__))
     return {model: (requests[model], uncertain[model]) for model in MODELS}

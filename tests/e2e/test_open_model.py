@@ -16,7 +16,11 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def run_server(server: LocalServer, *arguments: str) -> subprocess.CompletedProcess[str]:
-    addresses = {"TRIPTYCH_TARGET": server.grpc_target, "TRIPTYCH_METRICS_URL": server.metrics_url}
+    addresses = {
+        "TRIPTYCH_TARGET": server.grpc_target,
+        "TRIPTYCH_HTTP_URL": server.http_url,
+        "TRIPTYCH_METRICS_URL": server.metrics_url,
+    }
     return subprocess.run(
         [sys.executable, "-m", "loadtest", "server", "--sizes", "400x300", *arguments],
         cwd=ROOT,
@@ -52,13 +56,14 @@ def test_peak_is_searched_within_bounds_and_confirmed_or_not(server: LocalServer
 
 
 def test_overload_is_seen_from_the_moment_a_photo_was_due(server: LocalServer, tmp_path: Path) -> None:
-    """200 photos/s are more than any two cores recognise: the last ones wait for all before them."""
-    result = run_server(server, "--rate", "200", "--duration-s", "1", "--json", str(tmp_path / "o.json"))
+    """500 photos/s are more than a few cores recognise: the last that the queue takes wait for all before them."""
+    result = run_server(server, "--rate", "500", "--duration-s", "1", "--json", str(tmp_path / "o.json"))
     assert result.returncode == 1
     assert "Does not hold: " in result.stdout
     (trial,) = json.loads((tmp_path / "o.json").read_text())["trials"]
-    assert trial["completed_per_s"] < 160
-    assert trial["p99_ms"] > 1000
+    assert trial["completed_per_s"] < 400
+    # A lone one takes 10 to 20 ms.
+    assert trial["p99_ms"] > 300
 
 
 @pytest.mark.parametrize(

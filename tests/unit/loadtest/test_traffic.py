@@ -124,7 +124,8 @@ def test_overload_is_counted_and_nothing_is_sent_twice() -> None:
     sent = len(fake.requests)
     assert isinstance(traffic.call(client, EMBED).error, Overloaded)
     assert len(fake.requests) == sent + 1
-    assert count_calls(tally, searcher_asks_recognizer=True)["recognizer"] == (1, 0)
+    # Ours, but a server may not have counted it.
+    assert count_calls(tally, searcher_asks_recognizer=True)["recognizer"] == (1, 1)
 
 
 def test_answer_is_wrong_when_it_is_another_than_alone() -> None:
