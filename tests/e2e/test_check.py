@@ -28,7 +28,10 @@ def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareServer]:
 def test_placed_repository_passes(server: LocalServer, capsys: pytest.CaptureFixture[str], profile: str) -> None:
     assert main(["check", *FREE_PORTS, f"--profile={profile}"]) == 0
     said = capsys.readouterr().out
-    assert "7 models: catalogue, classifier, embedder, index, preprocess, recognizer, searcher." in said
+    assert (
+        "9 models: activation_map, catalogue, classifier, embedder, explainer, index, preprocess, recognizer, searcher."
+        in said
+    )
     assert "error" not in said
 
 

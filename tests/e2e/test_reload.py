@@ -29,7 +29,17 @@ from ops.state import StateFolder
 from ops.status import read_status
 from triptych import Client
 
-MODELS = ["catalogue", "classifier", "embedder", "index", "preprocess", "recognizer", "searcher"]
+MODELS = [
+    "activation_map",
+    "catalogue",
+    "classifier",
+    "embedder",
+    "explainer",
+    "index",
+    "preprocess",
+    "recognizer",
+    "searcher",
+]
 PHOTOS = 4
 GRPC_CALLERS = 8
 HTTP_CALLERS = 2
