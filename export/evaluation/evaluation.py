@@ -85,7 +85,13 @@ class Evaluation:
         return plain
 
 
-def evaluate(validation: Judged, test: Judged, target_precision: float = 0.95, seed: int = 0) -> Evaluation:
+def evaluate(
+    validation: Judged,
+    test: Judged,
+    target_precision: float = 0.95,
+    seed: int = 0,
+    temperature: float | None = None,
+) -> Evaluation:
     """Fits temperature and threshold on `validation`, and judges the head with them on `test`.
 
     Args:
@@ -93,12 +99,14 @@ def evaluate(validation: Judged, test: Judged, target_precision: float = 0.95, s
         test: photos that nothing was trained on or chosen by.
         target_precision: share of the answers above the threshold that has to be right.
         seed: of the resampled interval.
+        temperature: that the head is served with; fitted on `validation` where it is left out.
 
     Raises:
         EvaluationError: the two are not of one head, or the precision is none.
     """
     _check_pair(validation, test)
-    temperature = fit_temperature(validation.logits, validation.targets)
+    if temperature is None:
+        temperature = fit_temperature(validation.logits, validation.targets)
     validation_scores, scores = softmax(validation.logits, temperature), softmax(test.logits, temperature)
     threshold = choose_threshold(validation_scores, validation.targets, target_precision)
     targets, answers = test.targets, scores.argmax(axis=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,11 +201,12 @@ def _read_labelled(
     labelled = [row for row in read.rows if name in row.labels]
     features = _features(place, [row.photo for row in labelled], console)
     labels = [labelled[row].labels[name] for row in features.rows]
-    classes = sorted({label for label in labels if labels.count(label) > 1})
-    kept = [number for number, label in enumerate(labels) if label in classes]
+    classes = sorted(label for label, photos in Counter(labels).items() if photos > 1)
+    number_of = {label: number for number, label in enumerate(classes)}
+    kept = [number for number, label in enumerate(labels) if label in number_of]
     if len(classes) < 2:
         raise CatalogueError(f"{catalogue}: fewer than 2 classes of {name} have two photos that can be read.")
-    targets = np.array([classes.index(labels[number]) for number in kept], np.int64)
+    targets = np.array([number_of[labels[number]] for number in kept], np.int64)
     files = [labelled[features.rows[number]].photo for number in kept]
     return name, classes, files, targets, features.served[kept]
 

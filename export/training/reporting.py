@@ -50,7 +50,11 @@ def make_report(
     if not judged:
         return Report({}, {})
     with step(console, "Judging"):
-        evaluations = {name: evaluate(*pair, target_precision) for name, pair in judged.items()}
+        # At the temperature that is served, which few validation photos do not fit: thresholds meet served scores.
+        evaluations = {
+            name: evaluate(*pair, target_precision, temperature=answers[name][0].temperature)
+            for name, pair in judged.items()
+        }
     spoilt = (_spoil(answers[name][0], test, eye, console) for name, (_, test) in judged.items())
     robustness = [one for one in spoilt if one is not None]
     with step(console, "Writing the report"), tempfile.TemporaryDirectory() as folder:

@@ -145,6 +145,8 @@ def test_evaluation_chooses_on_validation_and_tells_of_test() -> None:
     other = evaluate(replace(validation, logits=2 * validation.logits), test, 0.95)
     assert other.temperature == pytest.approx(2 * found.temperature, rel=1e-3)
     assert other.accuracy == found.accuracy
+    # The temperature that a head is served with is not fitted again.
+    assert evaluate(validation, test, 0.95, temperature=1.0).calibrated == found.uncalibrated
 
 
 @pytest.mark.parametrize(
