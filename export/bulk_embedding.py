@@ -14,7 +14,7 @@ import logging
 import os
 import socket
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from triptych import CatalogueItem, Client, EmbeddedRow, RefusedRow, TriptychErr
 from triptych.catalogue_files import read_catalogue
 from triptych.catalogue_import import row_key
 from triptych.command.embedding_files import replacing
-from triptych.embedded_files import read_embedded, write_embedded
+from triptych.embedded_files import find_refused, write_embedded
 
 # What a kill makes a later run embed again, for each worker.
 PART_ROWS = 256
@@ -102,9 +102,7 @@ def embed_catalogue(settings: Settings, console: Console) -> dict[str, Any]:
         BulkEmbeddingError: the server or the cluster cannot be used; parts that are done stay.
     """
     # Workers may begin in other folders.
-    settings = Settings(
-        **{**vars(settings), "catalogue": settings.catalogue.resolve(), "output": settings.output.resolve()}
-    )
+    settings = replace(settings, catalogue=settings.catalogue.resolve(), output=settings.output.resolve())
     fingerprint = _ask_fingerprint(settings)
     refused: list[RefusedRow] = []
     parts = list(_cut(settings.catalogue, fingerprint, refused))
@@ -119,18 +117,16 @@ def embed_catalogue(settings: Settings, console: Console) -> dict[str, Any]:
         _run(settings, left, sum(len(part.items) for part in parts), console)
     for stale in set(settings.output.glob("part-*.parquet")) - {settings.output / part.name for part in parts}:
         stale.unlink()
-    embedded = 0
-    for part in parts:
-        for row in read_embedded(settings.output / part.name):
-            if isinstance(row, RefusedRow):
-                refused.append(row)
-            else:
-                embedded += 1
+    done = {part.name: len(part.items) for part in parts}
+    for name in done:
+        refused_there = _find_refused(settings.output / name)
+        refused += refused_there
+        done[name] -= len(refused_there)
     _write_refused(settings.output / REFUSED, refused)
     return {
-        "embedded": embedded,
+        "embedded": sum(done.values()),
         "refused": len(refused),
-        "embedded_before": embedded - sum(len(part.items) for part in left) if left else embedded,
+        "embedded_before": sum(done.values()) - sum(done[part.name] for part in left),
         "parts": len(parts),
         "fingerprint": fingerprint,
         "output": str(settings.output),
@@ -174,7 +170,14 @@ def _part(number: int, items: list[CatalogueItem], fingerprint: str) -> Part:
 def _is_done(file: Path, retry_refused: bool) -> bool:
     if not file.exists():
         return False
-    return not retry_refused or not any(isinstance(row, RefusedRow) for row in read_embedded(file))
+    return not retry_refused or not _find_refused(file)
+
+
+def _find_refused(file: Path) -> list[RefusedRow]:
+    try:
+        return find_refused(file)
+    except TriptychError as error:
+        raise BulkEmbeddingError(f"{error} Remove it and run the command again: it is made anew.") from error
 
 
 def _run(settings: Settings, parts: list[Part], total: int, console: Console) -> None:

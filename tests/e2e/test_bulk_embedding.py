@@ -95,14 +95,16 @@ def test_catalogue_is_embedded_once_when_killed_and_changed(shop: Shop) -> None:
     assert before.items() <= after.items()
     with open(shop.output / REFUSED, newline="", encoding="utf-8") as file:
         (refused,) = csv.DictReader(file)
-    assert refused["product_id"] == f"sku-{BAD}"
+    assert (refused["product_id"], refused["photo"]) == (f"sku-{BAD}", "bad.jpg")
     assert "unreadable image" in refused["reason"]
 
     assert shop.embed()["embedded_before"] == ROWS - 1
     assert shop.parts() == after
 
     shop.write(price=2)
-    assert shop.embed()["embedded"] == ROWS - 1
+    report = shop.embed()
+    # The part of 40 rows has changed.
+    assert (report["embedded"], report["embedded_before"]) == (ROWS - 1, 2 * PART_ROWS - 1)
     changed = shop.parts()
     assert len(changed) == 3
     assert len(changed.items() & after.items()) == 2

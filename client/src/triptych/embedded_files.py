@@ -1,7 +1,8 @@
 """Catalogues that are embedded already, as `python -m export embed-catalogue` leaves them: Parquet files in a folder.
 
 A row a photo: `product_id`, `photo_id`, `fields` (JSON), `embedding` list<float> of D numbers, `image_digest`, `phash`,
-`fingerprint` of the embedder, `error`. A photo that was refused has an `error` and no embedding. Sends nothing.
+`fingerprint` of the embedder, `error`. A photo that was refused has an `error`, no embedding, and where it lies as its
+`photo_id`. Sends nothing.
 """
 
 from __future__ import annotations
@@ -89,6 +90,25 @@ def read_embedded(file: Path) -> Iterator[EmbeddedRow | RefusedRow]:
         raise InvalidInput(f"{str(file)!r} cannot be read as embeddings ({error}).") from error
 
 
+def find_refused(file: Path) -> list[RefusedRow]:
+    """The rows of one file that have an `error`; reads no embedding.
+
+    Raises:
+        InvalidInput, ModuleNotFoundError: as `read_embedded`.
+    """
+    arrow = require("pyarrow", extra="parquet", wanted_by=f"Reading {file}")
+    parquet = require("pyarrow.parquet", extra="parquet", wanted_by=f"Reading {file}")
+    try:
+        rows = parquet.read_table(file, columns=["product_id", "photo_id", "error"]).to_pylist()
+    except (OSError, ValueError, arrow.ArrowException) as error:
+        raise InvalidInput(f"{str(file)!r} cannot be read as embeddings ({error}).") from error
+    return [
+        RefusedRow(number, row["product_id"], row["photo_id"], row["error"])
+        for number, row in enumerate(rows, start=1)
+        if row["error"] is not None
+    ]
+
+
 def write_embedded(file: Any, rows: Iterable[dict[str, Any]]) -> None:
     """Writes rows of `COLUMNS` (embedding: float32[D] or None) as one Parquet file to an open binary file."""
     arrow = require("pyarrow", extra="parquet", wanted_by="Writing embeddings")
@@ -143,7 +163,7 @@ def _row(file: Path, number: int, said: dict[str, Any], embedding: Any) -> Embed
     vector = None if embedding.values is None else embedding.values.to_numpy().astype(np.float32)
     if said["error"] is not None or not product_id or vector is None or not vector.size:
         reason = said["error"] or "it has no product_id or no embedding. Embed the catalogue again."
-        return RefusedRow(number, product_id, file.name, reason)
+        return RefusedRow(number, product_id, said["photo_id"] or file.name, reason)
     try:
         fields = json.loads(said["fields"] or "{}")
     except ValueError as error:
