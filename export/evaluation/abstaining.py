@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -23,9 +22,6 @@ class Answered:
     precision: Estimate
     coverage: float
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class RiskCoverage:
@@ -34,9 +30,6 @@ class RiskCoverage:
     coverage: list[float]
     risk: list[float]
     area: float
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def answer_above(scores: Scores, targets: npt.NDArray[np.int64], threshold: float) -> Answered:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -65,9 +65,6 @@ class Reliability:
     counts: list[int]
     confidences: list[float | None]
     accuracies: list[float | None]
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def measure_reliability(

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -26,9 +25,6 @@ class ClassFigures:
     support: int
     answers: int
 
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
 
 @dataclass(frozen=True)
 class Confusion:
@@ -37,9 +33,6 @@ class Confusion:
     truth: str
     answer: str
     photos: int
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
 
 
 def count_confusions(

@@ -81,7 +81,7 @@ class Evaluation:
         """Plain data for `json.dumps`; keys of `recall_at_k` become strings."""
         plain = asdict(self)
         if self.recall_at_k is not None:
-            plain["recall_at_k"] = {str(k): estimate.to_json() for k, estimate in self.recall_at_k.items()}
+            plain["recall_at_k"] = {str(k): asdict(estimate) for k, estimate in self.recall_at_k.items()}
         return plain
 
 

@@ -47,7 +47,7 @@ class Robustness:
     def to_json(self) -> dict[str, Any]:
         return {
             "attribute": self.attribute,
-            "clean": self.clean.to_json(),
+            "clean": asdict(self.clean),
             "corrupted": [asdict(row) for row in self.corrupted],
         }
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from export.evaluation.calibration import fit_temperature
+from export.evaluation.calibration import fit_temperature, negative_log_likelihood
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
@@ -172,38 +172,15 @@ def _judge(head: Head, validation: Examples) -> dict[str, float]:
     if not len(validation.targets):
         return {"accuracy": 0.0, "loss": 0.0}
     logits = head.logits(validation.views[:, 0])
-    is_calibrated = len(validation.targets) >= MIN_TO_CALIBRATE
-    loss = (best_temperature if is_calibrated else _as_it_is)(logits, validation.targets)[1]
+    temperature = fit_temperature(logits, validation.targets) if len(logits) >= MIN_TO_CALIBRATE else 1.0
+    loss = negative_log_likelihood(logits / temperature, validation.targets)
     return {"accuracy": float((logits.argmax(axis=1) == validation.targets).mean()), "loss": loss}
-
-
-def best_temperature(logits: Floats, targets: Integers) -> tuple[float, float]:
-    """The temperature with the least log loss, and that loss."""
-    temperature = fit_temperature(logits, targets)
-    return temperature, log_loss(logits / temperature, targets)
-
-
-def _as_it_is(logits: Floats, targets: Integers) -> tuple[float, float]:
-    return 1.0, log_loss(logits, targets)
-
-
-def softmax(logits: Floats) -> Floats:
-    """float32[N,C], rows that sum to 1."""
-    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
-    return np.asarray(raised / raised.sum(axis=1, keepdims=True), np.float32)
-
-
-def log_loss(logits: npt.NDArray[Any], targets: Integers) -> float:
-    """Mean of -log softmax at the target."""
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    chosen = shifted[np.arange(len(targets)), targets]
-    return float((np.log(np.exp(shifted).sum(axis=1)) - chosen).mean())
 
 
 def calibrate(head: Head, validation: Examples) -> Head:
     """The head with its temperature on the validation photos folded in; unchanged where they are few."""
     if len(validation.targets) < MIN_TO_CALIBRATE:
         return head
-    temperature, _ = best_temperature(head.logits(validation.views[:, 0]), validation.targets)
+    temperature = fit_temperature(head.logits(validation.views[:, 0]), validation.targets)
     scaled = np.float32(1 / temperature)
     return replace(head, weight=head.weight * scaled, bias=head.bias * scaled, temperature=temperature)

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from export.training.heads import Floats, Head, Integers, log_loss
-
-CONFIDENCE = 0.95
+from export.evaluation.calibration import negative_log_likelihood
+from export.evaluation.intervals import estimate_share
+from export.training.heads import Floats, Head, Integers
 
 
 @dataclass(frozen=True)
@@ -40,11 +40,12 @@ class Answers:
         right = self.logits.argmax(axis=1) == self.targets
         if not len(right):
             return {"photos": 0, "accuracy": None, "interval": None, "loss": None}
+        accuracy = estimate_share(int(right.sum()), len(right))
         return {
             "photos": len(right),
-            "accuracy": float(right.mean()),
-            "interval": interval(int(right.sum()), len(right)),
-            "loss": log_loss(self.logits, self.targets),
+            "accuracy": accuracy.value,
+            "interval": [accuracy.low, accuracy.high],
+            "loss": negative_log_likelihood(self.logits, self.targets),
         }
 
     def recalls(self) -> dict[str, dict[str, Any]]:
@@ -61,14 +62,6 @@ class Answers:
 def answer(head: Head, photos: Sequence[Path], targets: Integers, features: Floats) -> Answers:
     """The head's logits for `features`."""
     return Answers(head.attribute, head.classes, tuple(photos), targets, head.logits(features), features)
-
-
-def interval(right: int, photos: int) -> list[float]:
-    """Wilson's interval of a share, 95 %."""
-    from scipy.stats import binomtest
-
-    found = binomtest(right, photos).proportion_ci(CONFIDENCE, method="wilson")
-    return [float(found.low), float(found.high)]
 
 
 def describe(figures: dict[str, Any]) -> str:

@@ -26,7 +26,7 @@ from export.training.heads import Examples, Head, Search, fit_head
 from export.training.judging import Answers, answer, describe
 from export.training.preparation import Prepared, photo_weights, prepare, split_table, unreadable_table
 from export.training.probe import make_probe
-from export.training.reporting import make_report
+from export.training.reporting import Report, make_report
 from export.training.split import DEFAULT_SHARES, SPLITS, TEST, TRAIN, VALIDATION
 from export.training.trained import (
     BACKBONE,
@@ -114,14 +114,9 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         _summarise(fitted, console)
         prepared, fitted, tuned = _tune(settings, prepared, fitted, eye, console)
         eye = tuned.eye
-    report = make_report(
-        {name: (one.head, one.validation, one.test) for name, one in fitted.items()},
-        eye,
-        f"{settings.output.name}: trained on {settings.catalogue.name}",
-        _described(prepared, settings),
-        settings.target_precision,
-        console,
-    )
+    # Before minutes go into the report: heads that forgot are refused.
+    changes = None if remembered is None else _compare_with(remembered, prepared, fitted, settings, console)
+    report = _report(settings, prepared, fitted, eye, console)
     facts = _facts(settings, prepared, fitted, eye, time.monotonic() - started)
     for name, evaluation in report.evaluations.items():
         facts["attributes"][name]["abstain_below"] = evaluation.threshold
@@ -129,8 +124,8 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     if tuned is not None:
         facts |= {"tuning": tuned.history, "backbone": {"name": tuned.network.name, "embedder": eye.digest}}
         files[BACKBONE] = tuned.network.state_file()
-    if remembered is not None:
-        facts["continued"] = _compare_with(remembered, prepared, fitted, settings, console)
+    if changes is not None:
+        facts["continued"] = changes
     with step(console, "Writing"):
         write_trained(settings.output, files, facts, settings.replace)
     if tuned is not None:
@@ -232,6 +227,17 @@ def _tell(prepared: Prepared, console: Console) -> None:
         )
     for notice in prepared.notices:
         console.print(f"note: {notice}", markup=False)
+
+
+def _report(settings: Settings, prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye, console: Console) -> Report:
+    return make_report(
+        {name: (one.head, one.validation, one.test) for name, one in fitted.items()},
+        eye,
+        f"{settings.output.name}: trained on {settings.catalogue.name}",
+        _described(prepared, settings),
+        settings.target_precision,
+        console,
+    )
 
 
 def _described(prepared: Prepared, settings: Settings) -> dict[str, object]:

@@ -13,8 +13,9 @@ from PIL import Image
 
 from export.contract import SCORES
 from export.errors import VerificationError
+from export.evaluation.calibration import softmax
 from export.training.eye import Eye
-from export.training.heads import Head, softmax
+from export.training.heads import Head
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
@@ -32,7 +33,7 @@ def make_probe(eye: Eye, heads: Mapping[str, Head]) -> dict[str, Any]:
     """`pixels` uint8[4,S,S,3], `features` float32[4,F], and `<attribute>_scores` float32[4,C] of each head."""
     pixels = _draw(eye.transform.side_px)
     features = eye.embed(pixels)
-    scores = {f"{name}{SCORES}": softmax(head.logits(features)) for name, head in heads.items()}
+    scores = {f"{name}{SCORES}": softmax(head.logits(features)).astype(np.float32) for name, head in heads.items()}
     return {"pixels": pixels, "features": features, **scores}
 
 

@@ -3,8 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from export.training.heads import Examples, Head, best_temperature, calibrate, fit_head, log_loss
-from export.training.judging import answer, interval
+from export.evaluation.calibration import fit_temperature, negative_log_likelihood
+from export.evaluation.intervals import estimate_share
+from export.training.heads import Examples, Head, calibrate, fit_head
+from export.training.judging import answer
 
 FEATURES = 24
 
@@ -33,8 +35,8 @@ def test_head_tells_classes_apart_on_raw_features(classes: int) -> None:
 def test_head_is_calibrated_on_validation() -> None:
     train, validation = make_examples(60, 4, 3.5, 0), make_examples(400, 4, 3.5, 1)
     head, _ = fit_head("brand", list("abcd"), train, validation, 600, trials=3)
-    temperature, _ = best_temperature(head.logits(validation.views[:, 0]), validation.targets)
-    # The grid's step is 2 %.
+    temperature = fit_temperature(head.logits(validation.views[:, 0]), validation.targets)
+    # The bounded search ends at 1e-5 of the logarithm; the head is float32.
     assert temperature == pytest.approx(1, abs=0.03)
     assert head.temperature != 1
 
@@ -44,10 +46,11 @@ def test_temperature_undoes_logits_that_are_too_sure() -> None:
     logits = random.normal(size=(5000, 3)).astype(np.float32)
     chances = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
     targets = np.array([random.choice(3, p=row) for row in chances])
-    temperature, loss = best_temperature(3 * logits, targets)
+    temperature = fit_temperature(3 * logits, targets)
+    loss = negative_log_likelihood(3 * logits / temperature, targets)
     # 5,000 draws leave some percent of doubt about the scale.
     assert temperature == pytest.approx(3, rel=0.08)
-    assert loss < log_loss(3 * logits, targets)
+    assert loss < negative_log_likelihood(3 * logits, targets)
 
 
 def test_head_stays_as_it_is_when_validation_is_too_small_to_calibrate() -> None:
@@ -78,4 +81,4 @@ def test_answers_have_figures_with_an_interval_and_recalls() -> None:
     # Wilson, by hand: (p + z²/2n ± z sqrt(p(1-p)/n + z²/4n²)) / (1 + z²/n) with p = 0.75, n = 4, z = 1.96.
     assert (low, high) == (pytest.approx(0.3006, abs=1e-3), pytest.approx(0.9544, abs=1e-3))
     assert answers.recalls()["b"] == {"photos": 2, "recall": 0.5}
-    assert interval(0, 10)[0] == 0
+    assert estimate_share(0, 10).low == 0
