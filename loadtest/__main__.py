@@ -23,10 +23,9 @@ from loadtest import (
     report_command,
     server_command,
 )
-from loadtest.addresses import add_outputs, write_outputs
 from loadtest.driver import ServerProcess
 from loadtest.errors import LoadTestError
-from loadtest.options import ROOT, add_photos, add_pid, add_target, write_report
+from loadtest.options import ROOT, add_outputs, add_photo_folder, add_pid, add_target, write_outputs, write_report
 from loadtest.overload_command import add_overload
 from loadtest.scenarios import SCENARIOS, Field, Scenarios
 from triptych import TriptychError
@@ -124,7 +123,7 @@ def _add_bench(commands: Any) -> None:
         help="HTTP address (%(default)s, $TRIPTYCH_HTTP_URL)",
     )
     add_pid(command)
-    add_photos(command)
+    add_photo_folder(command)
     command.add_argument(
         "--repository", type=Path, default=ROOT / "model_repository", help="the one being served (%(default)s)"
     )
@@ -145,7 +144,7 @@ def _add_client(commands: Any) -> None:
         "by one from the server's cache. `python -m ops run -- python -m loadtest client` brings its own server.",
     )
     add_target(command)
-    add_photos(command)
+    add_photo_folder(command)
     command.add_argument("--count", type=int, default=2000, help="photos for each way (%(default)s)")
     command.add_argument("--concurrency", type=int, default=16, help="photos in flight (%(default)s)")
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,13 @@ from rich.progress import Progress
 from rich.table import Table
 
 from loadtest import locust_runs
-from loadtest.addresses import ROOT, add_objective, add_outputs, add_photos, add_server, positive, write_outputs
 from loadtest.agreement import Generators, compare
 from loadtest.corpus import Corpus, Mix
 from loadtest.driver import ServerProcess
 from loadtest.golden import write_golden
 from loadtest.loadgen_settings import Settings
 from loadtest.objectives import read_objective
+from loadtest.options import ROOT, add_objective, add_outputs, add_photos, add_pid, add_server, positive, write_outputs
 from loadtest.report import describe_run
 
 
@@ -37,10 +36,7 @@ def add(commands: Any) -> None:
     add_objective(command)
     add_photos(command)
     add_outputs(command)
-    pid = os.environ.get("TRIPTYCH_SERVER_PID")
-    command.add_argument(
-        "--pid", type=int, default=pid, required=pid is None, help="of tritonserver ($TRIPTYCH_SERVER_PID)"
-    )
+    add_pid(command)
     command.add_argument("--rounds", type=positive(int), default=3, help="(%(default)s)")
     command.add_argument("--turn-s", type=positive(float), default=6.0, help="seconds of a turn (%(default)s)")
     command.add_argument("--seed", type=int, default=1, help="of photos and arrivals (%(default)s)")

@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest import baseline
-from loadtest.addresses import output
 from loadtest.errors import LoadTestError
+from loadtest.options import output
 
 _EPILOG = """\
 examples:

@@ -11,7 +11,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.options import ROOT, add_photos, add_pid, add_target, write_report
+from loadtest.errors import LoadTestError
+from loadtest.options import ROOT, add_photo_folder, add_pid, add_target, write_report
 
 
 def add(commands: Any) -> None:
@@ -53,8 +54,8 @@ def _add_recommend_eval(commands: Any) -> None:
         help="recommendations against what is popular and against chance, in a simulated shop",
         description="Simulates shoppers over labelled photos (the assumptions stand in loadtest/recommend_eval.py), "
         "hides their last 6 days, and asks for recommendations from the 24 before: recall@k and NDCG of what they "
-        "turned to. "
-        "A label is the name of the folder a photo lies in. The server's catalogue must be empty; it is filled.",
+        "turned to. A label is the name of the folder a photo lies in. The server's catalogue must be empty; it is "
+        "filled.",
         epilog="example:\n  python -m ops run -- python -m loadtest recommend-eval ~/clothing/train --chart recall.png",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -74,7 +75,7 @@ def _recommend_eval(options: argparse.Namespace, console: Console) -> None:
     from loadtest.report import describe_run
 
     report = describe_run(ROOT)
-    key = Path(options.catalogue_key_file).read_text(encoding="utf-8").strip()
+    key = _read_key(options)
     scores = recommend_eval.evaluate(
         options.target, key, options.folder, options.products, options.shoppers, options.seed, console
     )
@@ -100,7 +101,7 @@ def _add_search(commands: Any) -> None:
         "--sizes", type=int, nargs="+", default=[10_000, 20_000, 50_000, 100_000], metavar="N", help="10000 ... 100000"
     )
     add_target(command)
-    add_photos(command)
+    add_photo_folder(command)
     add_pid(command)
     command.add_argument(
         "--metrics", default=os.environ.get("TRIPTYCH_METRICS_URL", "http://127.0.0.1:8002/metrics"), metavar="URL"
@@ -118,7 +119,7 @@ def _search(options: argparse.Namespace, console: Console) -> None:
     from loadtest.report import describe_run
 
     sizes = sorted(set(options.sizes))
-    key = Path(options.catalogue_key_file).read_text(encoding="utf-8").strip()
+    key = _read_key(options)
     report = describe_run(ROOT)
     # By photo first: with nothing else in the catalogue both ways do the same work.
     photos = never_alike(read_photos(options.photos, 640, 480))
@@ -176,3 +177,13 @@ def _add_catalogue_key(command: argparse.ArgumentParser) -> None:
         required=key_file is None,
         help="of the server ($TRIPTYCH_CATALOGUE_KEY_FILE)",
     )
+
+
+def _read_key(options: argparse.Namespace) -> str:
+    try:
+        return Path(options.catalogue_key_file).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise LoadTestError(
+            f"The catalogue's key in {options.catalogue_key_file} cannot be read ({error.strerror}). Pass the server's "
+            "with --catalogue-key-file."
+        ) from error

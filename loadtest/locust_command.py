@@ -14,7 +14,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from loadtest import baseline, locust_runs
-from loadtest.addresses import (
+from loadtest.corpus import Mix
+from loadtest.counters import asks_recognizer, count_requests
+from loadtest.errors import LoadTestError
+from loadtest.objectives import Objective, read_objective
+from loadtest.options import (
     ROOT,
     add_objective,
     add_outputs,
@@ -24,10 +28,6 @@ from loadtest.addresses import (
     positive,
     write_outputs,
 )
-from loadtest.corpus import Mix
-from loadtest.counters import asks_recognizer, count_requests
-from loadtest.errors import LoadTestError
-from loadtest.objectives import Objective, read_objective
 from loadtest.report import describe_run
 from loadtest.run_outcome import RunOutcome, find_knee
 from loadtest.shapes import SHAPES, make_shape

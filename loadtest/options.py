@@ -1,4 +1,4 @@
-"""Options that commands share: where the server is, what it must hold, which photos it gets."""
+"""Options that commands share: where the server is, what it must hold, which photos it gets, where reports go."""
 
 from __future__ import annotations
 
@@ -14,22 +14,31 @@ from loadtest.objectives import SLO_FILE
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def add_target(command: argparse.ArgumentParser) -> None:
+    """`--target`, the server's gRPC address."""
+    default = os.environ.get("TRIPTYCH_TARGET", "127.0.0.1:8001")
+    command.add_argument("--target", default=default, help="gRPC address (%(default)s, $TRIPTYCH_TARGET)")
+
+
+def add_pid(command: argparse.ArgumentParser) -> None:
+    """`--pid`, the server's process."""
+    pid = os.environ.get("TRIPTYCH_SERVER_PID")
+    command.add_argument(
+        "--pid", type=int, default=pid, required=pid is None, help="of tritonserver ($TRIPTYCH_SERVER_PID)"
+    )
+
+
 def add_server(command: argparse.ArgumentParser) -> None:
     """gRPC, HTTP, metrics."""
-    environment = os.environ.get
-    command.add_argument(
-        "--target",
-        default=environment("TRIPTYCH_TARGET", "127.0.0.1:8001"),
-        help="gRPC (%(default)s, $TRIPTYCH_TARGET)",
-    )
+    add_target(command)
     command.add_argument(
         "--http",
-        default=environment("TRIPTYCH_HTTP_URL", "http://127.0.0.1:8000"),
+        default=os.environ.get("TRIPTYCH_HTTP_URL", "http://127.0.0.1:8000"),
         help="HTTP (%(default)s, $TRIPTYCH_HTTP_URL)",
     )
     command.add_argument(
         "--metrics",
-        default=environment("TRIPTYCH_METRICS_URL", "http://127.0.0.1:8002/metrics"),
+        default=os.environ.get("TRIPTYCH_METRICS_URL", "http://127.0.0.1:8002/metrics"),
         metavar="URL",
         help="Triton's; all replicas behind the name are asked (%(default)s, $TRIPTYCH_METRICS_URL)",
     )
@@ -45,9 +54,14 @@ def add_objective(command: argparse.ArgumentParser) -> None:
     )
 
 
+def add_photo_folder(command: argparse.ArgumentParser) -> None:
+    """`--photos`."""
+    command.add_argument("--photos", type=Path, default=ROOT / ".cache/photos", help="folder of *.jpg (%(default)s)")
+
+
 def add_photos(command: argparse.ArgumentParser) -> None:
     """Folder and sizes."""
-    command.add_argument("--photos", type=Path, default=ROOT / ".cache/photos", help="folder of *.jpg (%(default)s)")
+    add_photo_folder(command)
     command.add_argument(
         "--sizes", action=_Sizes, default="shop", metavar="shop|WxH", help="400x400 to 4000x3000, or one (%(default)s)"
     )
@@ -78,13 +92,18 @@ def add_outputs(command: argparse.ArgumentParser) -> None:
 
 def write_outputs(options: argparse.Namespace, report: dict[str, Any]) -> None:
     """What `add_outputs` offered."""
-    if options.json is not None:
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_report(report, options.json)
     if options.report is not None:
         # matplotlib is slow to import.
         from loadtest.page import write_page
 
         write_page(options.report, [report])
+
+
+def write_report(report: dict[str, Any], file: Path | None) -> None:
+    """As JSON, where a file was asked for."""
+    if file is not None:
+        file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
 
 
 def output(word: str) -> Path:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import json
-import os
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from loadtest.errors import LoadTestError
+from loadtest.options import ROOT, add_photo_folder, add_pid, add_target, write_report
 
-ROOT = Path(__file__).resolve().parents[1]
 _EPILOG = """\
 example:
   python -m ops run --cache-mb 0 -- python -m loadtest overload
@@ -31,12 +29,9 @@ def add_overload(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    target, pid = os.environ.get("TRIPTYCH_TARGET", "127.0.0.1:8001"), os.environ.get("TRIPTYCH_SERVER_PID")
-    command.add_argument("--target", default=target, help="gRPC address (%(default)s, $TRIPTYCH_TARGET)")
-    command.add_argument(
-        "--pid", type=int, default=pid, required=pid is None, help="of tritonserver ($TRIPTYCH_SERVER_PID)"
-    )
-    command.add_argument("--photos", type=Path, default=ROOT / ".cache/photos", help="folder of *.jpg (%(default)s)")
+    add_target(command)
+    add_pid(command)
+    add_photo_folder(command)
     command.add_argument("--turn-s", type=_seconds, default=15.0, help="seconds of each phase (%(default)s)")
     command.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     command.set_defaults(run=_run)
@@ -64,7 +59,6 @@ def _run(options: argparse.Namespace, console: Console) -> None:
     )
     for refusal, count in sorted(verdict.refused.items(), key=lambda entry: -entry[1]):
         console.print(f"  {count} refused: {refusal}", markup=False)
-    if options.json is not None:
-        options.json.write_text(json.dumps({**report, "overload": verdict.report()}, indent=1) + "\n", encoding="utf-8")
+    write_report({**report, "overload": verdict.report()}, options.json)
     if verdict.failures():
         raise LoadTestError(f"{'; '.join(verdict.failures())}. Is the machine busy with something else?")

@@ -14,10 +14,10 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest import capacity
-from loadtest.addresses import add_outputs, output, positive, write_outputs
 from loadtest.capacity import Plan, Replica, answer_times
 from loadtest.errors import LoadTestError
 from loadtest.fleet import Autoscaler, Batching, Fleet, Record
+from loadtest.options import add_outputs, output, positive, write_outputs
 
 CURVE = Path(__file__).with_name("curve-cpu-2-cores.json")
 _SIMULATED_S = 300.0

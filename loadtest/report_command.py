@@ -9,8 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from loadtest.addresses import output
 from loadtest.errors import LoadTestError
+from loadtest.options import output
 
 
 def add(commands: Any) -> None:

@@ -14,13 +14,13 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from loadtest.addresses import ROOT, add_objective, add_outputs, add_photos, add_server, positive, write_outputs
 from loadtest.corpus import Corpus
 from loadtest.counters import count_instances, count_requests
 from loadtest.errors import LoadTestError
 from loadtest.loadgen_settings import SCENARIOS, Settings
 from loadtest.objectives import Objective, read_objective
 from loadtest.open_model import OpenRun, Trial, at_rate, find_peak, run_loadgen
+from loadtest.options import ROOT, add_objective, add_outputs, add_photos, add_server, positive, write_outputs
 from loadtest.report import describe_run
 
 # Of the capacity; below, so that the curve shows where waiting begins.
