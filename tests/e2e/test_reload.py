@@ -256,7 +256,7 @@ def test_control_key_is_read_by_the_owner_alone(served: LocalServer) -> None:
     assert key_file.stat().st_mode & 0o777 == 0o600
     assert served.is_key_hidden
     command = Path(f"/proc/{served.pid}/cmdline").read_bytes()
-    assert b"model-repository:" in command
+    assert b"model-repository,logging,trace:triptych-control-key=" in command
     assert key_file.read_bytes() not in command
 
 
