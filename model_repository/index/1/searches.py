@@ -113,12 +113,12 @@ class Searches:
             return [], self._shelf.nearest(direction, k, query)
         hits = self._shelf.nearest(direction, k, _within(query, narrowing.field, categories))
         if len(hits) < k:
-            there = {(hit.product_id, "" if query.group_by_product else hit.photo_id) for hit in hits}
-            rest = [
-                hit
-                for hit in self._shelf.nearest(direction, k, query)
-                if (hit.product_id, "" if query.group_by_product else hit.photo_id) not in there
-            ]
+
+            def place(hit: Hit) -> str | tuple[str, str]:
+                return hit.product_id if query.group_by_product else (hit.product_id, hit.photo_id)
+
+            there = set(map(place, hits))
+            rest = [hit for hit in self._shelf.nearest(direction, k, query) if place(hit) not in there]
             hits += rest[: k - len(hits)]
         return categories, hits
 
