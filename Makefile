@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PHOTOS := .cache/photos
 GROUPS := $(foreach group,serve observe export training loadtest dev,--group pyproject.toml:$(group))
-# TORCH_INDEX=<address of an index of CPU-only torch> spares the CUDA libraries, most of the 3.3 GB.
+# TORCH_INDEX=<address of an index of CPU-only torch> spares the CUDA libraries, most of the 3.5 GB.
 TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best-match)
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
@@ -19,7 +19,7 @@ setup: .venv/.ready ## install everything into .venv (PYTHON=python3.12 to choos
 
 .venv/.ready: pyproject.toml client/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit("error: Python %d.%d; 3.10 to 3.12 are supported (the server needs numpy 1). Choose one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)'
-	@echo "Setting up .venv: $(if $(TORCH_INDEX),torch from $(TORCH_INDEX),3.3 GB to download the first time and 6 GB on disk - torch with CUDA; for CPU-only torch see TORCH_INDEX in the Makefile)."
+	@echo "Setting up .venv: $(if $(TORCH_INDEX),torch from $(TORCH_INDEX),some 3.5 GB to download the first time and 7 GB on disk - torch with CUDA; for CPU-only torch see TORCH_INDEX in the Makefile)."
 	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt $(TORCH) $(GROUPS) -e client && touch $@
 
 photos: $(PHOTOS) ## fetch 20 sample photos (1.7 MB, ImageNet classes in their names)
