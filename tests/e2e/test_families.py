@@ -54,6 +54,7 @@ def test_family_is_placed_served_and_equal_to_torch(
         "side_px": 299 if name == "inception_v3" else 224,
         "features": features,
         "classes": 1000,
+        "heads": {},
     }
     backbone = load(Choice(model=name, weights="none"), photos)
     with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, repository=repository)) as server:
