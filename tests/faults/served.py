@@ -57,7 +57,7 @@ class Served:
         return self.state.server.pid
 
     def stubs(self, model: str) -> list[int]:
-        """Pids of the processes behind a model, oldest first."""
+        """Pids of the processes behind a model, oldest first: those being unloaded, then those that serve."""
         return _stubs(self.state.segment_prefix, model)
 
     def said(self) -> str:
@@ -130,4 +130,4 @@ def stubs_of(server: LocalServer, model: str) -> list[int]:
 def _stubs(segment_prefix: str, model: str) -> list[int]:
     marker = f"/serving/{model}/"
     found = [stub for stub in find_stubs(segment_prefix) if any(marker in word for word in stub.cmdline())]
-    return sorted(stub.pid for stub in found)
+    return [stub.pid for stub in sorted(found, key=lambda stub: stub.create_time())]

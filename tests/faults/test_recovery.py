@@ -31,16 +31,16 @@ PATIENT = Retry(try_timeout_s=3.0)
 
 
 def kill_stub(model: str) -> Callable[[Served], None]:
-    return lambda served: os.kill(served.stubs(model)[0], signal.SIGKILL)
+    return lambda served: os.kill(served.stubs(model)[-1], signal.SIGKILL)
 
 
 def stop_stub(model: str) -> Callable[[Served], None]:
-    return lambda served: os.kill(served.stubs(model)[0], signal.SIGSTOP)
+    return lambda served: os.kill(served.stubs(model)[-1], signal.SIGSTOP)
 
 
 def stop_and_continue_stub(model: str) -> Callable[[Served], None]:
     def fault(served: Served) -> None:
-        (stub, *_) = served.stubs(model)
+        stub = served.stubs(model)[-1]
         os.kill(stub, signal.SIGSTOP)
         time.sleep(2.0)  # long enough for calls to fail, too short for the supervisor to kill it
         with contextlib.suppress(ProcessLookupError):  # killed and gone by then
