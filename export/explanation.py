@@ -23,6 +23,7 @@ _MOVES = {"Reshape", "Flatten", "Squeeze", "Gather", "Identity", "Transpose", "C
 _MEANS = {"ReduceMean", "GlobalAveragePool"}
 # Means are summed in another order than torch's pooling; features are of the order of 1.
 _ATOL = 1e-4
+_CHANNELS_FIRST = (0, 3, 1, 2)
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -38,11 +39,11 @@ def explanation_files(
         linears: attribute -> its linear head.
         pixels: uint8[N,S,S,3], photos to try it on.
     """
-    network = cut_at_map(embedder_onnx)
-    if network is None or not _is_mean(network, embedder_onnx, pixels):
+    network = cut_at_map(embedder_onnx, pixels)
+    if network is None:
         reason = (
             f"No heat map can be made of {name}: its features are not the mean of a map over places, as those of "
-            "EfficientNet, ResNet or DenseNet are. Place such a network to have explanations."
+            "EfficientNet, ResNet, DenseNet or Swin are. Place such a network to have explanations."
         )
         return {ABOUT: _about([], reason)}
     arrays = {}
@@ -53,8 +54,13 @@ def explanation_files(
     return {NETWORK: network, HEADS: file.getvalue(), ABOUT: _about(list(linears), None)}
 
 
-def cut_at_map(embedder_onnx: bytes) -> bytes | None:
-    """`pixels` -> `feature_map` float32[N,F,H,W]; None where no mean over places leads to the features."""
+def cut_at_map(embedder_onnx: bytes, pixels: Pixels) -> bytes | None:
+    """`pixels` -> `feature_map` float32[N,F,H,W] whose mean over places are the `features`; None where there is none.
+
+    Args:
+        embedder_onnx: in float32.
+        pixels: uint8[N,S,S,3], to prove it on.
+    """
     model = onnx.load_from_string(embedder_onnx)
     made_by = {output: node for node in model.graph.node for output in node.output}
     node = made_by.get("features")
@@ -62,24 +68,44 @@ def cut_at_map(embedder_onnx: bytes) -> bytes | None:
         node = made_by.get(node.input[0])
     if node is None or node.op_type not in _MEANS:
         return None
-    source = node.input[0]
+    network = _cut(model, node.input[0])
+    (features,) = open_session(embedder_onnx).run(["features"], {"pixels": pixels})
+    (maps,) = open_session(network.SerializeToString()).run(["feature_map"], {"pixels": pixels})
+    if _is_mean(maps, features):
+        return bytes(network.SerializeToString())
+    if maps.ndim == 4 and _is_mean(maps.transpose(_CHANNELS_FIRST), features):  # as in Swin
+        return bytes(_turned(network).SerializeToString())
+    return None
+
+
+def _cut(model: onnx.ModelProto, source: str) -> onnx.ModelProto:
+    """The network up to `source`, which is called `feature_map`."""
     model.graph.output.append(onnx.helper.make_tensor_value_info(source, onnx.TensorProto.FLOAT, None))
     cut = Extractor(model).extract_model(["pixels"], [source])
-    for node in cut.graph.node:
-        node.output[:] = ["feature_map" if name == source else name for name in node.output]
-        node.input[:] = ["feature_map" if name == source else name for name in node.input]
+    _rename(cut, source, "feature_map")
     del cut.graph.output[:]
     cut.graph.output.append(
         onnx.helper.make_tensor_value_info("feature_map", onnx.TensorProto.FLOAT, ["batch", None, None, None])
     )
-    onnx.checker.check_model(cut)
-    content: bytes = cut.SerializeToString()
-    return content
+    return cut
 
 
-def _is_mean(network: bytes, embedder_onnx: bytes, pixels: Pixels) -> bool:
-    (maps,) = open_session(network).run(["feature_map"], {"pixels": pixels})
-    (features,) = open_session(embedder_onnx).run(["features"], {"pixels": pixels})
+def _turned(network: onnx.ModelProto) -> onnx.ModelProto:
+    """[N,H,W,F] -> [N,F,H,W]."""
+    _rename(network, "feature_map", "channels_last")
+    network.graph.node.append(
+        onnx.helper.make_node("Transpose", ["channels_last"], ["feature_map"], perm=_CHANNELS_FIRST)
+    )
+    return network
+
+
+def _rename(network: onnx.ModelProto, old: str, new: str) -> None:
+    for node in network.graph.node:
+        node.output[:] = [new if name == old else name for name in node.output]
+        node.input[:] = [new if name == old else name for name in node.input]
+
+
+def _is_mean(maps: npt.NDArray[np.float32], features: npt.NDArray[np.float32]) -> bool:
     if maps.ndim != 4 or maps.shape[:2] != features.shape or min(maps.shape[2:]) < 2:
         return False
     return bool(np.allclose(maps.mean(axis=(2, 3)), features, atol=_ATOL, rtol=_ATOL))
@@ -89,6 +115,12 @@ def _weights(linear: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float
     weight = linear.weight.detach().numpy().astype(np.float32)
     bias = np.zeros(len(weight), np.float32) if linear.bias is None else linear.bias.detach().numpy()
     return weight, bias.astype(np.float32)
+
+
+def unexplainable(files: Mapping[str, bytes]) -> str | None:
+    """Why the network of these files has no heat maps."""
+    reason: str | None = json.loads(files[ABOUT])["unexplainable"]
+    return reason
 
 
 def _about(attributes: list[str], unexplainable: str | None) -> bytes:

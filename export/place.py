@@ -118,6 +118,8 @@ def _tell(
     elapsed_s: float,
     console: Console,
 ) -> None:
+    from export.explanation import unexplainable
+
     shape = _shape(backbone)
     size_mb = sum(map(len, files.values())) / 1e6
     console.print(
@@ -125,6 +127,8 @@ def _tell(
         f"{_describe_classes(shape)}) in {settings.repository}: {len(files)} files, {size_mb:.1f} MB, "
         f"{elapsed_s:.0f} s."
     )
+    if (reason := unexplainable(files)) is not None:
+        console.print(f"{reason} `explainer` refuses photos with that sentence; everything else is served.")
     if _is_own(settings.repository) and shape != shape_of(configs):
         console.print(
             "config.pbtxt, which is committed, keeps the default's dims: serve a profile "

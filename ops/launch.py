@@ -67,12 +67,19 @@ def command_line(server: SystemServer | WheelServer, backend: PythonBackend | No
     return command
 
 
+# glibc raises its threshold for mapped blocks to the largest that was freed, up to 32 MB, and keeps an arena a thread:
+# after one photo of 18 MB each arena holds on to its share. With these the server keeps 60 MB less, and what a large
+# request took is given back. Whoever sets them keeps theirs.
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144"}
+
+
 def environment(
     backend: PythonBackend | None, temporary: Path, cache_mb: int, catalogue: Catalogue, inherited: dict[str, str]
 ) -> dict[str, str]:
     """What the server inherits; an installed server (`backend` None) knows its own libraries and Python."""
     # The recognizer reads the size of its cache from here and keeps it in the temporary folder.
     variables = {
+        **ALLOCATOR,
         **inherited,
         "TMPDIR": str(temporary),
         "TRIPTYCH_CACHE_MB": str(cache_mb),

@@ -73,6 +73,7 @@ def tune_backbone(
     photos = [row.photo for row in prepared.rows]
     with step(console, "Opening the backbone in torch"):
         network, part = _open(base, eye, photos[:SAMPLE_PHOTOS], tuning.unfreeze)
+        network.trunk.to("cuda" if torch.cuda.is_available() else "cpu")
     fingerprint = _fingerprint(prepared, eye, tuning)
     folder = cache / "tuning" / fingerprint[:16]
     entries = Entries(photos, eye, network, part, tuning.views, tuning.seed)
@@ -86,6 +87,7 @@ def tune_backbone(
     learned = Photos(entries, targets, train, validation, fingerprint)
     with step(console, f"Tuning {blocks} of {part.blocks} blocks"):
         history = tune(part, start, learned, tuning, folder, lambda figures: console.print(_describe(figures)))
+    network.trunk.to("cpu")
     with step(console, "Writing the tuned backbone as ONNX"):
         tuned_eye = open_tuned_eye(network, eye)
     return TunedBackbone(network, tuned_eye, history, folder)

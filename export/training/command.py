@@ -148,11 +148,21 @@ def _add_tuning(parser: argparse.ArgumentParser) -> None:
         "--tune-views", type=_positive, default=5, metavar="N", help="augmented views of a photo (default: 5)"
     )
     tuning.add_argument("--learning-rate", type=_rate, default=3e-4, metavar="R", help="default: %(default)g")
-    tuning.add_argument("--mixup", type=_mixup, default=0.2, metavar="A", help="0 is none (default: 0.2)")
+    tuning.add_argument(
+        "--mixup", type=_mixing, default=0.2, metavar="A", help="two photos blended; 0 is none (default: 0.2)"
+    )
+    tuning.add_argument(
+        "--cutmix", type=_mixing, default=0.0, metavar="A", help="part of one put into another; 0 is none (default: 0)"
+    )
+    tuning.add_argument(
+        "--mixed-precision",
+        action=argparse.BooleanOptionalAction,
+        help="products in bfloat16 (default: where there is a GPU)",
+    )
     tuning.add_argument(
         "--embedding-loss",
         choices=("supcon", "proxy-anchor"),
-        help="also pull photos of one class together, for search (needs pytorch-metric-learning)",
+        help="also pull photos of one class together, for search",
     )
     tuning.add_argument("--model", metavar="NAME", help="of the placed backbone, where it is not the default")
     tuning.add_argument("--checkpoint", type=Path, metavar="FILE", help="its weights, where they are your own")
@@ -165,6 +175,8 @@ def _tuning(options: argparse.Namespace) -> Tuning | None:
         if options.embedding_loss:
             raise WrongUsage("--embedding-loss tunes the backbone: say how much of it with --unfreeze N, or all.")
         return None
+    import torch
+
     from export.training.tuning import Tuning
 
     return Tuning(
@@ -173,6 +185,8 @@ def _tuning(options: argparse.Namespace) -> Tuning | None:
         views=options.tune_views,
         learning_rate=options.learning_rate,
         mixup=options.mixup,
+        cutmix=options.cutmix,
+        mixed_precision=torch.cuda.is_available() if options.mixed_precision is None else options.mixed_precision,
         minutes=options.tune_minutes,
         embedding_loss=options.embedding_loss,
         seed=options.seed,
@@ -205,7 +219,7 @@ def _margin(text: str) -> float:
     return number
 
 
-def _mixup(text: str) -> float:
+def _mixing(text: str) -> float:
     number = float(text)
     if not 0 <= number <= 10:
         raise argparse.ArgumentTypeError(f"{number:g}, expected 0 to 10")

@@ -47,6 +47,7 @@ class Entries:
     ) -> None:
         self._photos, self._eye, self._network, self._part = photos, eye, network, part
         self._views, self._seed = views, seed
+        self._device = next(part.trunk.parameters()).device
         self._augment = augmentation(network.preset.transform.side_px)
         self._square = replace(eye.transform, side_px=network.preset.transform.resize_px, crop_ratio=1.0)
         self._kept: np.memmap[Any, Any] | None = None
@@ -63,7 +64,7 @@ class Entries:
         wanted = [(int(row), view) for row in validation for view in (0,)]
         wanted += [(int(row), view) for row in train for view in range(self._views + 1)]
         with torch.inference_mode():
-            shape = tuple(self._part.enter(self._images(wanted[:1])).shape[1:])
+            shape = tuple(self._part.enter(self._images(wanted[:1]).to(self._device)).shape[1:])
         self._kept, done_file = _open(folder, (len(wanted), *shape)), folder / "done"
         done = int(done_file.read_text()) if done_file.is_file() else 0
         for start in range(done, len(wanted), 8 * _PHOTOS_AT_ONCE):
@@ -71,8 +72,8 @@ class Entries:
             for offset in range(0, len(batch), _PHOTOS_AT_ONCE):
                 some = batch[offset : offset + _PHOTOS_AT_ONCE]
                 with torch.inference_mode():
-                    entered = self._part.enter(self._images(some))
-                self._kept[start + offset : start + offset + len(some)] = entered.half().numpy()
+                    entered = self._part.enter(self._images(some).to(self._device))
+                self._kept[start + offset : start + offset + len(some)] = entered.half().cpu().numpy()
             self._kept.flush()
             done_file.write_text(str(start + len(batch)))
             progress(start + len(batch), len(wanted))
@@ -97,14 +98,23 @@ class Entries:
         """float32[N,3,S,S], normalised."""
         with ThreadPoolExecutor(_DECODERS) as pool:
             decoded = list(pool.map(lambda item: self._decode(*item), items))
-        pixels = []
-        for (row, view), square in zip(items, decoded, strict=True):
-            if view:
-                with torch.random.fork_rng(devices=[]):
-                    torch.manual_seed(self._seed * 1_000_003 + row * 4_099 + view)
-                    square = self._augment(square)
-            pixels.append(square)
+        threads = torch.get_num_threads()
+        # One photo is too little for several threads: they would wait for each other most of the time.
+        torch.set_num_threads(1)
+        try:
+            pixels = [
+                self._change(square, row, view) if view else square
+                for (row, view), square in zip(items, decoded, strict=True)
+            ]
+        finally:
+            torch.set_num_threads(threads)
         return self._network.normalise(torch.stack(pixels))
+
+    def _change(self, square: torch.Tensor, row: int, view: int) -> torch.Tensor:
+        """The same for the same photo and view; torchvision draws from torch's one generator."""
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self._seed * 1_000_003 + row * 4_099 + view)
+            return self._augment(square)
 
     def _decode(self, row: int, view: int) -> torch.Tensor:
         """uint8[3,*,*]: as served, or the larger square that views are cut from."""

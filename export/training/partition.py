@@ -51,10 +51,12 @@ class Partition:
         """What enters the tuned part for float32[N,3,S,S]; the images themselves where everything is tuned."""
         if self.boundary is None:
             return images
-        found: list[torch.Tensor] = []
-        with _hooked(self.boundary, lambda output: found.append(output.detach())):
-            self.trunk(images)
-        return found[0]
+        try:
+            with _hooked(self.boundary, _stop):
+                self.trunk(images)
+        except _Entered as entered:
+            return entered.output
+        raise AssertionError("the boundary was found by running it")
 
     def leave(self, entered: torch.Tensor) -> torch.Tensor:
         """float32[N,F]: the features of what `enter` gave."""
@@ -63,6 +65,18 @@ class Partition:
         tiny = entered.new_zeros((len(entered), 3, _TINY_PX, _TINY_PX))
         with _hooked(self.boundary, lambda output: entered):
             return self._whole(tiny)
+
+
+class _Entered(Exception):
+    """Ends a run at the boundary: what comes after is not wanted."""
+
+    def __init__(self, output: torch.Tensor) -> None:
+        super().__init__()
+        self.output = output
+
+
+def _stop(output: torch.Tensor) -> None:
+    raise _Entered(output.detach())
 
 
 @contextmanager

@@ -22,6 +22,7 @@ import torch
 from torch import nn
 
 from export.training.errors import TrainingError
+from export.training.mixing import has_rows_and_columns, mix
 from export.training.partition import Partition
 
 CHECKPOINT = "checkpoint.pt"
@@ -34,9 +35,10 @@ class Tuning:
     Attributes:
         unfreeze: the last so many blocks; None is all.
         patience: epochs without a better validation before it ends.
-        mixup: strength of the mixing of two photos; 0 is none. Source: Zhang et al., ICLR 2018.
+        mixup, cutmix: strength of the mixing of two photos, as in `mixing.mix`; 0 is none.
         ema: of the weights, a step. Those averaged are judged and kept.
         embedding_loss: "supcon" or "proxy-anchor" beside the classes' loss; None is none.
+        mixed_precision: products in bfloat16, sums and weights in float32.
     """
 
     unfreeze: int | None
@@ -48,6 +50,7 @@ class Tuning:
     weight_decay: float = 0.02
     label_smoothing: float = 0.1
     mixup: float = 0.2
+    cutmix: float = 0.0
     warm_up: float = 0.1
     clip: float = 1.0
     ema: float = 0.99
@@ -55,6 +58,7 @@ class Tuning:
     minutes: float = 60.0
     embedding_loss: str | None = None
     embedding_weight: float = 0.3
+    mixed_precision: bool = False
     seed: int = 0
 
 
@@ -127,7 +131,8 @@ def tune(
         The figures of every epoch, and which was best.
 
     Raises:
-        TrainingError: the loss is no number any more, or the checkpoint cannot be written.
+        TrainingError: the loss is no number any more, the checkpoint cannot be written, or a part of what enters is no
+            part of the picture, for `cutmix`.
     """
     return _Run(part, heads, photos, tuning, folder).go(on_epoch)
 
@@ -140,9 +145,12 @@ class _Run:
         part.freeze()
         self.photos, self.tuning = photos, tuning
         self.file = folder / CHECKPOINT
-        self.model = Tuned(part, heads)
+        self.device = next(part.trunk.parameters()).device
+        self.model = Tuned(part, heads).to(self.device)
         self.names = list(photos.targets)
         self.extra = _embedding_loss(tuning.embedding_loss, photos, next(iter(heads.values()))[0].shape[1])
+        if self.extra is not None:
+            self.extra.to(self.device)
         tuned = [weight for weight in self.model.modules_tuned.parameters() if weight.requires_grad]
         others = [*self.model.heads.parameters(), *(self.extra.parameters() if self.extra is not None else ())]
         self.optimizer = torch.optim.AdamW(
@@ -165,6 +173,8 @@ class _Run:
         return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm_up) / max(1.0, total - warm_up))))
 
     def go(self, on_epoch: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
+        if self.tuning.cutmix:
+            self._refuse_cutmix()
         self._resume()
         if not self.history:
             self._note({"epoch": 0, **self._judge()}, on_epoch)
@@ -178,6 +188,14 @@ class _Run:
         _put(self.model, self.best)
         self.model.eval()
         return {"epochs": self.history, "best": self._best_epoch(), "settings": asdict(self.tuning)}
+
+    def _refuse_cutmix(self) -> None:
+        shape = self.photos.entries(self.photos.train[:1], 0).shape
+        if not has_rows_and_columns(shape):
+            raise TrainingError(
+                f"--cutmix: what enters the tuned part of a photo has the shape {list(shape[1:])}, not rows and "
+                "columns last. Leave --cutmix out, or tune everything with --unfreeze all."
+            )
 
     def _is_over(self) -> bool:
         epoch = len(self.history) - 1
@@ -216,22 +234,28 @@ class _Run:
         return total / max(1, len(order))
 
     def _loss(self, rows: np.ndarray[Any, Any], epoch: int, random: np.random.Generator) -> torch.Tensor:
-        entered = self.photos.entries(rows, epoch)
-        partner = torch.from_numpy(random.permutation(len(rows)))
-        share = float(random.beta(self.tuning.mixup, self.tuning.mixup)) if self.tuning.mixup else 1.0
-        features, logits = self.model(share * entered + (1 - share) * entered[partner] if share < 1 else entered)
+        entered = self.photos.entries(rows, epoch).to(self.device)
+        mixed = mix(entered, self.tuning.mixup, self.tuning.cutmix, random)
+        with self._autocast():
+            features, logits = self.model(mixed.entered)
+            plain = self.model.part.leave(entered) if self.extra is not None and mixed.share < 1 else features
         losses = []
         for name, scores in zip(self.names, logits, strict=True):
-            targets = torch.from_numpy(self.photos.targets[name][rows])
-            for target, weight in ((targets, share), (targets[partner], 1 - share)):
+            targets = self._targets(name, rows)
+            for target, weight in ((targets, mixed.share), (targets[mixed.partner], 1 - mixed.share)):
                 if weight and (target >= 0).any():
-                    losses.append(weight * self._cross_entropy(scores, target))
+                    losses.append(weight * self._cross_entropy(scores.float(), target))
         loss = torch.stack(losses).sum() / len(self.names) if losses else features.sum() * 0
         if self.extra is not None:
-            plain = self.model.part.leave(entered) if share < 1 else features
-            targets = torch.from_numpy(self.photos.targets[self.names[0]][rows])
-            loss = loss + self.tuning.embedding_weight * self.extra(plain[targets >= 0], targets[targets >= 0])
+            targets = self._targets(self.names[0], rows)
+            loss = loss + self.tuning.embedding_weight * self.extra(plain.float()[targets >= 0], targets[targets >= 0])
         return loss
+
+    def _targets(self, attribute: str, rows: np.ndarray[Any, Any]) -> torch.Tensor:
+        return torch.from_numpy(self.photos.targets[attribute][rows]).to(self.device)
+
+    def _autocast(self) -> torch.autocast:
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.tuning.mixed_precision)
 
     def _cross_entropy(self, scores: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(scores, target, ignore_index=-1, label_smoothing=self.tuning.label_smoothing)
@@ -244,12 +268,15 @@ class _Run:
         with torch.inference_mode():
             for start in range(0, len(self.photos.validation), 64):
                 rows = self.photos.validation[start : start + 64]
-                _, logits = self.model(self.photos.entries(rows, None))
+                with self._autocast():
+                    _, logits = self.model(self.photos.entries(rows, None).to(self.device))
                 for name, scores in zip(self.names, logits, strict=True):
-                    targets = torch.from_numpy(self.photos.targets[name][rows])
+                    targets = self._targets(name, rows)
                     known += int((targets >= 0).sum())
                     right += int((scores.argmax(dim=1) == targets).sum())
-                    loss += float(nn.functional.cross_entropy(scores, targets, ignore_index=-1, reduction="sum"))
+                    loss += float(
+                        nn.functional.cross_entropy(scores.float(), targets, ignore_index=-1, reduction="sum")
+                    )
         _put(self.model, now)
         return {"accuracy": right / known if known else 0.0, "loss": loss / known if known else 0.0}
 
@@ -284,7 +311,7 @@ class _Run:
         if not self.file.is_file():
             return
         try:
-            state = torch.load(self.file, weights_only=True)
+            state = torch.load(self.file, self.device, weights_only=True)
         except Exception:  # cut short or of another program: begin anew
             return
         if state.get("fingerprint") != self._fingerprint():
@@ -324,13 +351,8 @@ def _put(model: Tuned, weights: Mapping[str, torch.Tensor]) -> None:
 def _embedding_loss(name: str | None, photos: Photos, features: int) -> nn.Module | None:
     if name is None:
         return None
-    try:
-        from pytorch_metric_learning import losses
-    except ModuleNotFoundError as error:
-        raise TrainingError(
-            "--embedding-loss needs pytorch-metric-learning, which is not installed: "
-            "`pip install 'pytorch-metric-learning>=2.5'`."
-        ) from error
+    from pytorch_metric_learning import losses
+
     classes = int(next(iter(photos.targets.values())).max()) + 1
     loss: nn.Module = losses.SupConLoss() if name == "supcon" else losses.ProxyAnchorLoss(classes, features)
     return loss

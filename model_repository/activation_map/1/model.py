@@ -41,6 +41,9 @@ class TritonPythonModel:
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = ort.InferenceSession(str(NETWORK), options, providers=["CPUExecutionProvider"])
+        # Warmed here: a config's warm-up would keep a network without maps from loading.
+        shape = [int(dim) for dim in config["input"][0]["dims"]]
+        self.session.run(["feature_map"], {"pixels": np.zeros((1, *shape), np.uint8)})
         with np.load(HEADS, allow_pickle=False) as arrays:
             self.heads = {
                 name: Head(arrays[f"{name}.weight"], arrays[f"{name}.bias"], _labels(name))

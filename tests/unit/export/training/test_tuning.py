@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -122,11 +123,24 @@ def make_part() -> Partition:
     return partition(trunk, images(), TUNING.unfreeze)
 
 
-def test_tuning_learns_and_leaves_frozen_weights_alone(tmp_path: Path) -> None:
+# Each with its own way to lose what is learned.
+WAYS: dict[str, dict[str, Any]] = {
+    "mixup": {"mixup": 0.2},
+    "cutmix": {"mixup": 0.0, "cutmix": 1.0},
+    "either": {"mixup": 0.2, "cutmix": 1.0},
+    "unmixed": {"mixup": 0.0},
+    "bfloat16": {"mixed_precision": True},
+    "supcon": {"embedding_loss": "supcon"},
+    "proxy-anchor": {"embedding_loss": "proxy-anchor"},
+}
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_tuning_learns_and_leaves_frozen_weights_alone(tmp_path: Path, way: dict[str, Any]) -> None:
     part = make_part()
     frozen = {name: weight.clone() for name, weight in part.trunk.named_parameters() if name.startswith("stem")}
     tuned = part.trunk.last.weight.clone()  # type: ignore[union-attr, operator]
-    history = tune(part, zero_heads(), make_photos(part), TUNING, tmp_path)
+    history = tune(part, zero_heads(), make_photos(part), replace(TUNING, **way), tmp_path)
     first, best = history["epochs"][0], history["epochs"][history["best"]]
     assert best["accuracy"] > first["accuracy"] + 0.2
     for name, weight in part.trunk.named_parameters():
@@ -182,3 +196,27 @@ def test_tuning_is_refused_when_the_loss_is_no_number(tmp_path: Path) -> None:
     wild = Tuning(unfreeze=2, epochs=3, batch=10, learning_rate=1e30, head_learning_rate=1e30, clip=1e30)
     with pytest.raises(TrainingError, match="Lower --learning-rate"):
         tune(part, zero_heads(), make_photos(part), wild, tmp_path)
+
+
+def test_photos_of_a_class_come_nearer_when_an_embedding_loss_pulls_them(tmp_path: Path) -> None:
+    def spread(embedding_loss: str | None) -> float:
+        """Mean cosine within a class less that between classes, on the validation photos."""
+        part = make_part()
+        photos = make_photos(part)
+        tuning = replace(TUNING, embedding_loss=embedding_loss, embedding_weight=3.0, mixup=0.0)
+        tune(part, zero_heads(), photos, tuning, tmp_path / str(embedding_loss))
+        with torch.inference_mode():
+            features = nn.functional.normalize(part.leave(photos.entries(photos.validation, None)))
+        cosines, targets = (features @ features.T).numpy(), photos.targets["category"][photos.validation]
+        same = targets[:, None] == targets[None]
+        return float(cosines[same].mean() - cosines[~same].mean())
+
+    assert spread("supcon") > spread(None)
+
+
+def test_cutmix_is_refused_when_what_enters_has_no_rows_and_columns_last(tmp_path: Path) -> None:
+    part = make_part()
+    photos = make_photos(part)
+    channels_last = replace(photos, entries=lambda rows, epoch: photos.entries(rows, epoch).permute(0, 2, 3, 1))
+    with pytest.raises(TrainingError, match=r"--cutmix: what enters .* has the shape \[16, 16, 8\]"):
+        tune(part, zero_heads(), channels_last, replace(TUNING, cutmix=1.0), tmp_path)
