@@ -37,16 +37,17 @@ needs_mounts = pytest.mark.skipif(not can_mount(), reason="this user may not mou
 
 
 @contextmanager
-def full(folder: Path) -> Iterator[None]:
-    """While inside, its file system has no room."""
+def full(folder: Path, room: int = 0) -> Iterator[None]:
+    """While inside, its file system has no room, or only for so many bytes."""
     filler = folder / "filler"
     descriptor = os.open(filler, os.O_WRONLY | os.O_CREAT)
     for size in (1 << 20, 1 << 12):
         with contextlib.suppress(OSError):
             while os.write(descriptor, bytes(size)) == size:
                 pass
+    os.ftruncate(descriptor, os.fstat(descriptor).st_size - room)
     os.close(descriptor)
-    assert shutil.disk_usage(folder).free < 1 << 12
+    assert shutil.disk_usage(folder).free < room + (1 << 12)
     try:
         yield
     finally:
@@ -89,7 +90,6 @@ def test_full_disk_costs_writes_and_no_answer(tmp_path: Path, contents: list[byt
         eight_callers(served, contents) as (load, client),
     ):
         client.catalogue.upsert("before", contents[0])
-        # `index` makes its file at the first search behind the first write; without room for it that search fails.
         assert found(client, contents[0]) == "before"
         with full(served.folder.folder):
             with pytest.raises(ServerFault, match=r"disk is full\. Nothing of this request was written"):
@@ -99,6 +99,20 @@ def test_full_disk_costs_writes_and_no_answer(tmp_path: Path, contents: list[byt
         client.catalogue.upsert("after", contents[2])
         assert found(client, contents[2]) == "after"
     check("disk full", "test_full_disk_costs_writes_and_no_answer", load, since_s)
+
+
+@needs_mounts
+def test_searches_go_on_without_what_a_full_disk_has_no_room_for(tmp_path: Path, contents: list[bytes]) -> None:
+    """`index` makes its file at the first search behind the first write."""
+    state = tmp_path / "state"
+    with serving(state, "--cache-mb=0", disks={state: "160m"}) as served:
+        key = served.folder.catalogue_key_file.read_text().strip()
+        with Client(served.target, retry=Retry(tries=1), catalogue_key=key) as client:
+            with full(served.folder.folder, room=100_000):
+                client.catalogue.upsert("written", contents[0])
+                assert client.catalogue.get("written") is not None
+                assert found(client, contents[0]) is None
+            assert wait_for(lambda: found(client, contents[0]) == "written", 10.0)
 
 
 def upsert_many(client: Client, photo: bytes) -> None:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from catalogue_errors import StoreFault
 from engine import EXACT_BELOW, Engine, build_graph
 from saved_index import SavedIndex
 from store import Store, Tip
@@ -17,6 +18,9 @@ PERIOD_S = 0.25
 QUIET_S = 5.0
 # Half the cores: photos are recognised at the same time.
 GRAPH_THREADS = max(1, (os.cpu_count() or 2) // 2)
+
+# After a full disk; on some file systems each try takes what room there is for a moment.
+RETRY_S = 1.0
 
 INDEX_FOLDER = "index"
 
@@ -47,6 +51,7 @@ class Follower:
         self.engine, how = self._saved.open(self.store)
         self._saved_tip = self.engine.tip if how.startswith("loaded") else Tip()
         self._changed_s = time.monotonic()
+        self._retry_s = 0.0
         log(f"catalogue: {how} in {time.monotonic() - started_s:.2f} s")
 
     def start(self) -> None:
@@ -63,12 +68,23 @@ class Follower:
         return self._lock
 
     def catch_up(self) -> None:
-        """From here on every write that was acknowledged before is in the answers."""
+        """From here on every write that was acknowledged before is in the answers.
+
+        On a full disk searches go on without the newest photos, which are safe in the store; they come with the room.
+        """
         with self._lock:
-            version = self.store.data_version()
-            if version != self._seen:
+            version, now_s = self.store.data_version(), time.monotonic()
+            if version == self._seen or now_s < self._retry_s:
+                return
+            try:
                 self.engine.follow(self.store)
-                self._seen, self._changed_s = version, time.monotonic()
+            except StoreFault as error:
+                if not isinstance(error.__cause__, OSError):
+                    raise
+                self._retry_s = now_s + RETRY_S
+                self._log(f"catalogue: searches miss the photos written last: {error.__cause__}")
+                return
+            self._seen, self._changed_s = version, now_s
 
     def tend(self) -> None:
         """One round of what is done aside: follow, build, save."""
