@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from ops.image.context import HERE
+from ops.launch import ALLOCATOR
 from ops.settings import REPOSITORY, ROOT
 
 PINNED = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
@@ -19,6 +20,11 @@ def test_dockerfile_has_no_findings() -> None:
     linter = Path(sys.executable).with_name("hadolint")
     linted = subprocess.run([linter, HERE / "Dockerfile"], capture_output=True, text=True, check=False)
     assert (linted.returncode, linted.stdout) == (0, "")
+
+
+def test_allocator_is_told_as_by_the_local_server() -> None:
+    (told,) = re.findall(r"^ENV (MALLOC_.*)$", (HERE / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert dict(setting.split("=") for setting in told.split()) == ALLOCATOR
 
 
 def test_packages_are_pinned_as_everywhere_and_by_hash() -> None:
