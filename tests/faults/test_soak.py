@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from scipy.stats import theilslopes
 
 from ops.local_server import LocalServer
 from ops.processes import find_stubs
@@ -37,11 +38,22 @@ LARGEST = 24
 AT_ONCE = 8
 
 
+# With pages of the answer cache, whose file is of fixed size, and of /dev/shm, which has a row of its own: each stub
+# counts those that it came by.
+MAPPED = "stubs RSS"
+
+
 def sample(server: LocalServer) -> dict[str, float]:
     """What the server and its stubs hold."""
     processes = [psutil.Process(server.pid), *find_stubs(server.segment_prefix)]
-    held = {"server RSS": processes[0].memory_info().rss, "stubs RSS": 0, "threads": 0, "descriptors": 0}
-    held["stubs RSS"] = sum(process.memory_info().rss for process in processes[1:])
+    memory = [process.memory_info() for process in processes]
+    held = {
+        "server RSS": memory[0].rss,
+        MAPPED: sum(stub.rss for stub in memory[1:]),
+        "stubs' own": sum(stub.rss - stub.shared for stub in memory[1:]),
+        "threads": 0,
+        "descriptors": 0,
+    }
     for process in processes:
         held["threads"] += process.num_threads()
         held["descriptors"] += process.num_fds()
@@ -107,9 +119,10 @@ def test_nothing_climbs_under_good_and_bad_photos(request: pytest.FixtureRequest
     print(f"\n{load.tries} good and {sent[0]} bad photos in {soak_s:g} s")
     for name in samples[0]:
         values = np.array([samples[at][name] for at in kept])
-        slopes[name] = float(np.polyfit(hours, values, 1)[0] / values.mean())
+        # Theil-Sen: a sample taken while a photo of 49 megapixels was being decoded is a peak, no climb.
+        slopes[name] = float(theilslopes(values, hours).slope / np.median(values))
         print(f"{name:<12} {values[0]:>14,.0f} -> {values[-1]:>14,.0f}  {slopes[name]:+.2%} an hour")
     assert load.wrong == 0
     assert load.failures == []
     if soak_s >= BAR_FROM_S:
-        assert {name: slope for name, slope in slopes.items() if slope > BAR_PER_HOUR} == {}
+        assert {name: slope for name, slope in slopes.items() if slope > BAR_PER_HOUR and name != MAPPED} == {}
