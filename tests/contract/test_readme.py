@@ -15,7 +15,7 @@ from ops.serve_view import describe_requests
 ROOT = Path(__file__).resolve().parents[2]
 BLOCKS = [
     (document, language, code)
-    for document in ("README.md", "ops/README.md")  # client/README.md: test_client_readme.py
+    for document in ("README.md", "ops/README.md", "ops/SERVING.md")  # client/README.md: test_client_readme.py
     for language, code in re.findall(r"^```(python|bash)\n(.*?)^```$", (ROOT / document).read_text(), re.M | re.S)
 ]
 
