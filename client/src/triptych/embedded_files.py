@@ -140,10 +140,10 @@ class EmbeddedLoading:
             status = file.stat()
             key = f"{file.name} {status.st_size} {status.st_mtime_ns}"
             rows = list(read_embedded(file))
+            self._refused += [row for row in rows if isinstance(row, RefusedRow)]
             if key in self._journal:
                 self._skipped += sum(isinstance(row, EmbeddedRow) for row in rows)
                 continue
-            self._refused += [row for row in rows if isinstance(row, RefusedRow)]
             embedded = [row for row in rows if isinstance(row, EmbeddedRow)]
             for fingerprint in dict.fromkeys(row.fingerprint for row in embedded):
                 alike = [(row.item, row.prepared) for row in embedded if row.fingerprint == fingerprint]
