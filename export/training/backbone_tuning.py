@@ -104,7 +104,10 @@ def _open(
 
 def _describe(figures: Mapping[str, Any]) -> str:
     loss = f", training loss {figures['train_loss']:.3f}" if "train_loss" in figures else " (heads alone)"
-    return f"    epoch {figures['epoch']}: validation {figures['accuracy']:.4f}, loss {figures['loss']:.3f}{loss}"
+    recall = f", Recall@1 {figures['recall_1']:.4f}" if "recall_1" in figures else ""
+    return (
+        f"    epoch {figures['epoch']}: validation {figures['accuracy']:.4f}{recall}, loss {figures['loss']:.3f}{loss}"
+    )
 
 
 def _fingerprint(prepared: Prepared, eye: Eye, tuning: Tuning) -> str:

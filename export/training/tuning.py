@@ -37,7 +37,8 @@ class Tuning:
         patience: epochs without a better validation before it ends.
         mixup, cutmix: strength of the mixing of two photos, as in `mixing.mix`; 0 is none.
         ema: of the weights, a step. Those averaged are judged and kept.
-        embedding_loss: "supcon" or "proxy-anchor" beside the classes' loss; None is none.
+        embedding_loss: "supcon" or "proxy-anchor" beside the classes' loss; None is none. With one, the best epoch has the
+            highest Recall@1 among the validation photos, by the first attribute.
         mixed_precision: products in bfloat16, sums and weights in float32.
     """
 
@@ -265,11 +266,13 @@ class _Run:
         now = {name: weight.clone() for name, weight in _weights(self.model).items()}
         _put(self.model, self.average)
         right, known, loss = 0, 0, 0.0
+        seen = []
         with torch.inference_mode():
             for start in range(0, len(self.photos.validation), 64):
                 rows = self.photos.validation[start : start + 64]
                 with self._autocast():
-                    _, logits = self.model(self.photos.entries(rows, None).to(self.device))
+                    features, logits = self.model(self.photos.entries(rows, None).to(self.device))
+                seen.append(features.float())
                 for name, scores in zip(self.names, logits, strict=True):
                     targets = self._targets(name, rows)
                     known += int((targets >= 0).sum())
@@ -278,7 +281,11 @@ class _Run:
                         nn.functional.cross_entropy(scores.float(), targets, ignore_index=-1, reduction="sum")
                     )
         _put(self.model, now)
-        return {"accuracy": right / known if known else 0.0, "loss": loss / known if known else 0.0}
+        judged = {"accuracy": right / known if known else 0.0, "loss": loss / known if known else 0.0}
+        if self.extra is None or not seen:
+            return judged
+        targets = self._targets(self.names[0], self.photos.validation)
+        return {**judged, "recall_1": recall_1(torch.cat(seen)[targets >= 0], targets[targets >= 0])}
 
     def _save(self) -> None:
         state = {
@@ -328,8 +335,25 @@ class _Run:
         return f"{self.photos.fingerprint} {sorted(asdict(self.tuning).items())}"
 
 
-def _merit(figures: Mapping[str, Any]) -> tuple[float, float]:
-    return figures["accuracy"], -figures["loss"]
+def recall_1(features: torch.Tensor, targets: torch.Tensor) -> float:
+    """Share of photos whose nearest other photo is of their class, of those that share it with another; 0 of none.
+
+    Args:
+        features: float32[N,F].
+        targets: int64[N].
+    """
+    same = targets[:, None] == targets[None]
+    is_shared = same.sum(dim=1) > 1
+    if not is_shared.any():
+        return 0.0
+    unit = nn.functional.normalize(features)
+    cosines = (unit @ unit.T).fill_diagonal_(-2)
+    is_found = same[torch.arange(len(targets)), cosines.argmax(dim=1)]
+    return float(is_found[is_shared].float().mean())
+
+
+def _merit(figures: Mapping[str, Any]) -> tuple[float, float, float]:
+    return figures.get("recall_1", 0.0), figures["accuracy"], -figures["loss"]
 
 
 def _weights(model: Tuned) -> dict[str, torch.Tensor]:

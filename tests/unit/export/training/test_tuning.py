@@ -11,7 +11,7 @@ from torch import nn
 
 from export.training.errors import TrainingError
 from export.training.partition import Partition, partition
-from export.training.tuning import CHECKPOINT, Photos, Tuning, tune
+from export.training.tuning import CHECKPOINT, Photos, Tuning, recall_1, tune
 
 CLASSES, PHOTOS, SIDE_PX = 3, 90, 32
 
@@ -212,6 +212,20 @@ def test_photos_of_a_class_come_nearer_when_an_embedding_loss_pulls_them(tmp_pat
         return float(cosines[same].mean() - cosines[~same].mean())
 
     assert spread("supcon") > spread(None)
+
+
+def test_recall_is_of_photos_that_share_their_class() -> None:
+    features = torch.tensor([[1.0, 0.0], [0.9, 0.1], [0.0, 1.0], [0.6, 0.5], [-1.0, 0.0]])
+    # The nearest of 0 and 1 are each other, of 2 it is 3, of 3 it is 1; 4 is alone in its class.
+    assert recall_1(features, torch.tensor([0, 0, 1, 1, 2])) == pytest.approx(3 / 4)
+    assert recall_1(features, torch.arange(5)) == 0
+
+
+def test_best_epoch_is_the_one_that_finds_best_when_an_embedding_loss_is_asked_for(tmp_path: Path) -> None:
+    part = make_part()
+    history = tune(part, zero_heads(), make_photos(part), replace(TUNING, embedding_loss="supcon"), tmp_path)
+    recalls = [epoch["recall_1"] for epoch in history["epochs"]]
+    assert recalls[history["best"]] == max(recalls) > recalls[0]
 
 
 def test_cutmix_is_refused_when_what_enters_has_no_rows_and_columns_last(tmp_path: Path) -> None:
