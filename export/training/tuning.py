@@ -37,8 +37,8 @@ class Tuning:
         patience: epochs without a better validation before it ends.
         mixup, cutmix: strength of the mixing of two photos, as in `mixing.mix`; 0 is none.
         ema: of the weights, a step. Those averaged are judged and kept.
-        embedding_loss: "supcon" or "proxy-anchor" beside the classes' loss; None is none. With one, the best epoch has the
-            highest Recall@1 among the validation photos, by the first attribute.
+        embedding_loss: "supcon" or "proxy-anchor" beside the classes' loss; None is none. With one, the best epoch has
+            the highest Recall@1 among the validation photos, by the first attribute.
         mixed_precision: products in bfloat16, sums and weights in float32.
     """
 
