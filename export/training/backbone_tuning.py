@@ -7,7 +7,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,6 @@ def _fingerprint(prepared: Prepared, eye: Eye, tuning: Tuning) -> str:
     digest = hashlib.sha256(eye.digest.encode())
     for row, side, photo in zip(prepared.rows, prepared.split.sides, prepared.features.digests, strict=True):
         digest.update(photo + side.encode() + repr(sorted(row.labels.items())).encode())
-    # More epochs or minutes go on from where it is only if they are the same: the schedule is of their number.
-    digest.update(repr(sorted(asdict(tuning).items())).encode())
+    # All that what enters depends on; a checkpoint of other settings is told apart by itself, see `tune`.
+    digest.update(repr((tuning.unfreeze, tuning.views, tuning.seed)).encode())
     return digest.hexdigest()
