@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from export.evaluation.retrieval import recall_at
 from export.training.errors import TrainingError
 from export.training.mixing import has_rows_and_columns, mix
 from export.training.partition import Partition
@@ -282,10 +283,11 @@ class _Run:
                     )
         _put(self.model, now)
         judged = {"accuracy": right / known if known else 0.0, "loss": loss / known if known else 0.0}
-        if self.extra is None or not seen:
+        targets = self.photos.targets[self.names[0]][self.photos.validation]
+        if self.extra is None or not (targets >= 0).any():
             return judged
-        targets = self._targets(self.names[0], self.photos.validation)
-        return {**judged, "recall_1": recall_1(torch.cat(seen)[targets >= 0], targets[targets >= 0])}
+        features = torch.cat(seen).cpu().numpy()[targets >= 0]
+        return {**judged, "recall_1": recall_1(features, targets[targets >= 0])}
 
     def _save(self) -> None:
         state = {
@@ -335,21 +337,9 @@ class _Run:
         return f"{self.photos.fingerprint} {sorted(asdict(self.tuning).items())}"
 
 
-def recall_1(features: torch.Tensor, targets: torch.Tensor) -> float:
-    """Share of photos whose nearest other photo is of their class, of those that share it with another; 0 of none.
-
-    Args:
-        features: float32[N,F].
-        targets: int64[N].
-    """
-    same = targets[:, None] == targets[None]
-    is_shared = same.sum(dim=1) > 1
-    if not is_shared.any():
-        return 0.0
-    unit = nn.functional.normalize(features)
-    cosines = (unit @ unit.T).fill_diagonal_(-2)
-    is_found = same[torch.arange(len(targets)), cosines.argmax(dim=1)]
-    return float(is_found[is_shared].float().mean())
+def recall_1(features: Any, targets: Any) -> float:
+    """`recall_at` 1 among the photos themselves, float32[N,F] and int64[N]; 0 where no class has two of them."""
+    return recall_at(features, targets, ks=(1,))[1].value or 0.0
 
 
 def _merit(figures: Mapping[str, Any]) -> tuple[float, float, float]:
