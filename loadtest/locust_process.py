@@ -93,8 +93,10 @@ class LocustProcess:
         phase = self._shape.phase_at(run_s)
         if self._shape.ends_at_break and self._phase is not None and phase is not self._phase:
             self._is_broken = self._broke(self._phase)
-        self._phase = phase or self._phase
-        return None if phase is None or self._is_broken else phase.users
+        if phase is None or self._is_broken:
+            return None
+        self._phase = phase
+        return phase.users
 
     def tell(self, data: dict[str, Any]) -> None:
         """A worker's news for its master, since the last."""
@@ -126,6 +128,7 @@ class LocustProcess:
         outcome = {
             "shape": self._shape_name,
             "started_s": self._started_s,
+            "phases_reached": 1 + self._shape.phases.index(self._phase) if self._shape and self._phase else 0,
             "scale": self._options.scale,
             "soak_s": self._options.soak_s,
             "soak_users": self._options.soak_users,

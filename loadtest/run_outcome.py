@@ -22,6 +22,7 @@ class RunOutcome:
 
     Attributes:
         started_s: time of day at which the shape began.
+        phases_reached: fewer than the shape has where it ended at a break; calls still end in the seconds of the next.
         users: second of the day -> users.
         compared: answers compared with golden ones.
         largest: difference of a number in them.
@@ -32,6 +33,7 @@ class RunOutcome:
 
     shape: Shape
     started_s: float
+    phases_reached: int
     tally: Tally
     users: dict[int, int]
     compared: int
@@ -48,7 +50,7 @@ class RunOutcome:
     def rows(self) -> list[dict[str, Any]]:
         """A row of plain figures a phase that was reached."""
         rows = []
-        for phase in self.shape.phases:
+        for phase in self.shape.phases[: self.phases_reached]:
             from_s, until_s = phase.seconds(self.started_s)
             cell = self.tally.total(None, from_s, until_s)
             if not cell.calls or until_s <= from_s:
@@ -139,6 +141,7 @@ def read_outcome(file: Path, under_s: float) -> RunOutcome:
                 content["shape"], scale=content["scale"], soak_s=content["soak_s"], soak_users=content["soak_users"]
             ),
             started_s=content["started_s"],
+            phases_reached=content["phases_reached"],
             tally=tally,
             users={int(second): users for second, users in content["users"].items()},
             compared=content["compared"],

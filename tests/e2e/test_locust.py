@@ -17,11 +17,14 @@ from typing import Any
 import pytest
 
 from loadtest.corpus import Corpus
+from loadtest.counters import asks_recognizer, count_requests
 from loadtest.golden import write_golden
 from loadtest.locust_runs import LOCUSTFILE
 from loadtest.tally import Tally
+from loadtest.traffic import NO_RETRY
 from ops.local_server import LocalServer
 from tests.e2e.delayed_path import DelayedPath
+from triptych import Client, InvalidInput
 
 ROOT = Path(__file__).resolve().parents[2]
 # Of a machine that does other things meanwhile nobody can say how fast it answers.
@@ -77,12 +80,28 @@ def test_verdict_is_failed_when_the_objective_is_out_of_reach(server: LocalServe
     assert "smoke: latency" in result.stdout.rpartition("Verdict: failed (")[2]
 
 
+@pytest.mark.parametrize("servers", ["server", "ensemble_server"])
+def test_failed_call_is_one_request_in_the_counts(servers: str, request: pytest.FixtureRequest) -> None:
+    """Of an ensemble whose step fails Triton's own counter says two."""
+    server: LocalServer = request.getfixturevalue(servers)
+    searcher_asks_recognizer = asks_recognizer(server.http_url)
+    before = count_requests(server.metrics_url)
+    with Client(server.grpc_target, retry=NO_RETRY) as client:
+        for call in (client.search, client.recognize):
+            for _ in range(3):
+                with pytest.raises(InvalidInput):
+                    call(b"no photo")
+    after = count_requests(server.metrics_url)
+    counted = {model: after[model] - before.get(model, 0) for model in ("recognizer", "searcher")}
+    assert counted == {"recognizer": 6 if searcher_asks_recognizer else 3, "searcher": 3}
+
+
 def test_breakpoint_ends_where_the_server_breaks(server: LocalServer, tmp_path: Path) -> None:
     """Users come by six; no two cores answer 128 of them at once within 1.5 times the bound."""
     words = ["breakpoint", "--scale", "0.6", "--users-of", "grpc", "--repeat-share", "0", "--sizes", "800x600"]
     run_command(server, *words, "--json", str(tmp_path / "run.json"))
     report = json.loads((tmp_path / "run.json").read_text())
-    assert failed_checks(report, "breakpoint") <= OF_THE_MACHINE
+    assert failed_checks(report, "breakpoint") <= OF_THE_MACHINE, report["checks"]["breakpoint"]
     phases = report["runs"][0]["phases"]
     assert 1 <= len(phases) < 20
     last = phases[-1]

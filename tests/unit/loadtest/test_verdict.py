@@ -33,7 +33,8 @@ def make_run(shape: str = "smoke", latency_s: float = 0.05, **changes: Any) -> R
         for kind in (*[RECOGNIZE] * 6, EMBED, EMBED, SEARCH, REFUSE):
             tally.answered(START_S + second + 0.5, kind, latency_s)
     fields: dict[str, Any] = {
-        "shape": made, "started_s": START_S, "tally": tally, "users": {}, "compared": 100, "largest": 1e-7,
+        "shape": made, "started_s": START_S, "phases_reached": len(made.phases), "tally": tally, "users": {},
+        "compared": 100, "largest": 1e-7,
         "examples": {}, "lags_ms": [1.0] * 99 + [40.0], "locust": {},
     }  # fmt: skip
     return RunOutcome(**{**fields, **changes})
@@ -303,3 +304,8 @@ def test_baseline_is_refused_when_too_few_runs_or_no_file(tmp_path: Path) -> Non
         baseline.make_baseline([report_of({}), report_of({}), report_of({}, settings={"seed": 2})])
     with pytest.raises(LoadTestError, match="as a baseline"):
         baseline.compare({}, MACHINE, {}, tmp_path / "nothing.json")
+
+
+def test_calls_that_end_after_the_break_make_no_phase() -> None:
+    run = make_run("breakpoint", phases_reached=2)
+    assert [row["users"] for row in run.rows()] == [2, 8]
