@@ -19,9 +19,9 @@ from export.queues import size_queue
 # Beyond this the backbone's layers at 7 x 7 pixels have less work than a thread costs. Not measured above 2 cores.
 MAX_LONE_THREADS = 8
 
-# One request a run: whoever comes next waits for one photo, not for a batch of those who can wait. Costs 4 % of the
-# processor a photo, and halves the 99th percentile beside a bulk job (DECISIONS.md, "Interactive before bulk").
-PREFERRED_BATCH_SIZE = 1
+# Photos in a run when many wait. Larger: whoever comes next waits longer for those who can wait. Smaller: an instance
+# waits more often for Triton's batcher, which with priorities prepares no run ahead (DECISIONS.md, "Two photos a run").
+PREFERRED_BATCH_SIZE = 2
 
 CACHE_MB = 64
 

@@ -11,7 +11,7 @@ import onnxruntime as ort
 
 # Photos in a run, and whether it has the machine to itself: a lone photo, a photo under load, the batch that the `cpu`
 # profile prefers, the largest. ONNX Runtime plans its memory anew for each size.
-WARM_UP = ((1, True), (1, False), (4, False), (8, False))
+WARM_UP = ((1, True), (1, False), (2, False), (8, False))
 
 Pixels = npt.NDArray[np.uint8]
 Features = npt.NDArray[np.float32]
