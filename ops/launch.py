@@ -68,15 +68,10 @@ def command_line(server: SystemServer | WheelServer, backend: PythonBackend | No
 
 
 # glibc raises its threshold for mapped blocks to the largest that was freed, up to 32 MB, and keeps an arena a thread:
-# after one photo of 18 MB each arena holds on to its share. With a threshold that stays, what a large request took is
-# given back. It must lie above what every photo takes: blocks that are mapped anew each time, or a heap whose end is
-# given back each time (which is what glibc does, at 128 KB, once the first is set), are 300 page faults a photo and a
-# tenth of the throughput. Whoever sets them keeps theirs.
-ALLOCATOR = {
-    "MALLOC_ARENA_MAX": "2",
-    "MALLOC_MMAP_THRESHOLD_": str(4 * 2**20),
-    "MALLOC_TRIM_THRESHOLD_": str(16 * 2**20),
-}
+# after one photo of 18 MB each arena holds on to its share. With these the server keeps 60 MB less, and what a large
+# request took is given back. The models' processes, which make the same buffers for every photo, choose for themselves
+# (recognizer/1/allocator.py). Whoever sets them keeps theirs.
+ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144"}
 
 
 def environment(

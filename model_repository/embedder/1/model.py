@@ -21,6 +21,7 @@ sys.path.insert(0, str(REPOSITORY / "recognizer/1"))
 # That folder may be in a release, which must stay as its manifest says.
 sys.dont_write_bytecode = True
 
+from allocator import keep_buffers  # noqa: E402
 from publisher import Publisher, open_meter  # noqa: E402
 from refusals import refuse  # noqa: E402
 from running_mean import Reference, RunningMean  # noqa: E402
@@ -33,6 +34,7 @@ LABELS = REPOSITORY / "classifier/labels.txt"
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
+        keep_buffers()
         config = json.loads(args["model_config"])
         onnx_file = Path(__file__).with_name("model.onnx")
         if not onnx_file.is_file():

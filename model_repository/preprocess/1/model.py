@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "recognizer/1"))
 # That folder may be in a release, which must stay as its manifest says.
 sys.dont_write_bytecode = True
 
+from allocator import keep_buffers  # noqa: E402
 from publisher import Publisher, open_meter  # noqa: E402
 from refusals import refuse  # noqa: E402
 from stage_metrics import DecodeMetrics, record_shared_memory  # noqa: E402
@@ -23,6 +24,7 @@ from stage_metrics import DecodeMetrics, record_shared_memory  # noqa: E402
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
+        keep_buffers()
         config = json.loads(args["model_config"])
         transform_file = Path(__file__).with_name("transform.json")
         if not transform_file.is_file():

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import triton_python_backend_utils as pb_utils
 
+from allocator import keep_buffers
 from answer_cache import AnswerCache
 from load_board import LoadBoard
 from metrics import RECOGNITION_DURATION
@@ -63,6 +64,7 @@ class Job:
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
+        keep_buffers()
         config = json.loads(args["model_config"])
         parameters = {name: value["string_value"] for name, value in config["parameters"].items()}
         for file in (TRANSFORM, EMBEDDER, CLASSIFIER, LABELS):
