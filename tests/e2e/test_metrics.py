@@ -241,9 +241,11 @@ def broken_embedder(tmp_path: Path) -> Path:
     shutil.copytree(REPOSITORY, folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "embedder/1/model.onnx").write_bytes(unable_to_batch(REPOSITORY / "embedder/1/model.onnx"))
     network = folder / "recognizer/1/network.py"
-    warm_up = network.read_text()
-    assert ", (4, False), (8, False))" in warm_up
-    network.write_text(warm_up.replace(", (4, False), (8, False))", ")"))
+    lone_only, changes = re.subn(
+        r"^(WARM_UP = .*?)(, \([2-9], False\))+\)$", r"\1)", network.read_text(), flags=re.MULTILINE
+    )
+    assert changes == 1
+    network.write_text(lone_only)
     for config in (folder / "embedder/config.pbtxt", folder / "embedder/configs/cpu.pbtxt"):
         without_warm_up = text_format.Parse(config.read_text(), ModelConfig())
         without_warm_up.ClearField("model_warmup")  # which asks for eight at once
