@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import socket
+import time
 import urllib.parse
 import urllib.request
 from collections import Counter
@@ -15,14 +16,28 @@ from prometheus_client.parser import text_string_to_metric_families
 from loadtest.errors import LoadTestError
 
 _REQUESTS = ("nv_inference_request_success", "nv_inference_request_failure")
+# An ensemble is counted a moment after its answer has left.
+_SETTLED_S = 0.3
+_MOST_READINGS = 10
 
 
 def count_requests(url: str) -> dict[str, int]:
-    """Model -> requests that ended, well or not, over all replicas that the URL's host stands for.
+    """Model -> requests that ended, well or not, over all replicas that the URL's host stands for; read until two
+    readings agree, or ten times where others keep the servers busy.
 
     Raises:
         LoadTestError: a replica does not answer, or answers something else.
     """
+    counts = _read_counts(url)
+    for _ in range(_MOST_READINGS - 1):
+        time.sleep(_SETTLED_S)
+        before, counts = counts, _read_counts(url)
+        if counts == before:
+            break
+    return counts
+
+
+def _read_counts(url: str) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for address in _addresses(url):
         for name, labels, value in _scrape(address):
