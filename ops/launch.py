@@ -69,8 +69,8 @@ def command_line(server: SystemServer | WheelServer, backend: PythonBackend | No
 
 # glibc raises its threshold for mapped blocks to the largest that was freed, up to 32 MB, and keeps an arena a thread:
 # after one photo of 18 MB each arena holds on to its share. With these the server keeps 60 MB less, and what a large
-# request took is given back. Whoever sets them keeps theirs; the models' processes, which make the same buffers for each
-# photo, choose their thresholds for themselves (recognizer/1/allocator.py).
+# request took is given back. Whoever sets them keeps theirs. The models' processes, which make the same buffers for
+# every photo, choose their thresholds for themselves (recognizer/1/allocator.py).
 ALLOCATOR = {"MALLOC_ARENA_MAX": "2", "MALLOC_MMAP_THRESHOLD_": "262144"}
 
 
