@@ -101,7 +101,8 @@ def test_spans_arrive_under_the_callers_trace_id(
         http_port=0, grpc_port=0, metrics_port=0, profile=profile, trace_to=collector.url, trace_rate=1000
     )
     with LocalServer(settings) as server:
-        call(server, tritonclient.http, photos[0].read_bytes(), "order-7", {"traceparent": f"00-{WANTED}-{CALLERS_SPAN}-01"})
+        traceparent = f"00-{WANTED}-{CALLERS_SPAN}-01"
+        call(server, tritonclient.http, photos[0].read_bytes(), "order-7", {"traceparent": traceparent})
         deadline_s = time.monotonic() + PATIENCE_S
         while not {"InferRequest", *models} <= {span.name for span in _wanted(collector)}:
             assert time.monotonic() < deadline_s, [span.name for span in _wanted(collector)]
