@@ -13,6 +13,7 @@ from export.contract import MODELS, Configs, Shape, read_configs, shaped
 from export.gpu_profiles import TORCH_MODEL
 from export.profiles import PROFILES, render_profiles, size_for
 from export.queues import SIZE_A_CORE
+from network import WARM_UP
 from triptych.protocol import PRIORITY_LEVELS
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
@@ -89,6 +90,11 @@ def test_torch_profile_serves_the_torch_code_in_every_step() -> None:
     configs = rendered("gpu-torch", SHAPES["default"])
     assert {configs[model].default_model_filename for model in STEPS} == {TORCH_MODEL}
     assert configs["preprocess"].parameters.keys() == read_configs(REPOSITORY)["preprocess"].parameters.keys()
+
+
+def test_network_warms_up_with_the_batch_the_profile_prefers() -> None:
+    preferred = rendered("cpu", SHAPES["default"])["recognizer"].dynamic_batching.preferred_batch_size
+    assert {(photos, False) for photos in preferred} <= set(WARM_UP)
 
 
 @pytest.mark.parametrize("profile", ["", *PROFILES])

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from catalogue_errors import StoreFault
 from engine import EXACT_BELOW, Engine, build_graph
 from saved_index import SavedIndex
 from store import Store, Tip
@@ -78,11 +77,9 @@ class Follower:
                 return
             try:
                 self.engine.follow(self.store)
-            except StoreFault as error:
-                if not isinstance(error.__cause__, OSError):
-                    raise
+            except OSError as error:
                 self._retry_s = now_s + RETRY_S
-                self._log(f"catalogue: searches miss the photos written last: {error.__cause__}")
+                self._log(f"catalogue: searches miss the photos written last: {error}")
                 return
             self._seen, self._changed_s = version, now_s
 

@@ -138,10 +138,10 @@ class Store:
                 self._connection.execute("INSERT INTO meta VALUES ('epoch', ?)", (os.urandom(8).hex(),))
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self, kinds: tuple[type[Exception], ...] = (sqlite3.Error, OSError)) -> Iterator[None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as error:
+        except kinds as error:
             said = error.strerror if isinstance(error, OSError) else str(error)
             raise StoreFault(
                 f"The catalogue {self.file} cannot be used: {said}. Nothing of this request was written. It needs a "
@@ -241,8 +241,8 @@ class Store:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Everything read inside is of one moment."""
-        with self._explained():
+        """Everything read inside is of one moment. An OSError inside is the reader's own, and stays one."""
+        with self._explained((sqlite3.Error,)):
             self._connection.execute("BEGIN")
             try:
                 yield

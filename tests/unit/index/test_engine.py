@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -259,4 +260,13 @@ def test_store_writes_all_or_nothing_when_the_disk_is_full(tmp_path: Path) -> No
     more = [Item(f"q{n}", "x") for n in range(256)]
     with pytest.raises(StoreFault, match=r"database or disk is full.*Nothing of this request was written"):
         store.upsert(more, directions(256), "test")
+    assert store.count() == (10, 5)
+
+
+def test_whoever_reads_a_snapshot_keeps_its_own_errors(tmp_path: Path) -> None:
+    store = fill(tmp_path, directions(10))
+    with pytest.raises(OSError, match="No space left"), store.snapshot():
+        raise OSError(errno.ENOSPC, "No space left on device")
+    with pytest.raises(StoreFault, match="no such table: absent"), store.snapshot():
+        store._connection.execute("SELECT * FROM absent")
     assert store.count() == (10, 5)
