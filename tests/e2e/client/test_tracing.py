@@ -18,8 +18,8 @@ from ops.settings import Settings
 from triptych import Client
 
 WAIT_S = 30.0
-# Triton 2.51.0 loses about one trace in eight; of so many at least one arrives.
-SOME = 6
+# Triton loses some of those that come over gRPC (DECISIONS.md, "Callers' traces over gRPC"); of so many one arrives.
+SOME = 16
 
 
 @pytest.fixture
