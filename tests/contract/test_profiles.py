@@ -100,7 +100,9 @@ def test_network_warms_up_with_the_batch_the_profile_prefers() -> None:
 @pytest.mark.parametrize("profile", ["", *PROFILES])
 def test_queues_take_the_interactive_first_and_refuse_when_they_are_full(profile: str) -> None:
     configs = rendered(profile, SHAPES["default"]) if profile else read_configs(REPOSITORY)
-    batching = {name: config.dynamic_batching for name, config in configs.items() if name in (*STEPS, "recognizer")}
+    queued = (*STEPS, "recognizer", "index", "activation_map")
+    batching = {name: config.dynamic_batching for name, config in configs.items() if name in queued}
+    assert len(batching) == len(queued)
     gates = {"preprocess", "recognizer"}  # where a full queue may refuse: not within an ensemble
     if configs["recognizer"].platform == "ensemble":
         del batching["recognizer"]
