@@ -171,7 +171,11 @@ def test_page_of_locust_is_served_on_loopback(server: LocalServer) -> None:
         assert "Locust" in page
     finally:
         os.killpg(process.pid, signal.SIGINT)
-        process.wait(timeout=40)
+        try:
+            process.wait(timeout=40)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
 
 
 def _await_page(url: str, deadline_s: float) -> str:
