@@ -70,8 +70,9 @@ def test_nothing_is_said_to_be_found_when_nothing_passes(run: Run, shop: Path, c
     assert capsys.readouterr().out == "nothing in the catalogue passes\n"
 
 
-def test_sheet_shows_query_and_results(run: Run, shop: Path) -> None:
+def test_sheet_shows_query_and_results(run: Run, shop: Path, capsys: Any) -> None:
     assert run("search", "red.png", "--sheet", "out.png", "--box", "0,0,40,60") == 0
+    assert capsys.readouterr().err == ""
     pixels = np.asarray(Image.open("out.png"))
     for colour, least in ((RED, 2), (GREEN, 1)):
         same = (pixels == colour).all(axis=2)
@@ -84,7 +85,7 @@ def test_sheet_shows_query_and_results(run: Run, shop: Path) -> None:
 
 @pytest.mark.parametrize("photo", ["../outside.png", "gone.png", "http://127.0.0.1/x.png", 7])
 def test_sheet_goes_without_a_photo_that_is_not_in_the_folder(
-    run: Run, shop: Path, server: FakeServer, photo: Any
+    run: Run, shop: Path, server: FakeServer, photo: Any, capsys: Any
 ) -> None:
     Image.new("RGB", (80, 60), (1, 2, 3)).save(shop.parent / "outside.png")
     owner = fake_client(server, catalogue_key="secret")
@@ -94,6 +95,7 @@ def test_sheet_goes_without_a_photo_that_is_not_in_the_folder(
     pixels = np.asarray(Image.open("out.png"))
     assert not (pixels == (1, 2, 3)).all(axis=2).any()
     assert (pixels == (244, 244, 245)).all(axis=2).sum() > 40_000
+    assert "1 of the 1 photos found are not below '.' and are grey in the sheet" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 from triptych.command.connecting import OpenClient, add_connection_options, open_connection
@@ -41,7 +42,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("photo", metavar="PHOTO", help="a file, an http(s) URL, or - for standard input")
-    parser.add_argument("--k", type=int, default=10, metavar="K", help="results at most (default: %(default)s)")
+    parser.add_argument("-k", "--k", type=int, default=10, metavar="K", help="results at most (default: %(default)s)")
     parser.add_argument("--min-similarity", type=float, metavar="COSINE", help="leave out what is less alike")
     parser.add_argument("--all-photos", action="store_true", help="each photo, not each product once")
     parser.add_argument(
@@ -84,7 +85,13 @@ def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
         from triptych.command.sheet import write_sheet
 
         name = "standard input" if arguments.photo == STDIN else os.path.basename(arguments.photo)
-        write_sheet(arguments.sheet, read_photo(content, box=box), name, found.matches, arguments.folder)
+        missing = write_sheet(arguments.sheet, read_photo(content, box=box), name, found.matches, arguments.folder)
+        if missing:
+            print(
+                f"triptych: {missing} of the {len(found.matches)} photos found are not below {arguments.folder!r} and "
+                "are grey in the sheet. Pass the folder that was imported with --photos.",
+                file=sys.stderr,
+            )
     return EXIT_DONE
 
 

@@ -18,8 +18,8 @@ _INK, _FAINT, _PAPER, _EMPTY = (24, 24, 27), (113, 113, 122), (255, 255, 255), (
 _ACCENT = (37, 99, 235)
 
 
-def write_sheet(path: str, query: bytes, name: str, matches: Sequence[Match], folder: str) -> None:
-    """Writes the picture; a photo that is not found is a grey field that says so.
+def write_sheet(path: str, query: bytes, name: str, matches: Sequence[Match], folder: str) -> int:
+    """Writes the picture; a photo that is not found is a grey field that says so. Returns how many of those there are.
 
     Args:
         path: of the PNG.
@@ -46,6 +46,7 @@ def write_sheet(path: str, query: bytes, name: str, matches: Sequence[Match], fo
     draw.line((line_x, _GAP_PX, line_x, size[1] - _GAP_PX), fill=(212, 212, 216), width=1)
     if not matches:
         draw.text((line_x + _GAP_PX, _GAP_PX), "nothing in the catalogue passes", fill=_FAINT, font=fonts[0])
+    missing = 0
     for place, match in enumerate(matches):
         row, column = divmod(place, _COLUMNS)
         at = (
@@ -53,11 +54,14 @@ def write_sheet(path: str, query: bytes, name: str, matches: Sequence[Match], fo
             _GAP_PX + row * (_CELL_PX + _TEXT_PX + _GAP_PX),
         )
         texts = (f"{match.rank}.  {match.similarity:.3f}", match.product_id)
-        _cell(sheet, draw, at, _photo_of(match, folder), texts, fonts, _INK)
+        photo = _photo_of(match, folder)
+        missing += photo is None
+        _cell(sheet, draw, at, photo, texts, fonts, _INK)
     try:
         sheet.save(path, "PNG")
     except OSError as error:
         raise CommandFailed(f"{path!r} cannot be written ({error.strerror or error}).") from error
+    return missing
 
 
 def _cell(
