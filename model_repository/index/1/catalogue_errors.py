@@ -36,5 +36,9 @@ class EngineUnavailable(Exception):
     """The distributed engine does not answer; the same may work in a moment."""
 
 
+# Of a StoreFault.
+REMEDY = "It needs a folder that the server may write, with room on its disk; TRIPTYCH_CATALOGUE_DIR names it."
+
+
 class StoreFault(Exception):
-    """The store cannot be opened or written; the message names the file and what to do."""
+    """The store or its index cannot be opened or written; the message names the file and what to do."""

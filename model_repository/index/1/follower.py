@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from catalogue_errors import REMEDY, StoreFault
 from engine import EXACT_BELOW, Engine, build_graph
 from saved_index import SavedIndex
 from store import Store, Tip
@@ -33,8 +34,7 @@ class Follower:
         log: takes one line for what happened.
 
     Raises:
-        StoreFault: the store cannot be opened.
-        OSError: the folder cannot be written.
+        StoreFault: the store cannot be opened, or there is no room for its index.
     """
 
     def __init__(
@@ -43,11 +43,15 @@ class Follower:
         self._log = log
         self._folder = folder
         self.store = Store(folder)
-        self._saved = SavedIndex(folder / INDEX_FOLDER, dimension, exact_below)
         self._lock = threading.RLock()
         self._seen = self.store.data_version()
         started_s = time.monotonic()
-        self.engine, how = self._saved.open(self.store)
+        try:
+            self._saved = SavedIndex(folder / INDEX_FOLDER, dimension, exact_below)
+            self.engine, how = self._saved.open(self.store)
+        except OSError as error:
+            said = error.strerror or error
+            raise StoreFault(f"The index {folder / INDEX_FOLDER} cannot be made: {said}. {REMEDY}") from error
         self._saved_tip = self.engine.tip if how.startswith("loaded") else Tip()
         self._changed_s = time.monotonic()
         self._retry_s = 0.0

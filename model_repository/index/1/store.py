@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from catalogue_errors import InvalidRequest, StoreFault
+from catalogue_errors import REMEDY, InvalidRequest, StoreFault
 from filters import Condition, attributes_of, to_sql
 
 FILE = "catalogue.sqlite3"
@@ -144,8 +144,7 @@ class Store:
         except kinds as error:
             said = error.strerror if isinstance(error, OSError) else str(error)
             raise StoreFault(
-                f"The catalogue {self.file} cannot be used: {said}. Nothing of this request was written. It needs a "
-                "folder that the server may write, with room on its disk; TRIPTYCH_CATALOGUE_DIR names it."
+                f"The catalogue {self.file} cannot be used: {said}. Nothing of this request was written. {REMEDY}"
             ) from error
 
     @contextmanager

@@ -270,3 +270,12 @@ def test_whoever_reads_a_snapshot_keeps_its_own_errors(tmp_path: Path) -> None:
     with pytest.raises(StoreFault, match="no such table: absent"), store.snapshot():
         store._connection.execute("SELECT * FROM absent")
     assert store.count() == (10, 5)
+
+
+def test_start_says_what_to_do_when_the_index_has_no_place(tmp_path: Path) -> None:
+    fill(tmp_path, directions(10)).close()
+    (tmp_path / INDEX_FOLDER).touch()
+    with pytest.raises(StoreFault, match=r"index cannot be made: File exists\. .*TRIPTYCH_CATALOGUE_DIR names it"):
+        follow(tmp_path)
+    (tmp_path / INDEX_FOLDER).unlink()
+    assert follow(tmp_path).engine.vectors.count == 10
