@@ -116,7 +116,7 @@ def test_spans_arrive_under_the_callers_trace_id(
 
 
 def test_spans_arrive_over_grpc(collector: Collector, photos: list[Path]) -> None:
-    """Some do: Triton reads the header to the next NUL, wherever that is. Of 16, none would be one in a million."""
+    """Some do: Triton reads the header to the next NUL, wherever that is, and drops about one in four."""
     settings = Settings(http_port=0, grpc_port=0, metrics_port=0, trace_to=collector.url, trace_rate=1000)
     with LocalServer(settings) as server:
         for number in range(16):

@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
         if missing:
             print(
                 f"triptych: {missing} of the {len(found.matches)} photos found are not below {arguments.folder!r} and "
-                "are grey in the sheet. Pass the folder that was imported with --photos.",
+                "are grey in the sheet. Name the folder that was imported: --photos FOLDER.",
                 file=sys.stderr,
             )
     return EXIT_DONE
