@@ -17,10 +17,10 @@ help: ## list the commands
 
 setup: .venv/.ready ## install everything into .venv (PYTHON=python3.12 to choose one)
 
-.venv/.ready: pyproject.toml client/pyproject.toml constraints.txt
+.venv/.ready: pyproject.toml client/pyproject.toml model_repository/pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit("error: Python %d.%d; 3.10 to 3.12 are supported (the server needs numpy 1). Choose one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)'
 	@echo "Setting up .venv: $(if $(TORCH_INDEX),torch from $(TORCH_INDEX),some 3.5 GB to download the first time and 7 GB on disk - torch with CUDA; for CPU-only torch see TORCH_INDEX in the Makefile)."
-	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt $(TORCH) $(GROUPS) -e client && touch $@
+	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt $(TORCH) $(GROUPS) -e client -e model_repository && touch $@
 
 photos: $(PHOTOS) ## fetch 20 sample photos (1.7 MB, ImageNet classes in their names)
 
@@ -86,8 +86,8 @@ lint: setup ## ruff: rules and format
 	@$(BIN)/ruff check && $(BIN)/ruff format --check
 
 types: setup ## mypy, strict
-	@$(BIN)/mypy export ops loadtest client/src client/docs client/examples tests && $(BIN)/mypy --python-version 3.11 ops/dashboards/*.py
-	@for file in model_repository/*/1/*model.py helm/triptych/files/*.py; do $(BIN)/mypy $$file || exit 1; done
+	@$(BIN)/mypy model_repository/triptych_models export ops loadtest client/src client/docs client/examples tests && $(BIN)/mypy --python-version 3.11 ops/dashboards/*.py
+	@for file in model_repository/models/*/1/*model.py helm/triptych/files/*.py; do $(BIN)/mypy $$file || exit 1; done
 
 image: export ## the serving image, of a fresh release of what is placed (docker)
 	@$(BIN)/python -m ops.image "$$($(BIN)/python -m export release --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])')"
@@ -103,14 +103,14 @@ loadtest: export ## users of a shop against a server of its own, three shapes an
 
 generate: setup ## write what is derived: constraints, API reference, METRICS.md, rules, dashboards, chart's copies, image's packages and licences
 	@$(BIN)/python client/docs/reference.py
-	@$(BIN)/uv pip compile -q client/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
-	@$(BIN)/python model_repository/recognizer/1/metrics.py > ops/METRICS.md
+	@$(BIN)/uv pip compile -q client/pyproject.toml model_repository/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
+	@$(BIN)/python -m triptych_models.metrics > ops/METRICS.md && $(BIN)/python -m triptych_models.errors > model_repository/ERRORS.md
 	@$(BIN)/python -m ops render && $(BIN)/python -m ops.chart
-	@$(BIN)/uv pip compile -q --group pyproject.toml:models -c constraints.txt --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate -o ops/image/requirements.txt
+	@$(BIN)/uv pip compile -q model_repository/pyproject.toml -c constraints.txt --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate -o ops/image/requirements.txt
 	@$(BIN)/python -m ops.sbom --licences ops/image/LICENCES.md
 
 check: lint types test ## what CI runs
 
 clean: ## remove what was built, placed and downloaded (not .venv)
-	@rm -rf .cache .run .mypy_cache .ruff_cache .pytest_cache .hypothesis model_repository/manifest.json model_repository/*/configs model_repository/*/warmup
-	@rm -f model_repository/*/1/model.onnx model_repository/*/1/model.pt2 model_repository/*/*labels.txt model_repository/preprocess/1/transform.json model_repository/embedder/1/reference.json model_repository/activation_map/1/heads.npz model_repository/activation_map/1/explanation.json
+	@rm -rf .cache .run .mypy_cache .ruff_cache .pytest_cache .hypothesis model_repository/manifest.json
+	@git clean -qfdX model_repository/models

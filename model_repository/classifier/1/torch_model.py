@@ -1,1 +1,0 @@
-../../embedder/1/torch_model.py

@@ -1,0 +1,9 @@
+"""Shim: the model is `triptych_models.recognition.recognizer.Recognizer`."""
+
+try:
+    from triptych_models.recognition.recognizer import Recognizer
+    from triptych_models.triton.adapter import adapt
+except ModuleNotFoundError as error:
+    advice = "Start tritonserver in the folder that holds triptych_models/ and models/, with PYTHONPATH set to it."
+    raise ImportError(advice if error.name == "triptych_models" else str(error)) from error
+TritonPythonModel = adapt(Recognizer, __file__)

@@ -1,0 +1,232 @@
+"""The calls of `catalogue`: a JSON object in, one out. Knows no tensors of Triton's."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from triptych_models.catalogue.duplicates import find_clusters
+from triptych_models.catalogue.filters import check_fields, parse_filter
+from triptych_models.catalogue.rebuild import Rebuilds
+from triptych_models.catalogue.records import Floats, Item, Photo
+from triptych_models.catalogue.store import CatalogueStore
+from triptych_models.errors import Code, IncompatibleIndex, InvalidRequest
+from triptych_models.json_objects import parse_object, refuse_unknown
+
+MAX_ITEMS = 256
+MAX_ID_CHARS = 512
+MAX_FIELDS_BYTES = 64 * 1024
+MAX_EXPORT = 1000
+_HEX = re.compile(r"[0-9a-f]+")
+
+Asked = dict[str, Any]
+
+
+class CatalogueCalls:
+    """Answers one call at a time.
+
+    Args:
+        store: what keeps the photos.
+        rebuilds: of the index of these photos.
+        dimension: of an embedding.
+        fingerprint: of the embedder that is served.
+    """
+
+    def __init__(self, store: CatalogueStore, rebuilds: Rebuilds, dimension: int, fingerprint: str) -> None:
+        self._store = store
+        self._rebuilds = rebuilds
+        self._dimension = dimension
+        self._fingerprint = fingerprint
+        self._calls: dict[str, Callable[[Asked, Floats | None], Asked]] = {
+            "upsert": self._upsert,
+            "get": self._get,
+            "delete": self._delete,
+            "count": self._count,
+            "export": self._export,
+            "duplicates": self._duplicates,
+            "rebuild": self._rebuild,
+            "status": self._status,
+            "info": self._info,
+            "activate": self._activate,
+        }
+
+    def parse(self, request: bytes) -> tuple[str, Asked]:
+        """The call's name and what is asked of it.
+
+        Raises:
+            InvalidRequest: the request is no JSON object, or there is no such call.
+        """
+        asked = parse_object(request, "request")
+        name = asked.pop("call", None)
+        if name not in self._calls:
+            raise InvalidRequest(f"`call` is {name!r}, expected one of {', '.join(self._calls)}.")
+        return name, asked
+
+    def answer(self, name: str, asked: Asked, embeddings: Floats | None) -> Asked:
+        """Raises:
+        InvalidRequest, IncompatibleIndex: the caller's to fix; nothing was written.
+        RebuildRunning: a rebuild runs already, or is due.
+        StoreFault: the disk's; nothing was written.
+        """
+        if embeddings is not None and name != "upsert":
+            raise InvalidRequest(f"The call {name!r} takes no image and no embedding, only `upsert` does.")
+        return self._calls[name](asked, embeddings)
+
+    def _upsert(self, asked: Asked, embeddings: Floats | None) -> Asked:
+        (raw,) = _take(asked, items=None)
+        if not isinstance(raw, list) or not 1 <= len(raw) <= MAX_ITEMS:
+            got = f"{len(raw)} items" if isinstance(raw, list) else repr(raw)
+            raise InvalidRequest(f"`items` is {got}, expected a list of 1 to {MAX_ITEMS}.")
+        if embeddings is None:
+            raise InvalidRequest("The upsert has no embedding and no image, expected a row an item.")
+        if embeddings.ndim != 2 or embeddings.shape != (len(raw), self._dimension):
+            raise InvalidRequest(
+                f"`embedding` is {list(embeddings.shape)}, expected [{len(raw)},{self._dimension}]: a row an item.",
+                Code.EMBEDDING_INVALID,
+            )
+        items = [self._parse_item(item, number) for number, item in enumerate(raw)]
+        seen: set[tuple[str, str]] = set()
+        for item in items:
+            key = (item.product_id, item.photo_id)
+            if key in seen:
+                raise InvalidRequest(
+                    f"Photo {item.photo_id!r} of product {item.product_id!r} is twice in this upsert, expected once."
+                )
+            seen.add(key)
+        self._refuse_other_network()
+        lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
+        bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
+        if len(bad):
+            raise InvalidRequest(
+                f"The embedding of item {bad[0]} has no direction: finite numbers, not all 0, expected.",
+                Code.EMBEDDING_INVALID,
+            )
+        sequence = self._store.upsert(items, (embeddings / lengths).astype(np.float32), self._fingerprint)
+        return {"upserted": len(items), "sequence": sequence}
+
+    def _refuse_other_network(self) -> None:
+        stored = self._store.meta("fingerprint")
+        if stored and stored != self._fingerprint and self._store.count()[0]:
+            advice = "Embed the whole catalogue again in another folder, or serve the network it was made with."
+            raise IncompatibleIndex("the catalogue", stored, self._fingerprint, advice)
+
+    def _parse_item(self, raw: Any, number: int) -> Item:
+        where = f"item {number}"
+        if not isinstance(raw, dict):
+            raise InvalidRequest(f"{where} is {raw!r}, expected an object.")
+        left = dict(raw)
+        product_id = _text(left.pop("product_id", None), f"`product_id` of {where}")
+        photo_id = _text(left.pop("photo_id", product_id), f"`photo_id` of {where}")
+        fields = left.pop("fields", {})
+        if not isinstance(fields, dict) or len(json.dumps(fields)) > MAX_FIELDS_BYTES:
+            raise InvalidRequest(f"`fields` of {where}: expected an object of {MAX_FIELDS_BYTES} bytes at most.")
+        digests = {name: left.pop(name, None) for name in ("image_digest", "phash")}
+        for name, digest in digests.items():
+            if digest is not None and not (isinstance(digest, str) and _HEX.fullmatch(digest)):
+                raise InvalidRequest(f"`{name}` of {where} is {digest!r}, expected lower-case hex digits.")
+        made_by = left.pop("fingerprint", None)
+        if made_by is not None and made_by != self._fingerprint:
+            advice = "Embed the photo again with the network that is served."
+            raise IncompatibleIndex(where, str(made_by), self._fingerprint, advice)
+        refuse_unknown(left, where, ("product_id", "photo_id", "fields", "image_digest", "phash", "fingerprint"))
+        return Item(product_id, photo_id, fields, **digests)
+
+    def _get(self, asked: Asked, _: Floats | None) -> Asked:
+        (product_id,) = _take(asked, product_id=None)
+        product_id = _text(product_id, "`product_id`")
+        photos = [_describe(photo) for photo in self._store.get(product_id)]
+        for photo in photos:
+            del photo["product_id"]
+        return {"product_id": product_id, "photos": photos}
+
+    def _delete(self, asked: Asked, _: Floats | None) -> Asked:
+        (product_ids,) = _take(asked, product_ids=None)
+        if not isinstance(product_ids, list):
+            raise InvalidRequest(f"`product_ids` is {product_ids!r}, expected a list.")
+        return {"deleted": self._store.delete([_text(one, "An id in `product_ids`") for one in product_ids])}
+
+    def _count(self, asked: Asked, _: Floats | None) -> Asked:
+        (filter_,) = _take(asked, filter={})
+        conditions = parse_filter(filter_ or {})
+        check_fields(conditions, self._store.field_names() if conditions else ())
+        photos, products = self._store.count(conditions)
+        return {"photos": photos, "products": products}
+
+    def _export(self, asked: Asked, _: Floats | None) -> Asked:
+        after, limit, has_embeddings = _take(asked, after=None, limit=MAX_EXPORT, embeddings=False)
+        rows = self._store.export(after, _number(limit, "limit", 1, MAX_EXPORT))
+        described = [_describe(row) for row in rows]
+        if has_embeddings:
+            for text, row in zip(described, rows, strict=True):
+                text["embedding"] = base64.b64encode(row.embedding.tobytes()).decode()
+        return {
+            "rows": described,
+            "next": rows[-1].id if rows else None,
+            "fingerprint": self._store.meta("fingerprint"),
+        }
+
+    def _duplicates(self, asked: Asked, _: Floats | None) -> Asked:
+        threshold, limit = _take(asked, threshold=0.95, limit=1000)
+        if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
+            raise InvalidRequest(f"`threshold` is {threshold!r}, expected a number above 0, 1 at most.")
+        clusters = find_clusters(self._store, float(threshold))
+        return {"clusters": clusters[: _number(limit, "limit", 1, 100_000)]}
+
+    def _rebuild(self, asked: Asked, _: Floats | None) -> Asked:
+        _take(asked)
+        return self._rebuilds.start()
+
+    def _status(self, asked: Asked, _: Floats | None) -> Asked:
+        _take(asked)
+        return self._rebuilds.status()
+
+    def _info(self, asked: Asked, _: Floats | None) -> Asked:
+        _take(asked)
+        photos, products = self._store.count()
+        return {
+            "photos": photos,
+            "products": products,
+            "dimension": self._dimension,
+            "fingerprint": self._fingerprint,
+            "fields": self._store.field_names(),
+            **self._store.about(),
+        }
+
+    def _activate(self, asked: Asked, _: Floats | None) -> Asked:
+        _take(asked)
+        return self._store.activate()
+
+
+def _describe(photo: Photo) -> Asked:
+    return {
+        "product_id": photo.product_id,
+        "photo_id": photo.photo_id,
+        "fields": photo.fields,
+        "image_digest": photo.image_digest,
+        "phash": photo.phash,
+    }
+
+
+def _take(asked: Asked, **defaults: Any) -> list[Any]:
+    left = dict(asked)
+    values = [left.pop(name, default) for name, default in defaults.items()]
+    refuse_unknown(left, "request", ("call", *defaults))
+    return values
+
+
+def _text(value: Any, what: str) -> str:
+    if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARS:
+        got = f"{len(value)} characters" if isinstance(value, str) else repr(value)
+        raise InvalidRequest(f"{what} is {got}, expected a text of 1 to {MAX_ID_CHARS} characters.")
+    return value
+
+
+def _number(value: Any, name: str, least: int, most: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise InvalidRequest(f"`{name}` is {value!r}, expected a whole number from {least} to {most}.")
+    return value

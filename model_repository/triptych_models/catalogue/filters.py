@@ -1,0 +1,169 @@
+"""What a filter means: conditions on the fields of photos -> SQL over the store's `attributes`. Pure.
+
+    {"category": "Shoes", "brand": ["A", "B"], "price": {"gte": 10, "lt": 50}, "colour": {"ne": "red"}}
+
+All conditions must hold. A photo without the field meets no condition but `ne` and `exists: false`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import operator
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from triptych_models.errors import InvalidFilter
+
+Value = str | int | float
+
+_COMPARISONS = {"gte": ">=", "gt": ">", "lte": "<=", "lt": "<"}
+OPERATORS = (*_COMPARISONS, "ne", "exists")
+MAX_CONDITIONS = 32
+MAX_CHOICES = 256
+
+
+@dataclass(frozen=True)
+class Condition:
+    """Of one field: `operator` is `in` (any of `values`), or one of `OPERATORS` with one value."""
+
+    field: str
+    operator: str
+    values: tuple[Value, ...]
+
+
+def parse_filter(filter_: Any) -> tuple[Condition, ...]:
+    """The conditions of a filter, in its order.
+
+    Raises:
+        InvalidFilter: it is not a filter; the sentence says where.
+    """
+    if not isinstance(filter_, dict):
+        raise InvalidFilter(f'The filter is {_kind(filter_)}, expected an object: {{"field": "value"}}.')
+    conditions = [condition for field, wanted in filter_.items() for condition in _parse_field(field, wanted)]
+    if len(conditions) > MAX_CONDITIONS:
+        raise InvalidFilter(f"The filter has {len(conditions)} conditions, expected {MAX_CONDITIONS} at most.")
+    return tuple(conditions)
+
+
+def _parse_field(field: str, wanted: Any) -> Iterable[Condition]:
+    if isinstance(wanted, list):
+        if not 1 <= len(wanted) <= MAX_CHOICES:
+            raise InvalidFilter(
+                f"The filter on {field!r} lists {len(wanted)} values, expected 1 to {MAX_CHOICES}, any of which may be."
+            )
+        return [Condition(field, "in", tuple(_scalar(field, value) for value in wanted))]
+    if not isinstance(wanted, dict):
+        return [Condition(field, "in", (_scalar(field, wanted),))]
+    if not wanted:
+        raise InvalidFilter(f"The filter on {field!r} has no operator, expected one of {', '.join(OPERATORS)}.")
+    return [_parse_operator(field, name, value) for name, value in wanted.items()]
+
+
+def _parse_operator(field: str, name: str, value: Any) -> Condition:
+    if name not in OPERATORS:
+        raise InvalidFilter(
+            f"The filter on {field!r} has the operator {name!r}, expected one of {', '.join(OPERATORS)}."
+        )
+    if name == "exists":
+        if not isinstance(value, bool):
+            raise InvalidFilter(f"The filter on {field!r}: `exists` is {_kind(value)}, expected true or false.")
+        return Condition(field, name, (int(value),))
+    return Condition(field, name, (_scalar(field, value),))
+
+
+def _scalar(field: str, value: Any) -> Value:
+    """As the store keeps it: true is 1."""
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
+        return value
+    raise InvalidFilter(f"The filter on {field!r} compares with {_kind(value)}, expected a text, a number or a bool.")
+
+
+def attributes_of(fields: dict[str, Any]) -> Iterable[tuple[str, Value]]:
+    """What of a photo's fields can be filtered by: texts, numbers and bools, alone or in lists."""
+    for field, value in fields.items():
+        for one in value if isinstance(value, list) else (value,):
+            if isinstance(one, bool):
+                yield field, int(one)
+            elif isinstance(one, str | int | float):
+                yield field, one
+
+
+def check_fields(conditions: Iterable[Condition], known: Iterable[str]) -> None:
+    """Refuses a field that no product has: a typo must not look like an empty shelf.
+
+    Raises:
+        InvalidFilter: with the nearest name there is.
+    """
+    names = sorted(known)
+    for condition in conditions:
+        if condition.field not in names:
+            near = difflib.get_close_matches(condition.field, names, n=1)
+            if near:
+                advice = f"Did you mean {near[0]!r}?"
+            else:
+                advice = f"There are: {', '.join(names[:20])}." if names else "The catalogue has no fields yet."
+            raise InvalidFilter(f"No product has the field {condition.field!r} that the filter names. {advice}")
+
+
+def meets(conditions: Iterable[Condition], fields: dict[str, Any]) -> bool:
+    """Whether a photo with these fields meets all conditions: what `to_sql` says, for an engine that has no SQL."""
+    attributes = list(attributes_of(fields))
+    return all(
+        _meets(condition, [value for name, value in attributes if name == condition.field]) for condition in conditions
+    )
+
+
+def _meets(condition: Condition, values: list[Value]) -> bool:
+    wanted = condition.values[0]
+    if condition.operator == "exists":
+        return bool(values) == bool(wanted)
+    if condition.operator == "in":
+        return any(value in condition.values for value in values)
+    if condition.operator == "ne":
+        return wanted not in values
+    alike = [value for value in values if isinstance(value, str) == isinstance(wanted, str)]
+    return any(_COMPARE[condition.operator](value, wanted) for value in alike)
+
+
+_COMPARE: dict[str, Callable[[Any, Any], bool]] = {
+    "gte": operator.ge,
+    "gt": operator.gt,
+    "lte": operator.le,
+    "lt": operator.lt,
+}
+
+
+def to_sql(conditions: Iterable[Condition]) -> tuple[str, list[Value]]:
+    """A query for the ids of the photos that meet all conditions, and its parameters."""
+    parts, values = [], []
+    for condition in conditions:
+        sql, own = _condition_sql(condition)
+        parts.append(sql)
+        values += own
+    return " INTERSECT ".join(parts) or "SELECT id FROM photos", values
+
+
+def _condition_sql(condition: Condition) -> tuple[str, list[Value]]:
+    having = "SELECT photo FROM attributes WHERE name = ?"
+    # SQLite takes only plain SELECTs between INTERSECTs.
+    others = "SELECT id FROM photos WHERE id NOT IN ({})"
+    if condition.operator == "exists":
+        return (having if condition.values[0] else others.format(having)), [condition.field]
+    if condition.operator == "in":
+        marks = ", ".join("?" * len(condition.values))
+        return f"{having} AND value IN ({marks})", [condition.field, *condition.values]
+    if condition.operator == "ne":
+        return others.format(f"{having} AND value = ?"), [condition.field, *condition.values]
+    # In SQLite every text is greater than every number.
+    kind = "= 'text'" if isinstance(condition.values[0], str) else "<> 'text'"
+    compared = f"{having} AND value {_COMPARISONS[condition.operator]} ? AND typeof(value) {kind}"
+    return compared, [condition.field, *condition.values]
+
+
+def _kind(value: Any) -> str:
+    names = {type(None): "null", bool: "a bool", dict: "an object", list: "a list", str: "a text"}
+    return names.get(type(value), "a number")

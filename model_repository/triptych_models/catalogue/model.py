@@ -1,0 +1,81 @@
+"""`catalogue`: the one writer of the catalogue. Owns the key and the tensors; `calls` does the rest."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from triptych_models.catalogue.calls import CatalogueCalls
+from triptych_models.catalogue.rebuild import IndexRebuilds, NoRebuilds
+from triptych_models.catalogue.settings import INDEX_FOLDER, check_key, find_folder, is_distributed
+from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
+from triptych_models.errors import Code, InvalidRequest, ServingError
+from triptych_models.metrics.families import ANSWERED, FAILED, REFUSED
+from triptych_models.metrics.registry import MetricRegistry
+from triptych_models.metrics.searches import CatalogueMetrics
+from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
+
+EMBEDDER = "recognizer"
+
+
+class CatalogueModel(Model):
+    """Answers one call at a time."""
+
+    role = "catalogue"
+    codes = (
+        Code.IMAGE_UNREADABLE,
+        Code.IMAGE_TOO_LARGE,
+        Code.FILTER_INVALID,
+        Code.EMBEDDING_INVALID,
+        Code.CATALOGUE_KEY_REFUSED,
+        Code.INDEX_INCOMPATIBLE,
+        Code.REBUILD_RUNNING,
+        Code.CATALOGUE_UNAVAILABLE,
+        Code.CATALOGUE_UNUSABLE,
+        Code.QUEUE_FULL,
+    )
+
+    def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
+        self._server = server
+        self._calls = _open_calls(int(config.parameters["dimension"]), config.files.fingerprint(), server)
+        self._metrics = CatalogueMetrics(metrics)
+
+    def answer(self, request: Request) -> Arrays:
+        """See `Model`."""
+        name = ""  # until it is known
+        try:
+            check_key(request.parameters.get("catalogue_key"))
+            name, asked = self._calls.parse(request.array("request").reshape(-1)[0])
+            answer = self._calls.answer(name, asked, self._embeddings(request))
+        except Exception as error:
+            is_refused = isinstance(error, ServingError) and not error.code.is_servers_fault
+            self._metrics.record(name, REFUSED if is_refused else FAILED)
+            raise
+        self._metrics.record(name, ANSWERED, answer.get("upserted", 0))
+        return {"response": np.array([json.dumps(answer, ensure_ascii=False).encode()], object)}
+
+    def _embeddings(self, request: Request) -> Any:
+        """Those given, or those of the photos given; None when there are neither."""
+        embedding, image = request.array("embedding"), request.array("image")
+        if embedding is not None and image is not None:
+            raise InvalidRequest("The request has image and embedding, expected one of them.")
+        if image is None:
+            return embedding
+        return np.stack([self._embed(photo) for photo in image])
+
+    def _embed(self, photo: bytes) -> Any:
+        return self._server.infer(EMBEDDER, {"image": np.array([[photo]], object)}, "embedding")[0]
+
+
+def _open_calls(dimension: int, fingerprint: str, server: Server) -> CatalogueCalls:
+    if is_distributed():
+        # Its libraries are not there, and not needed, where the catalogue is in this server's folder.
+        from triptych_models.search.weaviate_store import open_named
+
+        store = open_named(fingerprint)
+        return CatalogueCalls(store, NoRebuilds(store.count), dimension, fingerprint)
+    folder = find_folder(server.log)
+    own = SqliteCatalogueStore(folder)
+    return CatalogueCalls(own, IndexRebuilds(own, folder / INDEX_FOLDER), dimension, fingerprint)

@@ -1,0 +1,1 @@
+"""Which part of a photo speaks for a class."""

@@ -1,0 +1,1 @@
+"""Metrics of Triptych's own: declared in `families`, counted in the process, published once a second."""

@@ -1,0 +1,173 @@
+"""Counts in this process, where a call of Triton's would cost twenty microseconds. Pure.
+
+The model's thread only notes what is to be counted; the thread that publishes counts it, a second's worth at a time.
+Between two photos the network has emptied the processor's caches, and the same counting takes five times as long there.
+Totals only rise, and whoever publishes remembers what it has published, so nothing is lost when publishing fails.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from triptych_models.metrics.families import Metric, format_bound
+
+
+@dataclass(frozen=True)
+class Series:
+    """What has one value: a name and labels. A histogram is many."""
+
+    name: str
+    meaning: str
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Gauge:
+    """A series whose value is read when it is published."""
+
+    series: Series
+    read: Callable[[], float]
+
+
+class Counter:
+    """A total that rises."""
+
+    def __init__(self, registry: MetricRegistry, position: int) -> None:
+        self._registry = registry
+        self._position = position
+
+    def add(self, amount: float = 1) -> None:
+        """Adds to the total."""
+        self._registry.note(self._registry.add, self._position, amount)
+
+
+class Histogram:
+    """Three kinds of totals: how many, their sum, and how many at or below each bound."""
+
+    def __init__(self, registry: MetricRegistry, position: int, buckets: tuple[float, ...]) -> None:
+        self._registry = registry
+        self._position = position
+        self._buckets = buckets
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Counts the value so many times over."""
+        self._registry.note(self._count, value, times)
+
+    def _count(self, value: float, times: int) -> None:
+        first = self._position + 2
+        # From +Inf down to the smallest bound that holds it: they are laid out that way round.
+        held = len(self._buckets) + 1 - bisect_left(self._buckets, value)
+        self._registry.add(self._position, times)
+        self._registry.add(self._position + 1, times * value)
+        for position in range(first, first + held):
+            self._registry.add(position, times)
+
+
+class MetricRegistry:
+    """All totals of one model in one process.
+
+    Args:
+        model: value of the label `model`.
+        warm_ups: how many executions Triton starts with that answer nobody.
+
+    Attributes:
+        series: in the order of `totals`. A scrape between two of them finds a histogram's larger buckets first, so none
+            is ever larger than the one above it.
+        gauges: read when they are published.
+    """
+
+    def __init__(self, model: str, warm_ups: int = 0) -> None:
+        self.model = model
+        self.series: list[Series] = []
+        self.gauges: list[Gauge] = []
+        self._totals: list[float] = []
+        self._warm_ups = warm_ups
+        # Appending needs no lock.
+        self._noted: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
+        self._counting = threading.Lock()
+
+    def counter(self, metric: Metric, **labels: str) -> Counter:
+        """A counter at 0.
+
+        Raises:
+            ValueError: the metric is of another kind, has other labels, or allows other values.
+        """
+        return Counter(self, self._open(metric, "counter", [("", self._labels(metric, labels))]))
+
+    def histogram(self, metric: Metric, **labels: str) -> Histogram:
+        """A histogram at 0.
+
+        Raises:
+            ValueError: as `counter`.
+        """
+        own = self._labels(metric, labels)
+        bounds = ["+Inf", *map(format_bound, reversed(metric.buckets))]
+        parts = [("_count", own), ("_sum", own), *(("_bucket", {**own, "le": bound}) for bound in bounds)]
+        return Histogram(self, self._open(metric, "histogram", parts), metric.buckets)
+
+    def gauge(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
+        """Publishes what `read` returns, in the thread that publishes.
+
+        Raises:
+            ValueError: as `counter`.
+        """
+        _check_kind(metric, "gauge")
+        self.gauges.append(Gauge(Series(metric.name, metric.meaning, self._labels(metric, labels)), read))
+
+    @property
+    def is_recording(self) -> bool:
+        """False while Triton warms the model up."""
+        return self._warm_ups == 0
+
+    @contextmanager
+    def execution(self) -> Iterator[None]:
+        """Goes around each of the model's executions; the first are the warm-up, which nothing is counted of."""
+        try:
+            yield
+        finally:
+            self._warm_ups = max(0, self._warm_ups - 1)
+
+    def note(self, count: Callable[..., None], *values: Any) -> None:
+        """Remembers to call `count` with the values, in the thread that asks for the totals."""
+        if self.is_recording:
+            self._noted.append((count, values))
+
+    def add(self, position: int, amount: float) -> None:
+        """Adds to a total by its position. Only for what was noted."""
+        self._totals[position] += amount
+
+    def totals(self) -> list[float]:
+        """Counts what was noted until now; a copy, in the order of `series`."""
+        with self._counting:
+            while self._noted:  # counting an answer notes more
+                count, values = self._noted.popleft()
+                count(*values)
+            return list(self._totals)
+
+    def _open(self, metric: Metric, kind: str, parts: list[tuple[str, dict[str, str]]]) -> int:
+        _check_kind(metric, kind)
+        position = len(self.series)
+        self.series += [Series(metric.name + suffix, metric.meaning, labels) for suffix, labels in parts]
+        self._totals += [0.0] * len(parts)
+        return position
+
+    def _labels(self, metric: Metric, given: dict[str, str]) -> dict[str, str]:
+        labels = {"model": self.model, **given} if "model" in metric.labels else given
+        if labels.keys() != metric.labels.keys():
+            raise ValueError(f"{metric.name}: labels {sorted(labels)}, declared are {sorted(metric.labels)}.")
+        for name, value in labels.items():
+            allowed = metric.labels[name]
+            if allowed and value not in allowed:
+                raise ValueError(f"{metric.name}: {name}={value!r}, declared are {', '.join(allowed)}.")
+        return labels
+
+
+def _check_kind(metric: Metric, kind: str) -> None:
+    if metric.kind != kind:
+        raise ValueError(f"{metric.name} is declared a {metric.kind}, not a {kind}.")

@@ -1,0 +1,136 @@
+"""What each stage records of its requests, in the fused `recognizer` and in the steps of the ensemble alike. Pure."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import numpy as np
+import numpy.typing as npt
+
+from triptych_models.metrics import families
+from triptych_models.metrics.embedding_drift import RunningMean
+from triptych_models.metrics.registry import MetricRegistry
+
+# In labels.txt a class that a shop sells is "<retail category> / <name>".
+SEPARATOR = " / "
+
+Floats = npt.NDArray[np.float32]
+
+
+class StageMetrics:
+    """Time of one stage.
+
+    Args:
+        registry: of the model.
+        stage: one of `families.STAGES`.
+        labels: `model`, where it is another than the registry's.
+    """
+
+    def __init__(self, registry: MetricRegistry, stage: str, **labels: str) -> None:
+        self._seconds = registry.histogram(families.STAGE_DURATION, stage=stage, **labels)
+
+    @contextmanager
+    def timed(self, requests: int = 1) -> Iterator[None]:
+        """Takes the time of what succeeds, once for each of the requests it was done for."""
+        started_s = time.perf_counter()
+        yield
+        self.observe(time.perf_counter() - started_s, requests)
+
+    def observe(self, duration_s: float, requests: int) -> None:
+        """A duration that was taken elsewhere."""
+        self._seconds.observe(duration_s, requests)
+
+
+class DecodeMetrics(StageMetrics):
+    """Of encoded photos."""
+
+    def __init__(self, registry: MetricRegistry) -> None:
+        super().__init__(registry, families.DECODE)
+        self._size_bytes = registry.histogram(families.PHOTO_SIZE_BYTES)
+        self._size_pixels = registry.histogram(families.PHOTO_SIZE_PIXELS)
+
+    def record_photo(self, size_bytes: int, size_pixels: int) -> None:
+        """A photo that was decoded."""
+        self._size_bytes.observe(size_bytes)
+        self._size_pixels.observe(size_pixels)
+
+
+class EmbedMetrics(StageMetrics):
+    """Of embeddings.
+
+    Args:
+        registry: of the model.
+        running_mean: None where the release has no reference.
+        labels: `model`, where it is another than the registry's.
+    """
+
+    def __init__(self, registry: MetricRegistry, running_mean: RunningMean | None, **labels: str) -> None:
+        super().__init__(registry, families.EMBED, **labels)
+        self._registry = registry
+        self._running_mean = running_mean
+        if running_mean is not None:
+            registry.gauge(families.DRIFT, running_mean.drift, **labels)
+
+    def record_answer(self, embeddings: Floats) -> None:
+        """float32[N,D], L2 norm 1; must not be changed afterwards."""
+        if self._running_mean is not None:
+            self._registry.note(self._running_mean.add, embeddings)
+
+
+class ClassifyMetrics(StageMetrics):
+    """Of category scores.
+
+    Args:
+        registry: of the model.
+        labels: a line a class, as in labels.txt.
+        abstain_below: a best score under this is no answer to build on.
+    """
+
+    def __init__(self, registry: MetricRegistry, labels: Sequence[str], abstain_below: float) -> None:
+        super().__init__(registry, families.CLASSIFY)
+        self._registry = registry
+        self._abstain_below = abstain_below
+        self._photos = registry.counter(families.PHOTOS)
+        self._top1 = registry.histogram(families.TOP1_SCORE)
+        self._abstained = registry.counter(families.ABSTAINED)
+        categories = categories_of(labels)
+        counters = {name: registry.counter(families.PREDICTIONS, category=name) for name in dict.fromkeys(categories)}
+        self._by_class = [counters[category] for category in categories]
+
+    def record_answer(self, category_scores: Floats) -> None:
+        """float32[N,C], 0 to 1; must not be changed afterwards."""
+        self._registry.note(self._count, category_scores)
+
+    def _count(self, category_scores: Floats) -> None:
+        self._photos.add(len(category_scores))
+        for scores in category_scores:
+            best = int(scores.argmax())
+            score = float(scores[best])
+            self._top1.observe(score)
+            self._by_class[best].add()
+            if score < self._abstain_below:
+                self._abstained.add()
+
+
+def categories_of(labels: Sequence[str]) -> list[str]:
+    """The value of the label `category` for each class: no more than `MAX_CATEGORIES` different ones and two more."""
+    named = dict.fromkeys(label.partition(SEPARATOR)[0] for label in labels if SEPARATOR in label)
+    known = set(list(named)[: families.MAX_CATEGORIES])
+    categories = []
+    for label in labels:
+        category, separator, _ = label.partition(SEPARATOR)
+        if not separator:
+            categories.append(families.NO_CATEGORY)
+        else:
+            categories.append(category if category in known else families.OTHER_CATEGORY)
+    return categories
+
+
+class CacheMetrics:
+    """Of the answer cache, in photos."""
+
+    def __init__(self, registry: MetricRegistry) -> None:
+        self.hits = registry.counter(families.CACHE_HITS)
+        self.misses = registry.counter(families.CACHE_MISSES)

@@ -1,0 +1,84 @@
+"""Where the files are that `python -m export place` puts beside the models: the one home of their names."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+
+class NotPlaced(Exception):
+    """A file that a model needs is missing."""
+
+
+@dataclass(frozen=True)
+class PlacedFiles:
+    """The files of one repository or release.
+
+    Attributes:
+        models: its folder `models/`, links resolved, so that a model finds the files of its own release.
+    """
+
+    models: Path
+
+    @property
+    def transform(self) -> Path:
+        return self.models / "preprocess/1/transform.json"
+
+    @property
+    def embedder(self) -> Path:
+        return self.models / "embedder/1/model.onnx"
+
+    @property
+    def classifier(self) -> Path:
+        return self.models / "classifier/1/model.onnx"
+
+    @property
+    def reference(self) -> Path:
+        """Mean embedding that drift is measured from; not in every release."""
+        return self.models / "embedder/1/reference.json"
+
+    @property
+    def warm_up_photo(self) -> Path:
+        """Four bytes of length, then a photo: the form in which Triton reads it."""
+        return self.models / "recognizer/warmup/photo"
+
+    @property
+    def feature_network(self) -> Path:
+        """The network up to its last feature map."""
+        return self.models / "activation_map/1/model.onnx"
+
+    @property
+    def heads(self) -> Path:
+        return self.models / "activation_map/1/heads.npz"
+
+    @property
+    def explanation(self) -> Path:
+        return self.models / "activation_map/1/explanation.json"
+
+    def program(self, model: str) -> Path:
+        """The torch program of a model, of the profile `gpu-torch`."""
+        return self.models / model / "1/model.pt2"
+
+    def labels(self, attribute: str = "category") -> Path:
+        """Class names of an attribute, a line each."""
+        name = "labels.txt" if attribute == "category" else f"{attribute}_labels.txt"
+        return self.models / "classifier" / name
+
+    def read_labels(self, attribute: str = "category") -> list[str]:
+        return self.labels(attribute).read_text(encoding="utf-8").splitlines()
+
+    def require(self, *files: Path) -> None:
+        """Raises:
+        NotPlaced: one of them is missing.
+        """
+        for file in files:
+            if not file.is_file():
+                raise NotPlaced(f"{file} is missing. Place the weights with `make export`.")
+
+    def fingerprint(self) -> str:
+        """16 hex digits of what decides an embedding: the network and the photo transform."""
+        digest = hashlib.sha256()
+        for file in (self.embedder, self.transform):
+            digest.update(file.read_bytes())
+        return digest.hexdigest()[:16]

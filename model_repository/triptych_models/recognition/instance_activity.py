@@ -1,0 +1,53 @@
+"""Whether a request has the server to itself. Instances are processes; they share what they are doing in a file."""
+
+from __future__ import annotations
+
+import mmap
+import struct
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MAX_INSTANCES = 1024
+
+# Under load an instance finds the other idle for a moment between two photos; to take all cores then costs throughput
+# (4 callers over gRPC: 0.83 of the ceiling instead of 0.86). Four photos' time without two at once means one caller.
+CALM_S = 0.05
+
+# Behind the bytes: CLOCK_MONOTONIC, the same in all processes, of when two instances last were at work at once.
+_CROWDED_AT = struct.Struct("d")
+
+
+class InstanceActivity:
+    """One byte an instance, 1 while it works, in memory that all instances of a server share.
+
+    Args:
+        server_folder: where all instances of one server, and only they, look.
+        instance: this one's number.
+    """
+
+    def __init__(self, server_folder: Path, instance: int) -> None:
+        size_bytes = MAX_INSTANCES + _CROWDED_AT.size
+        with (server_folder / "load").open("a+b") as file:
+            file.truncate(size_bytes)
+            self._activity = mmap.mmap(file.fileno(), size_bytes)
+        self._instance = instance
+        self._activity[instance] = 0
+
+    @contextmanager
+    def busy(self) -> Iterator[bool]:
+        """Marks this instance as working; yields whether it is the only one, and has been for `CALM_S`."""
+        self._activity[self._instance] = 1
+        try:
+            yield self._is_calm()
+        finally:
+            self._activity[self._instance] = 0
+
+    def _is_calm(self) -> bool:
+        now_s = time.monotonic()
+        if self._activity.find(b"\1", 0, MAX_INSTANCES) != self._activity.rfind(b"\1", 0, MAX_INSTANCES):
+            _CROWDED_AT.pack_into(self._activity, MAX_INSTANCES, now_s)
+            return False
+        crowded_at_s: float = _CROWDED_AT.unpack_from(self._activity, MAX_INSTANCES)[0]
+        return now_s - crowded_at_s > CALM_S

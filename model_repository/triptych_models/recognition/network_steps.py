@@ -1,0 +1,125 @@
+"""`embedder` and `classifier` on a CPU: steps of the ensemble `recognizer`, a process each. Loads no decoder."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from triptych_models.metrics.embedding_drift import open_running_mean
+from triptych_models.metrics.recognitions import RecognitionMetrics
+from triptych_models.metrics.registry import MetricRegistry
+from triptych_models.metrics.stages import ClassifyMetrics, EmbedMetrics, Floats, StageMetrics
+from triptych_models.placed_files import PlacedFiles
+from triptych_models.recognition.onnx_session import open_session
+from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
+from triptych_models.triton.server_folder import open_server_folder
+
+
+class NetworkStep(Model):
+    """Runs one ONNX file; tensors are those of the model's config.pbtxt."""
+
+    def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
+        onnx_file = self._onnx_file(config.files)
+        config.files.require(onnx_file)
+        self._session = open_session(onnx_file, int(config.parameters["intra_op_threads"]))
+        self._outputs = list(config.outputs)
+        self._refuse_other_dims(config)
+        self._stage = self._open_stage(config, metrics)
+
+    @property
+    @abstractmethod
+    def _input(self) -> str:
+        """Name of the tensor that the network takes."""
+
+    @abstractmethod
+    def _onnx_file(self, files: PlacedFiles) -> Path:
+        """The network."""
+
+    @abstractmethod
+    def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
+        """Takes the time of the runs."""
+
+    @abstractmethod
+    def _record(self, requests: Sequence[Request], outputs: dict[str, Floats], started_s: float) -> None:
+        """Takes the metrics of a run that began at `started_s` of the monotonic clock."""
+
+    def _refuse_other_dims(self, config: ModelConfig) -> None:
+        """Weights of another shape than `config.pbtxt` may be placed; then only the profiles have their dims."""
+        tensors = (*self._session.get_inputs(), *self._session.get_outputs())
+        shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in tensors}
+        for name, stated in {self._input: config.inputs[self._input], **config.outputs}.items():
+            if shapes.get(name) != stated:
+                raise ValueError(
+                    f"the config says {name} is {list(stated)}, the placed ONNX file {list(shapes.get(name, ()))}. "
+                    "Serve a profile that was placed with it, as `--model-config-name cpu`, or run `make export`."
+                )
+
+    def answer_batch(self, requests: Sequence[Request]) -> list[Arrays | Exception]:
+        """See `Model`. One run for all requests: each fails when the run fails."""
+        started_s = time.monotonic()
+        batches = [request.array(self._input) for request in requests]
+        stacked = batches[0] if len(batches) == 1 else np.concatenate(batches)
+        with self._stage.timed(len(requests)):
+            arrays = self._session.run(self._outputs, {self._input: stacked})
+        outputs: dict[str, Floats] = dict(zip(self._outputs, arrays, strict=True))
+        self._record(requests, outputs, started_s)
+        stops = np.cumsum([len(batch) for batch in batches])
+        return [
+            {name: array[stop - len(batch) : stop] for name, array in outputs.items()}
+            for batch, stop in zip(batches, stops, strict=True)
+        ]
+
+
+class Embedder(NetworkStep):
+    """Pixels -> pooled features and the embedding."""
+
+    role = "embedder"
+    keeps_buffers = True
+    _input = "pixels"
+
+    def _onnx_file(self, files: PlacedFiles) -> Path:
+        return files.embedder
+
+    def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
+        self._embed = EmbedMetrics(metrics, open_running_mean(open_server_folder(), config.files.reference))
+        return self._embed
+
+    def _record(self, requests: Sequence[Request], outputs: dict[str, Floats], started_s: float) -> None:
+        self._embed.record_answer(outputs["embedding"])
+
+
+class Classifier(NetworkStep):
+    """Features -> scores of each attribute. The last step of the ensemble: it also sees a recognition whole.
+
+    Where `embedder` runs in a native backend, which records nothing, the profile hands its embedding over too.
+    """
+
+    role = "classifier"
+    keeps_buffers = True
+    _input = "features"
+
+    def _onnx_file(self, files: PlacedFiles) -> Path:
+        return files.classifier
+
+    def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
+        files = config.files
+        self._classify = ClassifyMetrics(metrics, files.read_labels(), float(config.parameters["abstain_below"]))
+        self._recognitions = RecognitionMetrics(metrics)
+        self._native_embedder: EmbedMetrics | None = None
+        if "embedding" in config.inputs:
+            mean = open_running_mean(open_server_folder(), files.reference)
+            self._native_embedder = EmbedMetrics(metrics, mean, model=Embedder.role)
+        return self._classify
+
+    def _record(self, requests: Sequence[Request], outputs: dict[str, Floats], started_s: float) -> None:
+        self._classify.record_answer(outputs["category_scores"])
+        for request in requests:
+            timing = request.array("timing")
+            self._recognitions.record(timing)
+            if self._native_embedder is not None and timing is not None:
+                self._native_embedder.record_answer(request.array("embedding"))
+                self._native_embedder.observe(max(0.0, started_s - float(timing[0, 1])), 1)

@@ -1,0 +1,49 @@
+"""`preprocess`: the first step of the ensemble `recognizer`."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from triptych_models.errors import Code
+from triptych_models.metrics.registry import MetricRegistry
+from triptych_models.metrics.stages import DecodeMetrics
+from triptych_models.recognition import preprocessing
+from triptych_models.recognition.transform import read_transform
+from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
+
+
+class Preprocessor(Model):
+    """Encoded photos -> the pixels that the network was trained on."""
+
+    role = "preprocess"
+    keeps_buffers = True
+    codes = (Code.IMAGE_UNREADABLE, Code.IMAGE_TOO_LARGE)
+
+    def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
+        config.files.require(config.files.transform)
+        self._transform = read_transform(config.files.transform)
+        self._limits = preprocessing.Limits(
+            int(config.parameters["max_image_bytes"]), int(config.parameters["max_image_pixels"])
+        )
+        side_px = self._transform.side_px
+        if config.outputs["pixels"] != (side_px, side_px, 3):
+            raise ValueError(
+                f"config.pbtxt says pixels are {list(config.outputs['pixels'])}, the placed backbone wants "
+                f"{[side_px, side_px, 3]}. Run `make export` again."
+            )
+        self._decode = DecodeMetrics(metrics)
+
+    def answer(self, request: Request) -> Arrays:
+        """See `Model`."""
+        received_s = time.monotonic()
+        photos = request.array("image").reshape(-1).tolist()
+        with self._decode.timed():
+            pixels = preprocessing.preprocess_all(photos, self._transform, self._limits, self._decode.record_photo)
+        return {"pixels": pixels, "timing": timing_of(len(photos), received_s)}
+
+
+def timing_of(photos: int, received_s: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    """float64[N,2] of the system's monotonic clock: when the photo was received, and now that it is decoded."""
+    return np.tile([received_s, time.monotonic()], (photos, 1))

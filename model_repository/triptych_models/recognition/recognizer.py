@@ -1,0 +1,160 @@
+"""The whole of `recognizer` in one process: what the profile `cpu` serves behind the ensemble's tensors.
+
+Between Python models each hop costs a copy and two wake-ups; on a CPU three hops are a tenth of the work.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from triptych_models.errors import Code
+from triptych_models.metrics.embedding_drift import open_running_mean
+from triptych_models.metrics.families import RECOGNITION_DURATION
+from triptych_models.metrics.registry import MetricRegistry
+from triptych_models.metrics.stages import CacheMetrics, ClassifyMetrics, DecodeMetrics, EmbedMetrics
+from triptych_models.placed_files import PlacedFiles
+from triptych_models.recognition import preprocessing
+from triptych_models.recognition.answer_cache import AnswerCache
+from triptych_models.recognition.instance_activity import InstanceActivity
+from triptych_models.recognition.network import Network
+from triptych_models.recognition.transform import read_transform
+from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
+from triptych_models.triton.server_folder import open_server_folder
+
+CACHE_VARIABLE = "TRIPTYCH_CACHE_MB"
+
+
+class StageFailed(Exception):
+    """A stage failed for a reason that is not the photo's."""
+
+    def __init__(self, stage: str, error: Exception) -> None:
+        super().__init__(f"stage {stage}: {type(error).__name__}: {error}")
+
+
+@dataclass
+class Job:
+    """One request on its way.
+
+    Attributes:
+        keys: of its photos in the cache; none where there is no cache.
+        pixels: uint8[N,S,S,3], when it must be computed.
+        rows: float32[N,L], the answers: the outputs in the order of the config, end to end.
+        error: why there is no answer.
+    """
+
+    keys: list[bytes] = field(default_factory=list)
+    pixels: Any = None
+    rows: Any = None
+    error: Exception | None = None
+
+
+class Recognizer(Model):
+    """Decodes, runs the network, and answers photos seen before from the answer cache."""
+
+    role = "recognizer"
+    keeps_buffers = True
+    codes = (Code.IMAGE_UNREADABLE, Code.IMAGE_TOO_LARGE)
+
+    def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
+        files, parameters = config.files, config.parameters
+        files.require(files.transform, files.embedder, files.classifier, files.labels())
+        self._transform = read_transform(files.transform)
+        self._limits = preprocessing.Limits(int(parameters["max_image_bytes"]), int(parameters["max_image_pixels"]))
+        self._network = Network(files.embedder, files.classifier, lone_threads=int(parameters["lone_threads"]))
+        self._decode_warm_up_photo(files.warm_up_photo)
+        self._outputs = list(config.outputs)
+        self._edges = np.cumsum([0, *(dims[0] for dims in config.outputs.values())])
+        folder = open_server_folder()
+        self._activity = InstanceActivity(folder, config.instance)
+        cache_mb = int(os.environ.get(CACHE_VARIABLE, parameters["cache_mb"]))
+        answer_bytes = 4 * int(self._edges[-1])
+        self._cache = AnswerCache(folder, cache_mb, answer_bytes, _fingerprint(files)) if cache_mb else None
+        self._decode = DecodeMetrics(metrics)
+        self._embed = EmbedMetrics(metrics, open_running_mean(folder, files.reference))
+        self._classify = ClassifyMetrics(metrics, files.read_labels(), float(parameters["abstain_below"]))
+        self._cached = CacheMetrics(metrics)
+        self._seconds = metrics.histogram(RECOGNITION_DURATION)
+
+    def _decode_warm_up_photo(self, file: Path) -> None:
+        """The first photo loads the decoder; Triton's own warm-up does that in one instance only."""
+        if file.is_file():
+            preprocessing.preprocess(file.read_bytes()[4:], self._transform, self._limits)
+
+    def answer_batch(self, requests: Sequence[Request]) -> list[Arrays | Exception]:
+        """See `Model`. One run of the network for the photos of all requests."""
+        started_s = time.perf_counter()
+        with self._activity.busy() as is_alone:
+            jobs = [self._prepare(request) for request in requests]
+            self._compute([job for job in jobs if job.pixels is not None], is_alone)
+        answers = [self._split(job) if job.error is None else job.error for job in jobs]
+        self._seconds.observe(time.perf_counter() - started_s, sum(job.error is None for job in jobs))
+        return answers
+
+    def _prepare(self, request: Request) -> Job:
+        photos = request.array("image").reshape(-1).tolist()
+        job = Job()
+        if self._cache is not None:
+            job.keys = [self._cache.key(photo) for photo in photos]
+            answers = [answer for answer in map(self._cache.get, job.keys) if answer is not None]
+            if len(answers) == len(photos):
+                job.rows = np.frombuffer(b"".join(answers), np.float32).reshape(len(photos), -1)
+                self._cached.hits.add(len(photos))
+                return job
+            self._cached.misses.add(len(photos))
+        try:
+            with self._decode.timed():
+                job.pixels = preprocessing.preprocess_all(
+                    photos, self._transform, self._limits, self._decode.record_photo
+                )
+        except Exception as error:
+            job.error = error
+        return job
+
+    def _compute(self, jobs: list[Job], is_alone: bool) -> None:
+        """One run for the photos of all jobs: four at once take 5 % less time each than one by one."""
+        if not jobs:
+            return
+        batches = [job.pixels for job in jobs]
+        pixels = batches[0] if len(jobs) == 1 else np.concatenate(batches)
+        stage = "embed"
+        try:
+            with self._embed.timed(len(jobs)):
+                arrays = self._network.embed(pixels, is_alone)
+            stage = "classify"
+            with self._classify.timed(len(jobs)):
+                arrays |= self._network.classify(arrays["features"], is_alone)
+        except Exception as error:
+            for job in jobs:
+                job.error = StageFailed(stage, error)
+            return
+        rows = np.concatenate([arrays[name] for name in self._outputs], axis=1)
+        for job, stop in zip(jobs, np.cumsum([len(batch) for batch in batches]), strict=True):
+            job.rows = rows[stop - len(job.pixels) : stop]
+            if self._cache is not None:
+                for key, row in zip(job.keys, job.rows, strict=True):
+                    self._cache.put(key, row.tobytes())
+
+    def _split(self, job: Job) -> Arrays:
+        answer = {
+            name: np.ascontiguousarray(job.rows[:, start:stop])
+            for name, start, stop in zip(self._outputs, self._edges, self._edges[1:], strict=False)
+        }
+        self._embed.record_answer(answer["embedding"])
+        self._classify.record_answer(answer["category_scores"])
+        return answer
+
+
+def _fingerprint(files: PlacedFiles) -> bytes:
+    """Of all that decides an answer: a release that takes over must not find the answers of the one before."""
+    digest = hashlib.sha256()
+    for file in (files.transform, files.embedder, files.classifier, Path(preprocessing.__file__)):
+        digest.update(file.read_bytes())
+    return digest.digest()

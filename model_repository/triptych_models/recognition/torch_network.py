@@ -1,0 +1,145 @@
+"""`embedder` and `classifier` of the profile `gpu-torch`: torch programs (`model.pt2`) in the Python backend.
+
+Half precision on a GPU, one CUDA graph a batch size, tensors taken and handed over where they are (DLPack). On a CPU
+device they run in float32, without graphs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.export.passes import move_to_device_pass
+
+from triptych_models.metrics.embedding_drift import open_running_mean
+from triptych_models.metrics.recognitions import RecognitionMetrics
+from triptych_models.metrics.registry import MetricRegistry
+from triptych_models.metrics.stages import ClassifyMetrics, EmbedMetrics, StageMetrics
+from triptych_models.placed_files import NotPlaced
+from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
+from triptych_models.triton.server_folder import open_server_folder
+
+
+class TorchStep(Model):
+    """Runs one torch program; tensors are those of the model's config.pbtxt."""
+
+    _input: str
+
+    def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
+        program_file = config.files.program(self.role)
+        if not program_file.is_file():
+            raise NotPlaced(
+                f"no weights for torch at {program_file}. "
+                "Place them with `python -m export place --profiles cpu,gpu-torch`."
+            )
+        self._device = torch.device(config.device)
+        program = move_to_device_pass(torch.export.load(program_file), str(self._device))
+        self._network = Network(program.module(), self._device, config.max_batch_size)
+        self._outputs = list(config.outputs)
+        self._stage = self._open_stage(config, metrics)
+
+    @abstractmethod
+    def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
+        """Takes the time of the runs."""
+
+    @abstractmethod
+    def _record(self, requests: Sequence[Request], outputs: dict[str, torch.Tensor]) -> None:
+        """What the metrics are taken of."""
+
+    def answer_batch(self, requests: Sequence[Request]) -> list[Arrays | Exception]:
+        """See `Model`. One run for all requests: each fails when the run fails."""
+        batches = [torch.utils.dlpack.from_dlpack(one.on_device(self._input)).to(self._device) for one in requests]
+        with self._stage.timed(len(requests)):
+            outputs = dict(zip(self._outputs, self._network.run(torch.cat(batches)), strict=True))
+        self._record(requests, outputs)
+        split = {name: torch.split(output, [len(batch) for batch in batches]) for name, output in outputs.items()}
+        return [{name: parts[place].contiguous() for name, parts in split.items()} for place in range(len(requests))]
+
+
+class TorchEmbedder(TorchStep):
+    """Pixels -> pooled features and the embedding."""
+
+    role = "embedder"
+    _input = "pixels"
+
+    def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
+        self._embed = EmbedMetrics(metrics, open_running_mean(open_server_folder(), config.files.reference))
+        return self._embed
+
+    def _record(self, requests: Sequence[Request], outputs: dict[str, torch.Tensor]) -> None:
+        self._embed.record_answer(outputs["embedding"].cpu().numpy())
+
+
+class TorchClassifier(TorchStep):
+    """Features -> scores of each attribute; see `network_steps.Classifier`."""
+
+    role = "classifier"
+    _input = "features"
+
+    def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
+        abstain_below = float(config.parameters["abstain_below"])
+        self._classify = ClassifyMetrics(metrics, config.files.read_labels(), abstain_below)
+        self._recognitions = RecognitionMetrics(metrics)
+        return self._classify
+
+    def _record(self, requests: Sequence[Request], outputs: dict[str, torch.Tensor]) -> None:
+        self._classify.record_answer(outputs["category_scores"].cpu().numpy())
+        for request in requests:
+            self._recognitions.record(request.array("timing"))
+
+
+class Network:
+    """A program that is recorded once a batch size and then replayed: a launch costs a GPU more than a small layer.
+
+    Args:
+        program: batch -> tuple of float tensors, the batch first.
+        max_batch_size: recorded are the powers of two up to it; a batch is filled up to the next one.
+    """
+
+    def __init__(self, program: Any, device: torch.device, max_batch_size: int) -> None:
+        self._program = program
+        self._device = device
+        self._max_batch_size = max_batch_size
+        self._recorded: dict[int, tuple[torch.cuda.CUDAGraph, torch.Tensor, tuple[torch.Tensor, ...]]] = {}
+
+    def run(self, batch: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """The program's outputs for the whole batch, float32."""
+        with torch.inference_mode():
+            if self._device.type == "cpu":
+                return tuple(output.float() for output in self._program(batch))
+            size = _bucket(len(batch), self._max_batch_size)
+            graph, static_input, static_outputs = self._recorded.get(size) or self._record(size, batch)
+            static_input[: len(batch)].copy_(batch)
+            graph.replay()
+            # The next replay writes into the same memory.
+            return tuple(output[: len(batch)].float().clone() for output in static_outputs)
+
+    def _record(
+        self, size: int, like: torch.Tensor
+    ) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, tuple[torch.Tensor, ...]]:
+        static_input = torch.zeros((size, *like.shape[1:]), dtype=like.dtype, device=self._device)
+        # Libraries choose their algorithms and allocate on the first runs; none of that may be in the recording.
+        stream: Any = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        stream.wait_stream(torch.cuda.current_stream(self._device))
+        with torch.cuda.stream(stream), _half(self._device):
+            for _ in range(3):
+                self._program(static_input)
+        torch.cuda.current_stream(self._device).wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph), _half(self._device):
+            static_outputs = tuple(self._program(static_input))
+        self._recorded[size] = graph, static_input, static_outputs
+        return self._recorded[size]
+
+
+def _half(device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    # Without the cache of casts: a recording must hold the casts it replays.
+    return torch.autocast(device.type, dtype=torch.float16, cache_enabled=False)
+
+
+def _bucket(size: int, largest: int) -> int:
+    """The next power of two, or `largest`."""
+    return min(1 << (size - 1).bit_length(), largest)

@@ -1,0 +1,1 @@
+"""Search over the catalogue: filters, backends, preferences, ranking, and the model `index`."""

@@ -1,0 +1,134 @@
+"""What a search engine must be able to do, and the embedded engine doing it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+
+from triptych_models.catalogue.filters import check_fields
+from triptych_models.catalogue.records import Floats
+from triptych_models.errors import IncompatibleIndex
+from triptych_models.search.index_sync import IndexSync
+from triptych_models.search.query import SearchQuery
+from triptych_models.search.vectors import unit
+
+
+@dataclass(frozen=True)
+class Hit:
+    """One photo that was found.
+
+    Attributes:
+        similarity: its cosine with what was searched with.
+        vector: float32[D], L2 norm 1.
+        interest: number of the shopper's interest that it answers; None where there are none.
+    """
+
+    product_id: str
+    photo_id: str
+    fields: dict[str, Any]
+    image_digest: str | None
+    phash: str | None
+    similarity: float
+    vector: Floats
+    interest: int | None = None
+
+    @property
+    def payload(self) -> str:
+        """What the caller gets of it beside product and similarity, as JSON."""
+        payload: dict[str, Any] = {"photo_id": self.photo_id, "fields": self.fields}
+        payload |= {
+            name: value for name in ("image_digest", "phash", "interest") if (value := getattr(self, name)) is not None
+        }
+        return json.dumps(payload)
+
+
+class SearchBackend(Protocol):
+    """An engine, as searches see it. Directions are float32[D], L2 norm 1."""
+
+    def view(self) -> AbstractContextManager[None]:
+        """What is asked inside is asked of one state, as far as the engine has such."""
+
+    def refuse_other_network(self) -> None:
+        """Raises:
+        IncompatibleIndex: the embeddings there are not those of the network that is served.
+        """
+
+    def nearest(self, direction: Floats, k: int, query: SearchQuery, without: Collection[str] = ()) -> list[Hit]:
+        """At most `k` photos that meet the query and are of none of the products `without`, the nearest first.
+
+        Raises:
+            InvalidRequest: a filter names a field that no product has.
+        """
+
+    def direction_of(self, product_id: str) -> Floats | None:
+        """The mean direction of a product's photos; None where there is no such product."""
+
+    def count_photos(self) -> float:
+        """How many photos searches look through; NaN where nobody knows just now."""
+
+    def count_unindexed(self) -> int:
+        """How many of them are compared one by one."""
+
+
+class EmbeddedBackend:
+    """SQLite and its index in this process.
+
+    Args:
+        sync: of the store's index.
+        fingerprint: of the network that is served.
+    """
+
+    def __init__(self, sync: IndexSync, fingerprint: str) -> None:
+        self._sync = sync
+        self._fingerprint = fingerprint
+
+    def view(self) -> AbstractContextManager[Any]:
+        """Nothing is followed or swapped meanwhile."""
+        return self._sync.lock()
+
+    def refuse_other_network(self) -> None:
+        """See `SearchBackend`."""
+        self._sync.catch_up()
+        stored = self._sync.store.meta("fingerprint")
+        if stored and stored != self._fingerprint and self._sync.index.vectors.alive.any():
+            advice = "Embed the catalogue again with this network, or serve the network it was made with."
+            raise IncompatibleIndex("the catalogue", stored, self._fingerprint, advice)
+
+    def nearest(self, direction: Floats, k: int, query: SearchQuery, without: Collection[str] = ()) -> list[Hit]:
+        """See `SearchBackend`."""
+        store, index = self._sync.store, self._sync.index
+        check_fields(query.conditions, store.field_names() if query.conditions else ())
+        allowed = store.select(query.conditions) if query.conditions else None
+        keys = [key for product_id in without if (key := store.product_key(product_id)) is not None]
+        ids, similarities = index.search(direction, k, query, allowed, keys)
+        rows = store.rows(ids.tolist())
+        vectors = index.vectors.matrix[index.vectors.rows_of(ids)]
+        hits = []
+        for id_, similarity, vector in zip(ids.tolist(), similarities, vectors, strict=True):
+            product_id, photo_id, fields, image_digest, phash = rows[id_]
+            hits.append(Hit(product_id, photo_id, json.loads(fields), image_digest, phash, float(similarity), vector))
+        return hits
+
+    def direction_of(self, product_id: str) -> Floats | None:
+        """See `SearchBackend`."""
+        photos = self._sync.store.get(product_id)
+        return mean_direction([photo.embedding for photo in photos]) if photos else None
+
+    def count_photos(self) -> int:
+        """See `SearchBackend`."""
+        return int(self._sync.index.vectors.alive.sum())
+
+    def count_unindexed(self) -> int:
+        """See `SearchBackend`."""
+        index = self._sync.index
+        return int(index.vectors.alive[index.graph_rows :].sum())
+
+
+def mean_direction(vectors: list[Floats]) -> Floats:
+    """float32[D], L2 norm 1, of one or more vectors."""
+    return unit(np.mean(vectors, axis=0))

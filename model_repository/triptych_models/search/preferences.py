@@ -1,0 +1,137 @@
+"""Preferences of a shopper, from the products they dealt with: one direction an interest, and diverse results.
+
+Pure: knows no store and no tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from triptych_models.catalogue.records import Floats
+from triptych_models.errors import InvalidRequest
+from triptych_models.json_objects import parse_object, refuse_unknown
+from triptych_models.search.vectors import unit
+
+MAX_PRODUCTS = 200
+MAX_WITHOUT = 10_000
+MAX_INTERESTS = 10
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """The tensor `taste`.
+
+    Attributes:
+        weights: product_id -> how much it says, above 0.
+        without: products that must not be in the answer.
+        interests: directions at most.
+        apart: cosine below which two products are of different interests.
+        diversity: 0 takes the nearest; towards 1, what is unlike those already taken (the 1 - lambda of MMR).
+    """
+
+    weights: dict[str, float]
+    without: frozenset[str] = frozenset()
+    interests: int = 3
+    apart: float = 0.5
+    diversity: float = 0.3
+
+
+@dataclass(frozen=True)
+class Interest:
+    """A direction, float32[D] of L2 norm 1, and its share of all preferences."""
+
+    direction: Floats
+    share: float
+
+
+def parse_preferences(text: bytes) -> Preferences:
+    """Raises:
+    InvalidRequest: not such an object; the sentence says where.
+    """
+    asked = parse_object(text, "taste")
+    weights = asked.pop("weights", None)
+    if not isinstance(weights, dict) or not 1 <= len(weights) <= MAX_PRODUCTS:
+        raise InvalidRequest(
+            f"`weights` of taste: expected an object of 1 to {MAX_PRODUCTS} products and their weights."
+        )
+    for product_id, weight in weights.items():
+        if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1e9:
+            raise InvalidRequest(f"The weight of {product_id!r} in taste is {weight!r}, expected a number above 0.")
+    without = asked.pop("without", [])
+    if not isinstance(without, list) or len(without) > MAX_WITHOUT or not all(isinstance(one, str) for one in without):
+        raise InvalidRequest(f"`without` of taste: expected a list of product ids, {MAX_WITHOUT} at most.")
+    interests = asked.pop("interests", Preferences.interests)
+    if isinstance(interests, bool) or not isinstance(interests, int) or not 1 <= interests <= MAX_INTERESTS:
+        raise InvalidRequest(
+            f"`interests` of taste is {interests!r}, expected a whole number from 1 to {MAX_INTERESTS}."
+        )
+    shares = {name: asked.pop(name, getattr(Preferences, name)) for name in ("apart", "diversity")}
+    for name, value in shares.items():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+            raise InvalidRequest(f"`{name}` of taste is {value!r}, expected a number from 0 to 1.")
+    refuse_unknown(asked, "taste", ("weights", "without", "interests", *shares))
+    return Preferences(
+        {name: float(weight) for name, weight in weights.items()}, frozenset(without), interests, **shares
+    )
+
+
+def find_interests(vectors: Floats, weights: Sequence[float], most: int, apart: float) -> list[Interest]:
+    """Directions of float32[N,D] products, the heaviest first.
+
+    Leader clustering: in falling weight each product joins the interest it is nearest to, or begins one; a second pass
+    lets each join the one that is nearest by then.
+    """
+    heavy = np.asarray(weights, np.float32)
+    order = np.argsort(-heavy, kind="stable")
+    sums: list[Floats] = []
+    for row in order:
+        scores = [float(vectors[row] @ unit(one)) for one in sums]
+        if not scores or (max(scores) < apart and len(sums) < most):
+            sums.append(heavy[row] * vectors[row])
+        else:
+            at = int(np.argmax(scores))
+            sums[at] = sums[at] + heavy[row] * vectors[row]
+    directions = np.stack([unit(one) for one in sums])
+    nearest = (vectors @ directions.T).argmax(axis=1)
+    found = []
+    for number in range(len(sums)):
+        mine = nearest == number
+        if mine.any():
+            total = (heavy[mine, None] * vectors[mine]).sum(axis=0)
+            found.append(Interest(unit(total), float(heavy[mine].sum() / heavy.sum())))
+    return sorted(found, key=lambda one: -one.share)
+
+
+def diversify(
+    relevance: Floats, vectors: Floats, interest: Sequence[int], shares: Sequence[float], k: int, diversity: float
+) -> list[int]:
+    """Positions of the candidates that are taken, in order.
+
+    Each interest gets places by its share, the one that is most behind next; of its candidates the one with the highest
+    (1 - diversity) * relevance - diversity * likeness to the nearest taken (Carbonell and Goldstein 1998, MMR).
+
+    Args:
+        relevance: float32[C], cosine with the candidate's interest.
+        vectors: float32[C,D] of the candidates.
+        interest: number of each candidate's interest.
+        shares: of each interest.
+        k: how many at most.
+        diversity: 0 to 1.
+    """
+    of = np.asarray(interest)
+    left = np.ones(len(relevance), np.bool_)
+    likeness = np.zeros(len(relevance), np.float32)
+    counts = np.zeros(len(shares))
+    taken: list[int] = []
+    while len(taken) < k and left.any():
+        open_ = [number for number in range(len(shares)) if (left & (of == number)).any()]
+        number = max(open_, key=lambda one: shares[one] * (len(taken) + 1) - counts[one])
+        worth = np.where(left & (of == number), (1 - diversity) * relevance - diversity * likeness, -np.inf)
+        best = int(worth.argmax())
+        taken.append(best)
+        left[best], counts[number] = False, counts[number] + 1
+        likeness = np.maximum(likeness, vectors @ vectors[best])
+    return taken

@@ -1,0 +1,65 @@
+"""What a caller asks of `index` beside an embedding: the JSON of `query`. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from triptych_models.catalogue.filters import Condition, parse_filter
+from triptych_models.errors import InvalidRequest
+from triptych_models.json_objects import parse_object, refuse_unknown
+from triptych_models.search.predicted_filter import PredictedFilter, parse_predicted_filter
+
+MAX_K = 1000
+DEFAULT_K = 10
+
+
+@dataclass(frozen=True)
+class SearchQuery:
+    """Options of a search.
+
+    Attributes:
+        conditions: that a photo's fields must all meet.
+        min_similarity: cosine below which nothing is returned.
+        group_by_product: the nearest photo of each product alone.
+        exact: every photo is compared, no index is used.
+        predicted_filter: restricts the search to the categories predicted for the photo.
+    """
+
+    conditions: tuple[Condition, ...] = ()
+    min_similarity: float = -1.0
+    group_by_product: bool = True
+    exact: bool = False
+    predicted_filter: PredictedFilter | None = None
+
+
+def parse_query(text: bytes) -> SearchQuery:
+    """Raises:
+    InvalidRequest: not such an object; the sentence says where.
+    """
+    asked = parse_object(text, "query")
+    filter_ = asked.pop("filter", {})
+    conditions = parse_filter({} if filter_ is None else filter_)
+    minimum = asked.pop("min_similarity", None)
+    if minimum is None:
+        minimum = -1.0
+    elif isinstance(minimum, bool) or not isinstance(minimum, int | float) or not -1 <= minimum <= 1:
+        raise InvalidRequest(f"`min_similarity` is {minimum!r}, expected a number from -1 to 1.")
+    flags = {"group_by_product": True, "exact": False}
+    for name in flags:
+        value = asked.pop(name, flags[name])
+        if not isinstance(value, bool):
+            raise InvalidRequest(f"`{name}` is {value!r}, expected true or false.")
+        flags[name] = value
+    narrow = asked.pop("narrow", None)
+    predicted_filter = None if narrow is None else parse_predicted_filter(narrow)
+    refuse_unknown(asked, "query", ("filter", "min_similarity", "narrow", *flags))
+    return SearchQuery(conditions, float(minimum), predicted_filter=predicted_filter, **flags)
+
+
+def check_k(k: int) -> int:
+    """Raises:
+    InvalidRequest: too few or too many.
+    """
+    if not 1 <= k <= MAX_K:
+        raise InvalidRequest(f"`k` is {k}, expected 1 to {MAX_K}.")
+    return k

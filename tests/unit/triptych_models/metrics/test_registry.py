@@ -1,0 +1,98 @@
+import threading
+
+import pytest
+
+from triptych_models.metrics import families
+from triptych_models.metrics.registry import MetricRegistry
+
+
+def published(registry: MetricRegistry) -> dict[str, float]:
+    """Series as Prometheus shows them, without those at 0."""
+    totals = zip(registry.series, registry.totals(), strict=True)
+    return {
+        f"{series.name}{{{','.join(f'{key}={value}' for key, value in series.labels.items())}}}": total
+        for series, total in totals
+        if total
+    }
+
+
+def test_counter_adds_up() -> None:
+    registry = MetricRegistry("recognizer")
+    photos = registry.counter(families.PHOTOS)
+    photos.add()
+    photos.add(3)
+    assert published(registry) == {"triptych_photos_total{model=recognizer}": 4}
+
+
+@pytest.mark.parametrize(
+    ("value", "held"), [(0.05, 10), (0.1, 10), (0.100001, 9), (0.95, 1), (1.5, 1)], ids=lambda it: str(it)
+)
+def test_histogram_counts_a_value_in_every_bucket_at_or_above_it(value: float, held: int) -> None:
+    registry = MetricRegistry("classifier")
+    registry.histogram(families.TOP1_SCORE).observe(value, times=2)
+    found = published(registry)
+    assert found.pop("triptych_top1_score_count{model=classifier}") == 2
+    assert found.pop("triptych_top1_score_sum{model=classifier}") == 2 * value
+    bounds = ["0.1", "0.2", "0.3", "0.4", "0.5", "0.6", "0.7", "0.8", "0.9", "+Inf"][-held:]
+    assert found == {f"triptych_top1_score_bucket{{model=classifier,le={bound}}}": 2 for bound in bounds}
+
+
+def test_histogram_is_published_from_its_largest_bucket_down() -> None:
+    registry = MetricRegistry("classifier")
+    registry.histogram(families.TOP1_SCORE)
+    bounds = [series.labels["le"] for series in registry.series if "le" in series.labels]
+    assert [float(bound) for bound in bounds] == sorted(map(float, bounds), reverse=True)
+
+
+def test_nothing_is_counted_when_triton_warms_up() -> None:
+    registry = MetricRegistry("recognizer", warm_ups=2)
+    photos = registry.counter(families.PHOTOS)
+    for _ in range(5):
+        with registry.execution():
+            photos.add()
+    assert published(registry) == {"triptych_photos_total{model=recognizer}": 3}
+
+
+def test_failed_execution_ends_a_warm_up_too() -> None:
+    registry = MetricRegistry("recognizer", warm_ups=1)
+    with pytest.raises(ZeroDivisionError), registry.execution():
+        _ = 1 / 0
+    assert registry.is_recording
+
+
+def test_reader_beside_the_writer_never_sees_half_an_observation() -> None:
+    registry = MetricRegistry("recognizer")
+    histogram = registry.histogram(families.TOP1_SCORE)
+    done = threading.Event()
+
+    def write() -> None:
+        for _ in range(20_000):
+            histogram.observe(0.95)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    while not done.is_set():
+        count, _, infinity, *_ = registry.totals()
+        assert count == infinity
+    writer.join()
+    assert registry.totals()[0] == 20_000
+
+
+@pytest.mark.parametrize(
+    ("metric", "labels", "complaint"),
+    [
+        (families.REFUSALS, {}, "declared are"),
+        (families.REFUSALS, {"code": "ugly"}, "code='ugly'"),
+        (families.PHOTOS, {"photo": "shoe.jpg"}, "declared are"),
+        (families.TOP1_SCORE, {}, "declared a histogram"),
+    ],
+)
+def test_undeclared_label_is_refused(metric: families.Metric, labels: dict[str, str], complaint: str) -> None:
+    with pytest.raises(ValueError, match=complaint):
+        MetricRegistry("recognizer").counter(metric, **labels)
+
+
+def test_undeclared_model_is_refused() -> None:
+    with pytest.raises(ValueError, match="model='recognizer-0123456789ab'"):
+        MetricRegistry("recognizer-0123456789ab").counter(families.PHOTOS)
