@@ -68,7 +68,11 @@ class LocalServer:
     ports: Ports
 
     def __init__(self, settings: Settings, on_log: Callable[[list[LogLine], LogSummary], None] = _ignore) -> None:
-        self.settings = dataclasses.replace(settings, repository=settings.repository.absolute())
+        self.settings = dataclasses.replace(
+            settings,
+            repository=settings.repository.absolute(),
+            server_options=launch.anchor_options(settings.server_options),
+        )
         self.models: list[probe.ModelState] = []
         self.ready_after_s = 0.0
         self._on_log = on_log
@@ -80,6 +84,7 @@ class LocalServer:
         self._keys = model_control.Keys()
         self.is_key_hidden = False
         self._release: str | None = None
+        self._served = self.settings.repository
         self._process: subprocess.Popen[bytes] | None = None
         self._identity: ProcessIdentity | None = None
         self._log: LogReader | None = None
@@ -157,12 +162,13 @@ class LocalServer:
         check_repository(settings.repository, settings.profile)
         release = find_release(settings.repository)
         self._release = release.name if release is not None else None
+        self._served = settings.repository.resolve()
         binary = find_server(settings.repository)
         self._state_folder.claim()
         self._clear_previous_run()
         self.ports = choose_ports(settings.http_port, settings.grpc_port, settings.metrics_port)
         backend = prepare(binary, self._state_folder.folder) if isinstance(binary, WheelServer) else None
-        self._serving.fill(settings.repository)
+        self._serving.fill(self._served)
         self._state_folder.write_keys(self._keys.control, self.memory_key)
         self._state_folder.keep_catalogue_key()
         served = dataclasses.replace(settings, repository=self._serving.folder)
@@ -171,10 +177,11 @@ class LocalServer:
             refuse_open(options)
         closed = model_control.control_options(self._keys, settings.server_options)
         command = launch.command_line(binary, backend, [*options, *closed])
+        folder, temporary = self._serving.folder, self._state_folder.make_temporary()
         variables = launch.environment(
-            backend, self._state_folder.make_temporary(), settings.cache_mb, self._catalogue(), dict(os.environ)
+            backend, folder, temporary, settings.cache_mb, self._catalogue(), dict(os.environ)
         )
-        self._launch = functools.partial(launch.start, command, variables, self.log_file)
+        self._launch = functools.partial(launch.start, command, variables, folder, self.log_file)
         self._run()
 
     def _run(self) -> None:
@@ -186,17 +193,24 @@ class LocalServer:
         self._write_state("starting")
 
     def restart(self) -> None:
-        """Starts a server that has died anew: same ports, key and models. `wait_ready` must follow."""
+        """Starts a server that has died anew: same ports, key and models. `wait_ready` must follow.
+
+        Raises:
+            OpsError: what it served is no longer there.
+        """
         state = self._state_folder.read()
         if state is not None:  # a reload may have changed what is served
             self.settings = dataclasses.replace(self.settings, repository=Path(state.repository))
             self._release = state.release
+            self._served = Path(state.folder or state.repository)
+        check_repository(self._served, self.settings.profile)
         kill_remains(self._identity, self._segment_prefix)
         if self._process is not None:
             self._process.wait()
         remove_segments(self._segment_prefix)
         self._state_folder.make_temporary()
         self._keep_log()
+        self._serving.fill(self._served)  # a reload that was killed may have left models of two releases
         self.is_key_hidden = False
         self._run()
 
@@ -307,7 +321,7 @@ class LocalServer:
                         self.ports.metrics, self._segment_prefix, self.settings.drain_timeout_s, is_hurried
                     )
                 if is_ready and not is_hurried():
-                    must_unload = not is_drained or has_finalizers(self.settings.repository, self.settings.profile)
+                    must_unload = not is_drained or has_finalizers(self._serving.folder, self.settings.profile)
                     shut_down(self._process, self._log, self.settings.exit_timeout_s, must_unload, is_hurried)
         finally:
             self._leave_nothing()
@@ -359,5 +373,6 @@ class LocalServer:
                 log_file=str(self.log_file),
                 stop_timeout_s=self.settings.drain_timeout_s + self.settings.exit_timeout_s,
                 release=self._release,
+                folder=str(self._served),
             )
         )

@@ -10,6 +10,7 @@ import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ops.errors import OpsError
+from ops.repository import check_layout, models_folder
 from ops.settings import ROOT
 
 SLO_FILE = ROOT / "ops/slo.yaml"
@@ -95,8 +96,10 @@ def read_objectives(repository: Path, file: Path = SLO_FILE) -> Objectives:
     """The objectives, checked against the models there are.
 
     Raises:
-        OpsError: the file cannot be read, does not fit the schema, or speaks of a model that is not there.
+        OpsError: the file cannot be read, does not fit the schema, or speaks of a model that is not there; or the
+            repository is of an earlier version.
     """
+    check_layout(repository)
     try:
         content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
     except OSError as error:
@@ -108,7 +111,8 @@ def read_objectives(repository: Path, file: Path = SLO_FILE) -> Objectives:
     except ValidationError as error:
         raise OpsError("\n".join(_describe(file, mistake) for mistake in error.errors())) from error
     for model, own in objectives.models.items():
-        _check_model(file, model, own, is_there=(repository / model / "config.pbtxt").is_file())
+        is_there = (models_folder(repository) / model / "config.pbtxt").is_file()
+        _check_model(file, model, own, is_there=is_there)
     return objectives
 
 

@@ -20,7 +20,7 @@ from ops.exposure import APIS, check_exposure, is_loopback
 from ops.launch import server_options
 from ops.objectives import read_objectives
 from ops.ports import choose_ports
-from ops.repository import check_repository, list_models, read_config
+from ops.repository import check_repository, list_models, models_folder, read_config
 from ops.server_binary import SystemServer, find_server
 from ops.settings import ADDRESS, Ports, Settings
 from ops.shared_memory import SHARED_MEMORY
@@ -69,7 +69,7 @@ def examine(settings: Settings) -> list[Finding]:
 
 def check_models(repository: Path, profile: str | None) -> list[Finding]:
     """Whether the repository would load: configs parse, code, steps and named files are there."""
-    broken = [_parse_error(config) for config in sorted(repository.glob("*/**/*.pbtxt"))]
+    broken = [_parse_error(config) for config in sorted(models_folder(repository).glob("*/**/*.pbtxt"))]
     mistakes = [Finding("error", "repository", sentence, "Correct it.") for sentence in broken if sentence]
     if mistakes:
         return mistakes
@@ -79,10 +79,9 @@ def check_models(repository: Path, profile: str | None) -> list[Finding]:
         return [Finding("error", "repository", str(error))]
     models = list_models(repository)
     for model in models:
-        config = read_config(repository / model, profile)
-        mistakes += [
-            Finding("error", "repository", *mistake) for mistake in _incomplete(repository / model, config, models)
-        ]
+        folder = models_folder(repository) / model
+        config = read_config(folder, profile)
+        mistakes += [Finding("error", "repository", *mistake) for mistake in _incomplete(folder, config, models)]
     return mistakes or [Finding("ok", "repository", f"{len(models)} models: {', '.join(models)}.")]
 
 
@@ -141,7 +140,7 @@ def check_hardware(repository: Path, profile: str | None) -> list[Finding]:
     cores = cpu_count()
     greedy = []
     for model in list_models(repository):
-        config = read_config(repository / model, profile)
+        config = read_config(models_folder(repository) / model, profile)
         threads = _threads(config)
         if threads > cores:
             greedy.append(
@@ -169,7 +168,7 @@ def check_shared_memory(
     """Whether the largest requests fit: each process grows to the largest one it has seen, and stays."""
     processes, photos_bytes, largest_bytes = 0, 0, 0
     for model in list_models(repository):
-        config = read_config(repository / model, profile)
+        config = read_config(models_folder(repository) / model, profile)
         if config is None or config.backend != "python":
             continue
         count = sum(group.count for group in config.instance_group)
@@ -196,7 +195,8 @@ def check_shared_memory(
 
 def _is_behind_fused(repository: Path, model: str, profile: str | None) -> bool:
     """Whether the model is a step that callers do not reach, because `recognizer` is fused."""
-    recognizer = read_config(repository / "recognizer", profile) if (repository / "recognizer").is_dir() else None
+    folder = models_folder(repository) / "recognizer"
+    recognizer = read_config(folder, profile) if folder.is_dir() else None
     return model != "recognizer" and recognizer is not None and recognizer.backend == "python"
 
 

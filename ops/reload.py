@@ -2,9 +2,10 @@
 
 1. A server of its own is started on the release, on free ports, and asked its golden requests. Anything wrong: it is
    stopped, and neither the serving one nor its callers have seen anything of it.
-2. Each ensemble is pointed at steps of the new release, loaded beside the old ones: from here it answers whole from the
+2. The release's package takes the place of the old one: what runs has imported its code already.
+3. Each ensemble is pointed at steps of the new release, loaded beside the old ones: from here it answers whole from the
    new release.
-3. Every model takes its new files under its own name; no ensemble stands above those that answer, which Triton would
+4. Every model takes its new files under its own name; no ensemble stands above those that answer, which Triton would
    otherwise reload with some steps new and some old. The ensembles, loaded last, call them again.
 Under any name, Triton goes on answering from the old until the new is ready.
 """
@@ -21,7 +22,7 @@ from ops.golden import find_differences
 from ops.local_server import LocalServer
 from ops.model_control import LoadRefused, ModelControl
 from ops.release import DIGITS, Release, open_release
-from ops.repository import check_repository, list_models, read_config
+from ops.repository import check_repository, list_models, models_folder, read_config
 from ops.serving_folder import ServingFolder
 from ops.settings import Settings
 from ops.state import ServerState, StateFolder
@@ -43,16 +44,14 @@ def reload(state_dir: Path, repository: Path | None, load_timeout_s: float) -> s
 
     Raises:
         WrongUsage: no release is there.
-        OpsError: no server runs, or the release was refused; the old one serves on.
+        OpsError: no server of this version runs, or the release was refused; the old one serves on.
         ServerFailed: a model did not load the second time; the sentence says what serves.
     """
     folder = StateFolder(state_dir)
     if not folder.folder.is_dir():
         raise OpsError(f"No server is ready in {folder.folder}. Start one with `python -m ops serve`.")
     with folder.loading():
-        state = folder.read()
-        if state is None or state.phase != "ready" or not state.is_alive():
-            raise OpsError(f"No server is ready in {state_dir}. Start one with `python -m ops serve --repository ...`.")
+        state = _read_ready(folder)
         named = (repository or Path(state.repository)).absolute()
         release = open_release(named)
         if release.name == state.release:
@@ -68,9 +67,25 @@ def reload(state_dir: Path, repository: Path | None, load_timeout_s: float) -> s
                 f"{release.name} passed its checks, and then a model did not load: {error}. Each model answers from "
                 "the old release or from the new. Run the same command again."
             ) from error
-        folder.write(dataclasses.replace(state, repository=str(named), release=release.name))
+        taken = dataclasses.replace(state, repository=str(named), release=release.name, folder=str(release.folder))
+        folder.write(taken)
     before = f" in place of {state.release}" if state.release else ""
     return f"Serving {release.name}{before} after {time.monotonic() - started_s:.1f} s."
+
+
+def _read_ready(folder: StateFolder) -> ServerState:
+    """Raises:
+    OpsError: no server is ready, or an earlier version of this program started it.
+    """
+    state = folder.read()
+    if state is None or state.phase != "ready" or not state.is_alive():
+        raise OpsError(f"No server is ready in {folder.folder}. Start one with `python -m ops serve --repository ...`.")
+    if state.folder is None:
+        raise OpsError(
+            "The server was started by an earlier version, which serves another layout. Stop it with "
+            "`python -m ops stop` and start it anew."
+        )
+    return state
 
 
 def _check_golden(release: Release, state: ServerState, startup_timeout_s: float) -> None:
@@ -106,14 +121,15 @@ class _Exchange:
         self._new = release.folder
         self._profile = profile
         self._models = list_models(self._new)
-        self._ensembles = [model for model in self._models if _steps(self._new / model, profile)]
-        steps = {step for model in self._ensembles for step in _steps(self._new / model, profile)}
+        self._ensembles = [model for model in self._models if self._steps(model)]
+        steps = {step for model in self._ensembles for step in self._steps(model)}
         # By the digest: what a reload that was killed left is never taken for this one's.
         self._beside = {step: f"{step}-{release.digest[:DIGITS]}" for step in sorted(steps)}
 
     def run(self) -> None:
         before = self._serving.models()
-        were_ensembles = [model for model in before if _steps(self._serving.folder / model, self._profile)]
+        were_ensembles = [model for model in before if _steps(self._serving.model(model), self._profile)]
+        self._serving.put_package(self._new)
         for step, name in self._beside.items():
             self._serving.put_renamed(self._new, step, self._profile, name, self._beside)
         for model in self._ensembles:  # to load an ensemble is to load its steps
@@ -127,6 +143,9 @@ class _Exchange:
             if model not in self._beside:
                 self._control.load(model)
         self._remove(list(self._beside.values()))
+
+    def _steps(self, model: str) -> list[str]:
+        return _steps(models_folder(self._new) / model, self._profile)
 
     def _remove(self, names: list[str]) -> None:
         for name in names:

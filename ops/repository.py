@@ -1,4 +1,8 @@
-"""Looks at a model repository before it is served: is it there, does the profile exist, are the named files placed."""
+"""A model repository: how its folder is laid out, and what is looked at before it is served.
+
+It holds `models/<model>/`, what Triton is pointed at; `triptych_models/`, the package that our models import (models of
+others may need none); `manifest.json`, of what was placed or of the release.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +14,19 @@ from tritonclient.grpc import model_config_pb2
 
 from ops.errors import OpsError, WrongUsage
 from ops.settings import DEFAULT_PROFILE
+
+MODELS = "models"
+PACKAGE = "triptych_models"
+
+
+def models_folder(repository: Path) -> Path:
+    """Triton's `--model-repository`, a folder a model."""
+    return repository / MODELS
+
+
+def package_folder(repository: Path) -> Path:
+    """The serving package. The server's working directory, and its PYTHONPATH, is the folder that holds it."""
+    return repository / PACKAGE
 
 
 def check_repository(repository: Path, profile: str | None) -> None:
@@ -24,10 +41,11 @@ def check_repository(repository: Path, profile: str | None) -> None:
     """
     if not repository.is_dir():
         raise OpsError(f"No model repository at {repository}. Name an existing folder with --repository.")
+    check_layout(repository)
     models = list_models(repository)
     if not models:
-        raise OpsError(f"{repository} holds no model: expected folders with a config.pbtxt. Check --repository.")
-    missing = [path for model in models for path in missing_files(repository / model, profile)]
+        raise _no_model(repository)
+    missing = [path for model in models for path in missing_files(models_folder(repository) / model, profile)]
     if missing:
         shown = ", ".join(str(path.relative_to(repository)) for path in missing)
         raise OpsError(f"The models in {repository} are not placed: missing {shown}. Place them with `make export`.")
@@ -35,22 +53,46 @@ def check_repository(repository: Path, profile: str | None) -> None:
         _check_profile(repository, profile)
 
 
+def check_layout(repository: Path) -> None:
+    """Raises:
+    OpsError: there is no folder `models` in it, which is so in what an earlier version made.
+    """
+    if models_folder(repository).is_dir():
+        return
+    parent = repository.absolute().parent
+    if repository.name == MODELS and package_folder(parent).is_dir():
+        raise OpsError(f"{repository} is only the folder `models` of a repository. Name the repository: {parent}.")
+    if any(repository.glob("*/config.pbtxt")):
+        raise OpsError(
+            f"{repository} has the layout of an earlier version: its models are not in a folder `models`. "
+            "Make the release again with `python -m export release`, or place the models again with `make export`."
+        )
+    raise _no_model(repository)
+
+
+def _no_model(repository: Path) -> OpsError:
+    return OpsError(f"{repository} holds no model: expected models/<model>/config.pbtxt. Check --repository.")
+
+
 def list_models(repository: Path) -> list[str]:
-    return sorted(config.parent.name for config in repository.glob("*/config.pbtxt"))
+    return sorted(config.parent.name for config in models_folder(repository).glob("*/config.pbtxt"))
 
 
 def list_profiles(repository: Path) -> list[str]:
-    return sorted({config.stem for config in repository.glob("*/configs/*.pbtxt")})
+    return sorted({config.stem for config in models_folder(repository).glob("*/configs/*.pbtxt")})
 
 
 def has_finalizers(repository: Path, profile: str | None) -> bool:
-    """Whether a Python model that is served has something to do when it is unloaded."""
+    """Whether a Python model that is served, or the package it imports, has something to do when it is unloaded."""
+    sources = []
     for model in list_models(repository):
-        config = read_config(repository / model, profile)
-        sources = (repository / model).glob("[0-9]*/*.py")
-        if (config is None or config.backend == "python") and any("def finalize" in one.read_text() for one in sources):
-            return True
-    return False
+        folder = models_folder(repository) / model
+        config = read_config(folder, profile)
+        if config is None or config.backend == "python":
+            sources += [file.read_text(encoding="utf-8") for file in folder.glob("[0-9]*/*.py")]
+    if any(PACKAGE in source for source in sources):
+        sources += [file.read_text(encoding="utf-8") for file in package_folder(repository).rglob("*.py")]
+    return any("def finalize" in source for source in sources)
 
 
 def _check_profile(repository: Path, profile: str) -> None:

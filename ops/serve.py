@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ops import probe
 from ops.errors import OpsError, ServerFailed
+from ops.launch import anchor_options, anchor_variables
 from ops.local_server import LocalServer
 from ops.serve_view import ServeView, announce
 from ops.settings import ROOT, STATE_DIR, Settings
@@ -83,7 +84,7 @@ def serve_detached(settings: Settings, *, quiet: bool) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
-            env={**os.environ, "PYTHONPATH": _with_root(os.environ.get("PYTHONPATH"))},
+            env={**anchor_variables(os.environ), "PYTHONPATH": _with_root(os.environ.get("PYTHONPATH"))},
             start_new_session=True,
         )
     _wait_for_supervisor(supervisor, folder, settings.startup_timeout_s + SUPERVISOR_MARGIN_S)
@@ -122,7 +123,7 @@ def as_arguments(settings: Settings, state_dir: Path) -> list[str]:
     """The options that make `python -m ops serve` build these very settings."""
     values = dataclasses.asdict(settings)
     values.update(repository=settings.repository.absolute(), state_dir=state_dir)
-    further = [f"--server-option={option}" for option in values.pop("server_options")]
+    further = [f"--server-option={option}" for option in anchor_options(values.pop("server_options"))]
     if values.pop("open_to_network"):
         further.append("--open-to-network")
     return [

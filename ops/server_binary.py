@@ -79,8 +79,8 @@ def _find_in_wheel() -> WheelServer:
 def _elsewhere(repository: Path) -> str:
     return (
         f"The wheel's tritonserver needs Linux on x86-64, this is {platform.system()} on {platform.machine()}. "
-        "Serve from NVIDIA's image, with numpy, onnxruntime and pillow added to its Python "
+        "Serve from NVIDIA's image, with ops/image/requirements.txt added to its Python "
         f"(`pip install` in an image built FROM it):\n"
         f'  docker run --rm -p8000:8000 -p8001:8001 -p8002:8002 --shm-size=1g -v "{repository}:/models:ro" '
-        f"{IMAGE} tritonserver --model-repository=/models"
+        f"-w /models -e PYTHONPATH=/models {IMAGE} tritonserver --model-repository=/models/models"
     )

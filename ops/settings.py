@@ -22,7 +22,7 @@ class Settings:
     """A port of 0 means a free one.
 
     Attributes:
-        repository: the model repository to serve.
+        repository: the model repository to serve, the folder that holds `models`; see `ops.repository`.
         profile: Triton's `--model-config-name`: a model's `configs/<profile>.pbtxt`, or its `config.pbtxt` where it has
             none; None is `config.pbtxt` for all.
         cache_mb: size of the recognizer's answer cache; 0 turns it off.

@@ -7,14 +7,14 @@ from pathlib import Path
 
 from loky import cpu_count
 
-from ops.repository import list_models, read_config
+from ops.repository import list_models, models_folder, read_config
 
 
 def describe_sizing(repository: Path, profile: str | None) -> str:
     """As in "recognizer x 2 (alone: 2 threads), embedder x 1 (2 threads)": processes of each model."""
     parts = []
     for model in list_models(repository):
-        config = read_config(repository / model, profile)
+        config = read_config(models_folder(repository) / model, profile)
         if config is None or config.backend != "python":
             continue
         instances = sum(group.count for group in config.instance_group)

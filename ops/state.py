@@ -36,6 +36,7 @@ class ServerState:
         started_at: ISO 8601, UTC.
         stop_timeout_s: how long draining and unloading may take together.
         repository: as it was named; a link in it may point elsewhere by now.
+        folder: what it was when it was taken; None in the state of an earlier version.
         release: name of the release that is served; None when it is a repository that is no release.
     """
 
@@ -51,6 +52,7 @@ class ServerState:
     log_file: str
     stop_timeout_s: float
     release: str | None = None
+    folder: str | None = None
 
     @classmethod
     def from_json(cls, text: str) -> ServerState:

@@ -106,7 +106,7 @@ def _read_stub(pid: int, ticks: int) -> Stub | None:
         words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
     except OSError:
         return None
-    # `<stub> <repository>/<model>/<version>/model.py <segment> ...`
+    # `<stub> <models>/<model>/<version>/model.py <segment> ...`
     if len(words) < 2 or not words[0].endswith(STUB):
         return None
     return Stub(pid, ticks, Path(words[1]).parents[1].name)

@@ -8,7 +8,7 @@ from ops.dashboards.board import add_row, open_board
 from ops.dashboards.objective_panels import objective_panels
 from ops.dashboards.panels import WINDOW, Panel, Panels, Query
 from ops.rules.deployment import INDEX, SEARCHER, Deployment
-from ops.rules.indicators import SEARCH_ERRORS, SEARCH_SECONDS
+from ops.rules.indicators import REFUSALS, SEARCH_SECONDS
 
 
 def build(deployment: Deployment) -> dashboard.Dashboard:
@@ -24,7 +24,7 @@ def build(deployment: Deployment) -> dashboard.Dashboard:
 def _searches(panels: Panels) -> list[Panel]:
     photos = panels.select("nv_inference_request_success", model=SEARCHER)
     everything = panels.select("nv_inference_request_success", model=INDEX)
-    seconds, errors = panels.select(f"{SEARCH_SECONDS}_bucket"), panels.select(SEARCH_ERRORS)
+    seconds, errors = panels.select(f"{SEARCH_SECONDS}_bucket"), panels.select(REFUSALS, model=INDEX)
     return [
         panels.lines(
             "Searches by server",
@@ -47,10 +47,10 @@ def _searches(panels: Panels) -> list[Panel]:
         ),
         panels.lines(
             "Refused and failed searches",
-            "invalid: a filter or an id that is not there. incompatible: the catalogue was made with another network; "
-            "no search is answered until it is embedded again. internal: ours.",
+            "By the code the caller got. index_incompatible: the catalogue was made with another network; no "
+            "search is answered until it is embedded again. internal, catalogue_*: the server's fault.",
             "reqps",
-            Query(f"sum by (reason) (rate({errors}[{WINDOW}]))", "{{reason}}"),
+            Query(f"sum by (code) (rate({errors}[{WINDOW}]))", "{{code}}"),
             alerts=["TriptychAvailabilityBudgetBurn"],
         ),
     ]

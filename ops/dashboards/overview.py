@@ -8,7 +8,7 @@ from ops.dashboards.board import add_row, open_board
 from ops.dashboards.objective_panels import objective_panels
 from ops.dashboards.panels import BAD, OK, WINDOW, Panel, Panels, Query
 from ops.rules.deployment import RECOGNIZER, Deployment
-from ops.rules.indicators import FAILED, OWN_ERRORS, SHORTEST_S, TOTAL
+from ops.rules.indicators import FAILED, REFUSALS, SHORTEST_S, TOTAL
 
 REFUSED_AND_FAILED = (
     "Triton counts an ensemble's failure on the step and twice more on the ensemble, so the ensemble's own (OTHER) are "
@@ -110,7 +110,7 @@ def _errors(panels: Panels) -> list[Panel]:
     steps = "|".join(panels.deployment.steps)
     on_steps = panels.select("nv_inference_request_failure", model=f"=~{steps}")
     on_recognizer = panels.select("nv_inference_request_failure", model=RECOGNIZER, reason="!=OTHER")
-    own = panels.select(OWN_ERRORS)
+    own = panels.select(REFUSALS)
     return [
         panels.lines(
             "Recognitions: failed and all",
@@ -133,9 +133,9 @@ def _errors(panels: Panels) -> list[Panel]:
         ),
         panels.lines(
             "Refusals and errors of the models",
-            "What the models refuse (unreadable, too_large) or fail (internal) and answer: successes to Triton.",
+            "Requests that a model gave no answer, by the error code that the caller got: successes to Triton.",
             "reqps",
-            Query(f"sum by (stage, reason) (rate({own}[{WINDOW}]))", "{{stage}} {{reason}}"),
+            Query(f"sum by (model, code) (rate({own}[{WINDOW}]))", "{{model}} {{code}}"),
             alerts=["TriptychPhotosRefused"],
         ),
     ]

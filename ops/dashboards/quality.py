@@ -7,6 +7,7 @@ from grafana_foundation_sdk.builders import dashboard
 from ops.dashboards.board import add_row, open_board
 from ops.dashboards.panels import WINDOW, Panel, Panels, Query
 from ops.rules.deployment import Deployment
+from ops.rules.indicators import PHOTO_CODES, REFUSALS
 from ops.rules.symptoms import DRIFT_RISE
 
 
@@ -81,7 +82,7 @@ def _drift(panels: Panels) -> list[Panel]:
 
 def _photos(panels: Panels) -> list[Panel]:
     select = panels.select
-    refused = select("triptych_request_errors_total", reason="!=internal")
+    refused = select(REFUSALS, code=f"=~{PHOTO_CODES}")
     return [
         panels.heat(
             "Size of a photo",
@@ -101,7 +102,7 @@ def _photos(panels: Panels) -> list[Panel]:
             "Refused photos",
             "Requests refused a second. The caller gets INVALID_ARGUMENT and a sentence.",
             "reqps",
-            Query(f"sum by (reason) (rate({refused}[{WINDOW}]))", "{{reason}}"),
+            Query(f"sum by (code) (rate({refused}[{WINDOW}]))", "{{code}}"),
             alerts=["TriptychPhotosRefused"],
         ),
     ]

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ops.errors import OpsError, WrongUsage
+from ops.repository import check_layout
 
 HERE = Path(__file__).parent
 MANIFEST = "manifest.json"
@@ -35,11 +36,13 @@ def lay_out(release: Path, context: Path) -> None:
 
     Raises:
         WrongUsage: `release` is no release.
-        OpsError: a file of the release is not what its manifest says, or `context` holds something else.
+        OpsError: it is of an earlier version, a file of it is not what its manifest says, or `context` holds something
+            else.
     """
     read_digest(release)
+    check_layout(release)
     _empty(context)
-    for name in ("Dockerfile", "requirements.txt", "triptych.pth"):
+    for name in ("Dockerfile", "requirements.txt"):
         shutil.copyfile(HERE / name, context / name)
     manifest: dict[str, Any] = json.loads((release / MANIFEST).read_text(encoding="utf-8"))
     for name, expected in manifest["files"].items():

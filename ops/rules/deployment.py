@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ops.errors import OpsError
 from ops.objectives import Objectives
-from ops.repository import read_config
+from ops.repository import models_folder, read_config
 
 RECOGNIZER = "recognizer"
 SEARCHER = "searcher"
@@ -34,11 +34,6 @@ class Deployment:
     @property
     def has_latency_histogram(self) -> bool:
         return self.objectives.server.release >= HISTOGRAM_SINCE
-
-    @property
-    def is_fused(self) -> bool:
-        """Whether `recognizer` is one Python model, as in the cpu profile, or the ensemble of `config.pbtxt`."""
-        return self.objectives.server.profile == "cpu"
 
     def judges(self, model: str) -> bool:
         """Whether the model has objectives and is there."""
@@ -75,8 +70,9 @@ def read_steps(repository: Path) -> tuple[str, ...]:
     Raises:
         OpsError: its `config.pbtxt` is not an ensemble.
     """
-    config = read_config(repository / RECOGNIZER, None)
+    folder = models_folder(repository) / RECOGNIZER
+    config = read_config(folder, None)
     steps = [] if config is None else [step.model_name for step in config.ensemble_scheduling.step]
     if not steps:
-        raise OpsError(f"{repository / RECOGNIZER}/config.pbtxt is not an ensemble; the rules count its steps.")
+        raise OpsError(f"{folder}/config.pbtxt is not an ensemble; the rules count its steps.")
     return tuple(dict.fromkeys(steps))

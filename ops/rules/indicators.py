@@ -7,7 +7,7 @@ Seen on Triton 2.51.0 with both forms of `recognizer`, and the reason for every 
 - A caller that hangs up is CANCELED on the step and OTHER on the ensemble: neither is ours.
 - A refusal that a model returns is a success of the model; the ensemble above it counts OTHER twice. A photo that
   cannot be read is no recognition at all, good or bad: refusals are taken out of what the fused model calls successes.
-- An error of ours that a model returns is a success to Triton as well: `triptych_request_errors_total` knows better.
+- An error of ours that a model returns is a success to Triton as well: `triptych_refusals_total` knows better, by code.
 - `searcher` shares its first steps with the ensemble `recognizer`, and nobody can tell whose photo a step failed: such
   a failure is a recognition's. What reaches `index` is a search, whoever sent it.
 """
@@ -22,9 +22,13 @@ SHORTEST_S = 300
 INTERVAL_S = 60
 FAILED = "triptych:sli_failed:rate"
 TOTAL = "triptych:sli_total:rate"
-OWN_ERRORS = "triptych_request_errors_total"
+REFUSALS = "triptych_refusals_total"
+# Codes that are the server's fault; the others are the caller's, or of a moment that passes. A test compares them with
+# model_repository/triptych_models/errors.py.
+FAULT_CODES = ("catalogue_unavailable", "catalogue_unusable", "internal", "queue_full")
+FAULTS = "|".join(FAULT_CODES)
+PHOTO_CODES = "image_too_large|image_unreadable"
 OWN_SECONDS = "triptych_recognition_duration_seconds"
-SEARCH_ERRORS = "triptych_search_errors_total"
 SEARCH_SECONDS = "triptych_search_duration_seconds"
 TRITON_MS = "nv_inference_first_response_histogram_ms"
 
@@ -45,7 +49,7 @@ def _recognitions(deployment: Deployment) -> tuple[str, str]:
     select = deployment.select
     step_failures = select("nv_inference_request_failure", model=f"=~{steps}", reason="!=CANCELED")
     own_failures = select("nv_inference_request_failure", model=RECOGNIZER, reason="!~CANCELED|OTHER")
-    internal = select(OWN_ERRORS, reason="internal")
+    internal = select(REFUSALS, model=f"=~{RECOGNIZER}|{steps}", code=f"=~{FAULTS}")
     failed = f"""
         sum by ({FLEET}) (
             rate({step_failures}[{window}])
@@ -64,9 +68,9 @@ def _recognitions(deployment: Deployment) -> tuple[str, str]:
           or
             rate({own_failures}[{window}])
           or
-            rate({select(OWN_ERRORS, model=f"!={RECOGNIZER}", reason="internal")}[{window}])
+            rate({select(REFUSALS, model=f"=~{steps}", code=f"=~{FAULTS}")}[{window}])
           or
-            -rate({select(OWN_ERRORS, model=RECOGNIZER, reason="!=internal")}[{window}])
+            -rate({select(REFUSALS, model=RECOGNIZER, code=f"!~{FAULTS}")}[{window}])
         ), 0)"""
     return failed, total
 
@@ -79,7 +83,7 @@ def _searches(deployment: Deployment) -> tuple[str, str]:
         sum by ({FLEET}) (
             rate({failures}[{window}])
           or
-            rate({select(SEARCH_ERRORS, reason="internal")}[{window}])
+            rate({select(REFUSALS, model=INDEX, code=f"=~{FAULTS}")}[{window}])
         )"""
     total = f"""
         clamp_min(sum by ({FLEET}) (
@@ -87,13 +91,13 @@ def _searches(deployment: Deployment) -> tuple[str, str]:
           or
             rate({failures}[{window}])
           or
-            -rate({select(SEARCH_ERRORS, reason="!=internal")}[{window}])
+            -rate({select(REFUSALS, model=INDEX, code=f"!~{FAULTS}")}[{window}])
         ), 0)"""
     return failed, total
 
 
 def latency(deployment: Deployment, model: str) -> list[Recording]:
-    """Slow and all answers a second; none where no histogram knows a whole recognition (see `describe_latency`)."""
+    """Slow and all answers a second; what that is of, `describe_latency` says."""
     if not deployment.judges(model):
         return []
     window = deployment.span(SHORTEST_S)
@@ -103,10 +107,8 @@ def latency(deployment: Deployment, model: str) -> list[Recording]:
         metric, bound = TRITON_MS, f"{threshold_s * 1000:g}"
     elif model == SEARCHER:
         metric, labels = SEARCH_SECONDS, {}
-    elif deployment.is_fused:
-        metric = OWN_SECONDS
     else:
-        return []
+        metric = OWN_SECONDS
     everything = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_count', **labels)}[{window}]))"
     fast = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_bucket', **labels, le=bound)}[{window}]))"
     return _pair(deployment, model, "latency", f"clamp_min({everything}\n- {fast}, 0)", everything)
@@ -124,14 +126,9 @@ def describe_latency(deployment: Deployment, model: str = RECOGNIZER) -> str:
             "Time inside index. Decoding the photo and making its embedding are not in it, nor the wait: Triton 2.51 "
             "has no histogram of whole requests."
         )
-    if deployment.is_fused:
-        return (
-            "Time inside the model. The wait before it is not in it, because Triton 2.51 has no histogram of whole "
-            "requests: TriptychQueueSaturated and TriptychLatencyHigh watch that."
-        )
     return (
-        "Not measured: recognizer is an ensemble and the server is older than 26.01, so no histogram knows a whole "
-        "recognition. TriptychLatencyHigh watches each server's own 99th percentile."
+        "Time from receiving the photos to their scores. The wait before it is not in it, because Triton 2.51 has no "
+        "histogram of whole requests: TriptychQueueSaturated and TriptychLatencyHigh watch that."
     )
 
 

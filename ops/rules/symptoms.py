@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.rules.deployment import FLEET, RECOGNIZER, SERVER, Deployment
-from ops.rules.indicators import OWN_ERRORS, TOTAL, counted
+from ops.rules.indicators import PHOTO_CODES, REFUSALS, TOTAL, counted
 from ops.rules.rule import Alert, Group
 from ops.rules.serving import COMPUTE, MODEL, QUEUE, WINDOW_S
 
@@ -134,7 +134,7 @@ def _latency_high(deployment: Deployment) -> Alert:
 def _photos_refused(deployment: Deployment) -> Alert:
     """Availability leaves refused photos out, so a decoder that refuses good ones would show nowhere else."""
     window = deployment.span(30 * MINUTE_S)
-    refused = f"sum by ({FLEET}) (increase({deployment.select(OWN_ERRORS, reason='!=internal')}[{window}]))"
+    refused = f"sum by ({FLEET}) (increase({deployment.select(REFUSALS, code=f'=~{PHOTO_CODES}')}[{window}]))"
     recognised = f"sum by ({FLEET}) ({counted(deployment, TOTAL, RECOGNIZER, 'availability', window)})"
     return Alert(
         "TriptychPhotosRefused",

@@ -24,7 +24,7 @@ def arguments(values: Values, replaced: dict[str, str]) -> list[str]:
     """The container's arguments as the kubelet would make them on a pod whose folders are elsewhere."""
     found = []
     for argument in render(merged(OLD, values)).server()["args"]:
-        for text, other in {"/models": str(REPOSITORY), "$(TRIPTYCH_ADMIN_KEY)": KEY, **replaced}.items():
+        for text, other in {"=/models/": f"={REPOSITORY}/", "$(TRIPTYCH_ADMIN_KEY)": KEY, **replaced}.items():
             argument = argument.replace(text, other)
         # The ports are the test's own: free ones.
         if argument.split("=")[0] not in ("--http-port", "--grpc-port", "--metrics-port"):

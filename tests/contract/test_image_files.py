@@ -13,6 +13,7 @@ from ops.image.context import HERE
 from ops.launch import ALLOCATOR
 from ops.settings import REPOSITORY, ROOT
 
+DOCKERFILE = (HERE / "Dockerfile").read_text(encoding="utf-8")
 PINNED = re.compile(r"^([\w.-]+)==(\S+)", re.MULTILINE)
 
 
@@ -23,7 +24,7 @@ def test_dockerfile_has_no_findings() -> None:
 
 
 def test_allocator_is_told_as_by_the_local_server() -> None:
-    (told,) = re.findall(r"^ENV (MALLOC_.*)$", (HERE / "Dockerfile").read_text(encoding="utf-8"), re.MULTILINE)
+    (told,) = re.findall(r"^ENV (MALLOC_.*)$", DOCKERFILE, re.MULTILINE)
     assert dict(setting.split("=") for setting in told.split()) == ALLOCATOR
 
 
@@ -38,15 +39,22 @@ def test_packages_are_pinned_as_everywhere_and_by_hash() -> None:
 
 
 def test_packages_are_those_the_models_import() -> None:
-    own = {path.stem for path in REPOSITORY.glob("*/1/*.py")} | {"triton_python_backend_utils"}
+    own = {"triptych_models", "triton_python_backend_utils"}
     # The profile gpu-torch wants an image with torch in it; this one serves the others.
-    served = [path for path in REPOSITORY.glob("*/1/*.py") if path.name != "torch_model.py"]
+    served = [path for path in REPOSITORY.rglob("*.py") if not path.name.startswith("torch_")]
+    assert {path.name for path in served} >= {"model.py", "adapter.py"}
     imported = {name for path in served for name in imports(path)}
     foreign = imported - own - set(sys.stdlib_module_names)
     providers = importlib.metadata.packages_distributions()
     needed = {name.lower() for module in foreign for name in providers[module]}
     installed = {name.lower() for name, _ in PINNED.findall((HERE / "requirements.txt").read_text(encoding="utf-8"))}
     assert needed - installed == set()
+
+
+def test_packages_are_installed_where_the_models_look_and_as_pinned() -> None:
+    (command,) = re.findall(r"^RUN (.*pip install.*)$", DOCKERFILE.replace("\\\n", " "), re.MULTILINE)
+    assert {"--no-deps", "--require-hashes", "--only-binary=:all:"} <= set(command.split())
+    assert not re.search(r"--(target|prefix|user|root)\b", command)
 
 
 def imports(file: Path) -> set[str]:

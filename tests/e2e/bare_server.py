@@ -42,15 +42,18 @@ class BareServer:
 
 
 @contextmanager
-def started(folder: Path, options: list[str], python: Path | None = None) -> Iterator[BareServer]:
+def started(
+    folder: Path, options: list[str], python: Path | None = None, repository: Path = REPOSITORY
+) -> Iterator[BareServer]:
     """A server on loopback and free ports with these further options; killed at the end.
 
     Args:
         folder: for its log, its backend and its temporary files.
         options: the command line but addresses and ports.
         python: the folder of the `python3` whose packages the models see; None is this one's.
+        repository: holds the package that the models import.
     """
-    binary = find_server(REPOSITORY)
+    binary = find_server(repository)
     assert isinstance(binary, WheelServer)
     (folder / "tmp").mkdir(parents=True, exist_ok=True)
     backend, ports, prefix = prepare(binary, folder / "backend"), choose_ports(0, 0, 0), new_prefix()
@@ -66,8 +69,9 @@ def started(folder: Path, options: list[str], python: Path | None = None) -> Ite
         "PATH": os.pathsep.join([str(python or backend.programs), os.defpath]),
         "LD_LIBRARY_PATH": os.pathsep.join(map(str, backend.library_dirs)),
         "TMPDIR": str(folder / "tmp"),
+        "PYTHONPATH": str(repository),
     }
-    process = launch.start(command, variables, folder / "server.log")
+    process = launch.start(command, variables, repository, folder / "server.log")
     identity = ProcessIdentity.of(process.pid)
     try:
         yield BareServer(process, ports, folder / "server.log")

@@ -54,18 +54,18 @@ def releases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, P
     forward = [(n + SHIFT) % FEATURES for n in range(FEATURES)]
     back = [(n - SHIFT) % FEATURES for n in range(FEATURES)]
     rolled = [(n + SHIFT) % CLASSES for n in range(CLASSES)]
-    labels = (REPOSITORY / "recognizer/labels.txt").read_text().splitlines()
+    labels = (REPOSITORY / "models/recognizer/labels.txt").read_text().splitlines()
     label_file = "".join(f"{labels[n]}\n" for n in rolled).encode()
     placed = json.loads((REPOSITORY / "manifest.json").read_text())
     files = {name: (REPOSITORY / name).read_bytes() for name in placed.pop("files")} | {
-        "embedder/1/model.onnx": shuffled(
-            REPOSITORY / "embedder/1/model.onnx", {"features": forward, "embedding": forward}, {}
+        "models/embedder/1/model.onnx": shuffled(
+            REPOSITORY / "models/embedder/1/model.onnx", {"features": forward, "embedding": forward}, {}
         ),
-        "classifier/1/model.onnx": shuffled(
-            REPOSITORY / "classifier/1/model.onnx", {"category_scores": rolled}, {"features": back}
+        "models/classifier/1/model.onnx": shuffled(
+            REPOSITORY / "models/classifier/1/model.onnx", {"category_scores": rolled}, {"features": back}
         ),
-        "classifier/labels.txt": label_file,
-        "recognizer/labels.txt": label_file,
+        "models/classifier/labels.txt": label_file,
+        "models/recognizer/labels.txt": label_file,
     }
     place_files(other, files, placed)
     second = make_release(other, folder)

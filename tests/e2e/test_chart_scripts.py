@@ -85,10 +85,10 @@ def test_photos_fail_when_nobody_listens() -> None:
 
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
-    folder = tmp_path / "models"
-    (folder / "one/1").mkdir(parents=True)
-    (folder / "one/1/model.py").write_text("pass\n")
-    (folder / "one/config.pbtxt").write_text('name: "one"\n')
+    folder = tmp_path / "release"
+    (folder / "models/one/1").mkdir(parents=True)
+    (folder / "models/one/1/model.py").write_text("pass\n")
+    (folder / "models/one/config.pbtxt").write_text('name: "one"\n')
     files = {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
@@ -109,15 +109,15 @@ def test_whole_release_is_accepted(release: Path) -> None:
 
 
 def test_damaged_release_is_refused_with_its_faults(release: Path) -> None:
-    (release / "one/config.pbtxt").write_text("changed")
-    (release / "one/1/model.py").unlink()
-    (release / "one/1/other.py").write_text("pass\n")
+    (release / "models/one/config.pbtxt").write_text("changed")
+    (release / "models/one/1/model.py").unlink()
+    (release / "models/one/1/other.py").write_text("pass\n")
     checked = run("verify_release.py", str(release), digest_of(release))
     assert checked.returncode == 1
     for fault in (
-        "one/1/model.py is missing.",
-        "one/1/other.py is not of the release.",
-        "one/config.pbtxt was changed.",
+        "models/one/1/model.py is missing.",
+        "models/one/1/other.py is not of the release.",
+        "models/one/config.pbtxt was changed.",
     ):
         assert fault in checked.stderr
 
@@ -127,6 +127,15 @@ def test_other_release_is_refused(release: Path) -> None:
     checked = run("verify_release.py", str(release), wanted)
     assert checked.returncode == 1
     assert f"it is the release {digest_of(release)}, expected {wanted}" in checked.stderr
+
+
+def test_release_of_an_earlier_version_is_refused_with_what_to_do(release: Path) -> None:
+    manifest = json.loads((release / "manifest.json").read_text())
+    manifest["files"] = {name.removeprefix("models/"): digest for name, digest in manifest["files"].items()}
+    (release / "manifest.json").write_text(json.dumps(manifest))
+    checked = run("verify_release.py", str(release), digest_of(release))
+    assert checked.returncode == 1
+    assert "layout of an earlier version, without models/. Make it with `python -m export release`." in checked.stderr
 
 
 def test_folder_without_manifest_is_refused(tmp_path: Path) -> None:

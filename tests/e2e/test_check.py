@@ -18,7 +18,7 @@ FREE_PORTS = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BareServer]:
     """A server that somebody started with everything open."""
-    options = [f"--model-repository={REPOSITORY}", "--model-config-name=cpu", "--model-control-mode=explicit"]
+    options = [f"--model-repository={REPOSITORY}/models", "--model-config-name=cpu", "--model-control-mode=explicit"]
     with started(tmp_path_factory.mktemp("bare"), [*options, "--load-model=classifier"]) as server:
         assert server.becomes_ready()
         yield server

@@ -31,7 +31,7 @@ AGE_S, AGE_GRACE_S = 2, 1
 # As templates/_refusals.tpl asks for, but for the 5 s until everyone knows: the forwarder knows at once.
 SLEEP_S = math.ceil(1.1 * AGE_S) + AGE_GRACE_S
 OPTIONS = [
-    f"--model-repository={REPOSITORY}",
+    f"--model-repository={REPOSITORY}/models",
     "--model-control-mode=none",
     "--disable-auto-complete-config",
     f"--grpc-max-connection-age={AGE_S * 1000}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import shutil
@@ -24,6 +25,7 @@ from export.release_folder import read_release
 from ops.errors import OpsError, WrongUsage
 from ops.local_server import LocalServer
 from ops.reload import reload
+from ops.serving_folder import ServingFolder
 from ops.settings import ROOT, Settings
 from ops.state import StateFolder
 from ops.status import read_status
@@ -131,6 +133,37 @@ def test_reload_under_load_loses_and_mixes_nothing(
     assert models_of(running) == MODELS
 
 
+ADVICE, OTHER_ADVICE = b"Send the file's bytes unchanged.", b"Send the bytes as they are in the file."
+
+
+@pytest.fixture
+def other_code(releases: tuple[Path, Path], tmp_path: Path) -> Path:
+    """The first release with another sentence in its serving package."""
+    folder = copy_writable(releases[0], tmp_path / "other-code")
+    content = (folder / "triptych_models/errors.py").read_bytes()
+    assert content.count(ADVICE) == 1
+    rewrite(folder, "triptych_models/errors.py", content.replace(ADVICE, OTHER_ADVICE))
+    return folder
+
+
+def test_code_comes_and_goes_with_its_release(
+    running: LocalServer, releases: tuple[Path, Path], other_code: Path
+) -> None:
+    caller = Caller(running, "grpc")
+
+    def advice() -> bytes:
+        with pytest.raises(InferenceServerException, match="unreadable image") as refused:
+            caller.infer(b"no photo")
+        return next(one for one in (ADVICE, OTHER_ADVICE) if one.decode() in str(refused.value))
+
+    assert advice() == ADVICE
+    for release, expected in ((other_code, OTHER_ADVICE), (releases[0], ADVICE)):
+        reload(state_dir(running), release, LOAD_TIMEOUT_S)
+        assert advice() == expected
+    assert models_of(running) == MODELS
+    assert not [path for release in (releases[0], other_code) for path in release.rglob("__pycache__")]
+
+
 def models_of(server: LocalServer) -> list[str]:
     return sorted(model.name for model in read_status(state_dir(server)).models)
 
@@ -147,8 +180,11 @@ def served(releases: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactory
 @pytest.fixture
 def bad_release(releases: tuple[Path, Path], tmp_path: Path) -> Path:
     """A copy of the second release, writable: each test spoils it in its own way."""
-    folder = tmp_path / "bad"
-    shutil.copytree(releases[1], folder, copy_function=shutil.copyfile)
+    return copy_writable(releases[1], tmp_path / "bad")
+
+
+def copy_writable(release: Path, folder: Path) -> Path:
+    shutil.copytree(release, folder, copy_function=shutil.copyfile)
     for path in (folder, *folder.rglob("*")):
         path.chmod(0o755)
     return folder
@@ -170,22 +206,23 @@ def wrong_golden_answers(release: Path, first: Path) -> None:
 
 def wrong_labels(release: Path, first: Path) -> None:
     for model in ("classifier", "recognizer"):
-        rewrite(release, f"{model}/labels.txt", (first / f"{model}/labels.txt").read_bytes())
+        labels = f"models/{model}/labels.txt"
+        rewrite(release, labels, (first / labels).read_bytes())
 
 
 def model_that_does_not_load(release: Path, first: Path) -> None:
-    rewrite(release, "preprocess/1/model.py", b"raise RuntimeError('nothing to decode with')")
+    rewrite(release, "models/preprocess/1/model.py", b"raise RuntimeError('nothing to decode with')")
 
 
 def damaged_file(release: Path, first: Path) -> None:
-    (release / "recognizer/labels.txt").write_text("everything\n")
+    (release / "models/recognizer/labels.txt").write_text("everything\n")
 
 
 def missing_label_file(release: Path, first: Path) -> None:
     manifest = json.loads((release / "manifest.json").read_text())
-    del manifest["files"]["recognizer/labels.txt"]
+    del manifest["files"]["models/recognizer/labels.txt"]
     (release / "manifest.json").write_text(json.dumps(manifest))
-    (release / "recognizer/labels.txt").unlink()
+    (release / "models/recognizer/labels.txt").unlink()
 
 
 @pytest.mark.parametrize(
@@ -194,8 +231,8 @@ def missing_label_file(release: Path, first: Path) -> None:
         (wrong_golden_answers, r"(?s)golden answers differ.*golden-clock.jpg.*expected.*serves on"),
         (wrong_labels, r"(?s)golden answers differ.*is labelled .*, expected .*serves on"),
         (model_that_does_not_load, r"(?s)did not load: .*nothing to decode with.*serves on"),
-        (damaged_file, r"is damaged: recognizer/labels.txt was changed.*old release goes on serving"),
-        (missing_label_file, r"not placed: missing recognizer/labels.txt"),
+        (damaged_file, r"is damaged: models/recognizer/labels.txt was changed.*old release goes on serving"),
+        (missing_label_file, r"not placed: missing models/recognizer/labels.txt"),
     ],
 )
 def test_reload_refuses_a_bad_release_and_the_old_one_serves_on(
@@ -229,6 +266,47 @@ def test_reload_refuses_a_bad_release_and_the_old_one_serves_on(
         assert calls.result() > 0
     assert models_of(served) == MODELS
     assert read_status(state_dir(served)).release == releases[0].name
+
+
+def test_reload_refuses_a_release_of_an_earlier_version(served: LocalServer, bad_release: Path) -> None:
+    """Its models were in the release's folder itself."""
+    manifest = json.loads((bad_release / "manifest.json").read_text())
+    manifest["files"] = {name.removeprefix("models/"): digest for name, digest in manifest["files"].items()}
+    (bad_release / "manifest.json").write_text(json.dumps(manifest))
+    for model in list((bad_release / "models").iterdir()):
+        model.rename(bad_release / model.name)
+    (bad_release / "models").rmdir()
+    with pytest.raises(OpsError, match=r"layout of an earlier version.*Make the release again with `python -m export"):
+        reload(state_dir(served), bad_release, LOAD_TIMEOUT_S)
+
+
+def test_reload_refuses_a_server_that_an_earlier_version_started(
+    served: LocalServer, releases: tuple[Path, Path]
+) -> None:
+    folder = StateFolder(state_dir(served))
+    state = folder.read()
+    assert state is not None
+    folder.write(dataclasses.replace(state, folder=None))
+    try:
+        with pytest.raises(OpsError, match=r"started by an earlier version.*start it anew"):
+            reload(state_dir(served), releases[1], LOAD_TIMEOUT_S)
+    finally:
+        folder.write(state)
+
+
+def test_server_that_dies_after_a_killed_reload_serves_the_old_release_whole(
+    served: LocalServer, releases: tuple[Path, Path], photos: list[Path]
+) -> None:
+    before = Caller(served, "grpc").infer(photos[0].read_bytes())
+    serving = ServingFolder(StateFolder(state_dir(served)).serving)
+    serving.put_package(releases[1])
+    serving.put(releases[1], "embedder")
+    serving.put(releases[1], "classifier", "classifier-0123456789ab")
+    served.kill()
+    served.restart()
+    assert served.wait_ready()
+    assert is_same(Caller(served, "grpc").infer(photos[0].read_bytes()), before)
+    assert models_of(served) == MODELS
 
 
 def test_reload_refuses_a_repository_that_is_no_release(served: LocalServer, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tritonclient.grpc as triton_grpc
+import trustme
 
 from ops.errors import OpsError, ServerFailed
 from ops.local_server import LocalServer
@@ -75,16 +76,17 @@ ensemble_scheduling { step [
 
 
 def write_model(repository: Path, name: str, config: str, source: str | None) -> None:
-    (repository / name / "1").mkdir(parents=True)
-    (repository / name / "config.pbtxt").write_text(f'name: "{name}"\n{config}')
+    folder = repository / "models" / name
+    (folder / "1").mkdir(parents=True)
+    (folder / "config.pbtxt").write_text(f'name: "{name}"\n{config}')
     if source is not None:
-        (repository / name / "1/model.py").write_text(source)
+        (folder / "1/model.py").write_text(source)
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """One Python model, `one`, that waits a little and adds 1."""
-    folder = tmp_path / "models"
+    folder = tmp_path / "repository"
     write_model(folder, "one", STEP_CONFIG, STEP_MODEL)
     return folder
 
@@ -158,7 +160,7 @@ def test_server_answers_and_leaves_nothing_when_left(repository: Path, state_dir
 
 def test_finalize_runs_when_a_model_has_one(repository: Path, tmp_path: Path) -> None:
     marker = tmp_path / "marker"
-    (repository / "one/1/model.py").write_text(SAVING_MODEL.format(marker=str(marker)))
+    (repository / "models/one/1/model.py").write_text(SAVING_MODEL.format(marker=str(marker)))
     with LocalServer(Settings(repository, http_port=0, grpc_port=0, metrics_port=0)):
         assert not marker.exists()
     assert marker.read_text() == "saved"
@@ -288,7 +290,7 @@ def test_start_clears_what_a_killed_run_left(
 
 
 def test_model_that_fails_to_load_says_so_itself(repository: Path, state_dir: Path) -> None:
-    (repository / "one/1/model.py").write_text(BROKEN_MODEL)
+    (repository / "models/one/1/model.py").write_text(BROKEN_MODEL)
     failed = run("serve", f"--state-dir={state_dir}", f"--repository={repository}", *FREE_PORTS)
     assert failed.returncode == 1
     first, log = failed.stderr.splitlines()
@@ -298,7 +300,7 @@ def test_model_that_fails_to_load_says_so_itself(repository: Path, state_dir: Pa
 
 
 def test_detached_start_fails_with_the_same_sentence(repository: Path, state_dir: Path) -> None:
-    (repository / "one/1/model.py").write_text(BROKEN_MODEL)
+    (repository / "models/one/1/model.py").write_text(BROKEN_MODEL)
     failed = run("serve", "--detach", f"--state-dir={state_dir}", f"--repository={repository}", *FREE_PORTS)
     assert failed.returncode == 1
     assert "Model one did not load: no weights" in failed.stderr
@@ -306,16 +308,42 @@ def test_detached_start_fails_with_the_same_sentence(repository: Path, state_dir
 
 def test_model_whose_process_dies_at_once_is_not_waited_for(repository: Path, state_dir: Path) -> None:
     """Triton itself would wait for ever."""
-    (repository / "one/1/model.py").unlink()
+    (repository / "models/one/1/model.py").unlink()
     settings = Settings(repository, http_port=0, grpc_port=0, metrics_port=0, state_dir=state_dir)
     with pytest.raises(ServerFailed, match="Python model file not found"), LocalServer(settings):
         pass
 
 
+def test_relative_file_of_a_server_option_is_one_of_the_users_folder(
+    repository: Path, state_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The server itself works in another folder."""
+    certificate = trustme.CA().issue_cert("127.0.0.1")
+    certificate.cert_chain_pems[0].write_to_path(tmp_path / "tls.crt")
+    certificate.private_key_pem.write_to_path(tmp_path / "tls.key")
+    monkeypatch.chdir(tmp_path)
+    options = ("--grpc-use-ssl=true", "--grpc-server-cert=./tls.crt", "--grpc-server-key=tls.key")
+    settings = Settings(
+        repository, http_port=0, grpc_port=0, metrics_port=0, state_dir=state_dir, server_options=options
+    )
+    with LocalServer(settings) as server:
+        assert Path(f"/proc/{server.pid}/cwd").samefile(state_dir / "serving")
+
+
+@pytest.mark.parametrize(("command", "more"), [("serve", FREE_PORTS), ("check", FREE_PORTS), ("run", ["--", "true"])])
+def test_repository_of_an_earlier_version_is_refused_with_what_to_do(
+    command: str, more: list[str], repository: Path
+) -> None:
+    refused = run(command, f"--repository={repository / 'models'}", *more)
+    assert refused.returncode == 1
+    assert "Make the release again with `python -m export release`" in refused.stderr + refused.stdout
+
+
 def test_unplaced_repository_names_make_export(tmp_path: Path) -> None:
-    for config in REPOSITORY.glob("*/config.pbtxt"):
-        (tmp_path / config.parent.name / "1").mkdir(parents=True)
-        (tmp_path / config.parent.name / "config.pbtxt").write_text(config.read_text())
+    for config in REPOSITORY.glob("models/*/config.pbtxt"):
+        model = tmp_path / config.parent.relative_to(REPOSITORY)
+        (model / "1").mkdir(parents=True)
+        (model / "config.pbtxt").write_text(config.read_text())
     settings = Settings(tmp_path, http_port=0, grpc_port=0, metrics_port=0)
     with pytest.raises(OpsError, match=r"not placed: missing .*labels\.txt.*make export"), LocalServer(settings):
         pass

@@ -12,11 +12,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "model_repository/preprocess/1"))
-
-from preprocessing import InvalidPhoto, Limits, Transform, preprocess
 from tests.faults.hostile_photos import hostile_photos
 from tests.faults.photo_parts import HostilePhoto
+from triptych_models.errors import InvalidPhoto
+from triptych_models.recognition.preprocessing import Limits, preprocess
+from triptych_models.recognition.transform import Transform
 
 TRANSFORM = Transform(side_px=224, crop_ratio=0.875, interpolation="bicubic")
 LIMITS = Limits(max_image_bytes=20_000_000, max_image_pixels=50_000_000)

@@ -8,10 +8,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from preprocessing import InvalidPhoto, Limits, Transform, preprocess
 from tests.faults.bounds import SENTENCES
 from tests.faults.photo_parts import whole_photos
 from tests.faults.records import InputRow, keep
+from triptych_models.errors import InvalidPhoto
+from triptych_models.recognition.preprocessing import Limits, preprocess
+from triptych_models.recognition.transform import Transform
 
 TRANSFORM = Transform(side_px=224, crop_ratio=0.875, interpolation="bicubic")
 LIMITS = Limits(max_image_bytes=20_000_000, max_image_pixels=50_000_000)

@@ -49,15 +49,15 @@ def rewrite(release: Path, name: str, change: Callable[[bytes], bytes]) -> None:
 
 
 def spoil_code(release: Path) -> None:
-    rewrite(release, "preprocess/1/model.py", lambda _: b"raise RuntimeError('nothing to decode with')")
+    rewrite(release, "models/preprocess/1/model.py", lambda _: b"raise RuntimeError('nothing to decode with')")
 
 
 def spoil_weights(release: Path) -> None:
-    rewrite(release, "embedder/1/model.onnx", lambda content: content[: len(content) // 2])
+    rewrite(release, "models/embedder/1/model.onnx", lambda content: content[: len(content) // 2])
 
 
 def change_a_comment(release: Path) -> None:
-    rewrite(release, "preprocess/config.pbtxt", lambda content: content + b"# another release\n")
+    rewrite(release, "models/preprocess/config.pbtxt", lambda content: content + b"# another release\n")
 
 
 @pytest.mark.timeout(300)

@@ -87,9 +87,7 @@ def test_failures_count_once_and_a_dead_model_fires(doomed: LocalServer, photos:
         refused = {caller.send(b"not a photo") for _ in range(REFUSED)}
         assert refused == {"StatusCode.INVALID_ARGUMENT"}
         # A process hands over its counts once a second, and takes what it has not handed over along when it dies.
-        assert wait_for(
-            lambda: read(prometheus, 'sum(triptych_request_errors_total{reason="unreadable"})') == [REFUSED]
-        )
+        assert wait_for(lambda: read(prometheus, 'sum(triptych_refusals_total{code="image_unreadable"})') == [REFUSED])
         assert "TriptychModelStalled" not in prometheus.firing()
 
         assert kill_stubs(doomed, dead) >= 1

@@ -16,6 +16,7 @@ from pathlib import Path
 MANIFEST = "manifest.json"
 # Made of the digest, so the manifest cannot list it.
 SIGNATURE = "model.sig"
+MODELS = "models/"
 
 
 def find_faults(folder: Path, digest: str) -> list[str]:
@@ -28,6 +29,8 @@ def find_faults(folder: Path, digest: str) -> list[str]:
     if got != digest:
         return [f"it is the release {got}, expected {digest}."]
     listed: dict[str, str] = json.loads(content)["files"]
+    if not any(name.startswith(MODELS) for name in listed):
+        return [f"it has the layout of an earlier version, without {MODELS}. Make it with `python -m export release`."]
     # What a volume brings along (lost+found) is no model; a file among the models is loaded as code.
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     faults = [f"{name} is missing." for name in sorted(set(listed) - found)]

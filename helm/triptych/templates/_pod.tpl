@@ -32,6 +32,7 @@ spec:
       image: {{ include "triptych.image" . }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       command: [tritonserver]
+      workingDir: /models
       # Why it ended stands in `kubectl describe pod`.
       terminationMessagePolicy: FallbackToLogsOnError
       args:

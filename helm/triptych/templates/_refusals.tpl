@@ -305,7 +305,7 @@ canary.route.weightPercent is {{ $canary.route.weightPercent }}, but canary.rout
 {{- end -}}
 
 {{- define "triptych.refuse.extras" -}}
-{{- $names := list "HOME" "TMPDIR" "TRIPTYCH_CACHE_MB" "TRIPTYCH_ADMIN_KEY" "TRIPTYCH_CATALOGUE_DIR" "TRIPTYCH_CATALOGUE_KEY_FILE" "TRIPTYCH_CATALOGUE_WEAVIATE" "TRIPTYCH_CATALOGUE_WEAVIATE_GRPC" "TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS" "TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE" -}}
+{{- $names := list "HOME" "TMPDIR" "PYTHONPATH" "TRIPTYCH_CACHE_MB" "TRIPTYCH_ADMIN_KEY" "TRIPTYCH_CATALOGUE_DIR" "TRIPTYCH_CATALOGUE_KEY_FILE" "TRIPTYCH_CATALOGUE_WEAVIATE" "TRIPTYCH_CATALOGUE_WEAVIATE_GRPC" "TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS" "TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE" -}}
 {{- range .Values.extraEnv }}
 {{- if has .name $names }}
 extraEnv has {{ .name }}, which the chart sets itself. Take it out{{ eq .name "TRIPTYCH_CACHE_MB" | ternary " and use triton.answerCache.sizeMb" "" }}{{ hasPrefix "TRIPTYCH_CATALOGUE" .name | ternary " and use catalogue" "" }}.

@@ -1,7 +1,7 @@
 {{/* The server's arguments: the only place that makes them. */}}
 {{- define "triptych.serverArguments" -}}
 {{- $triton := .Values.triton -}}
-- --model-repository=/models
+- --model-repository=/models/models
 - --model-control-mode=none
 - --disable-auto-complete-config
 - --exit-on-error=true
@@ -98,6 +98,8 @@ trace-config: triton.tracing
 # Triton, ONNX Runtime and Python may write nowhere else.
 - {name: HOME, value: /tmp}
 - {name: TMPDIR, value: /tmp}
+# The models import the release's package; Triton's isolated Python stubs find it through the working directory.
+- {name: PYTHONPATH, value: /models}
 - {name: TRIPTYCH_CACHE_MB, value: {{ .Values.triton.answerCache.sizeMb | quote }}}
 {{- with .Values.triton.restrictedApis }}
 {{- if .apis }}

@@ -6,7 +6,7 @@ from ops.settings import REPOSITORY
 from tests.chart.matrix import TOGGLES, merged
 from tests.chart.rendering import render
 
-INDEX = REPOSITORY / "index/1"
+PACKAGE = REPOSITORY / "triptych_models"
 
 
 def test_deployment_is_the_workload_by_default() -> None:
@@ -64,7 +64,7 @@ def test_pods_of_a_deployment_share_the_catalogue_of_a_cluster() -> None:
 
 
 def test_names_of_the_cluster_s_settings_are_those_the_server_reads() -> None:
-    source = "".join((INDEX / name).read_text() for name in ("catalogue_folder.py", "weaviate_store.py"))
+    source = "".join(file.read_text() for file in PACKAGE.rglob("*.py"))
     names = {one["name"] for one in render(TOGGLES["catalogue-weaviate"]).server()["env"]}
     asked = {name for name in names if name.startswith("TRIPTYCH_CATALOGUE")}
     assert len(asked) == 5

@@ -146,6 +146,15 @@ def test_image_holds_its_models() -> None:
     assert "initContainers" not in render().pod()["spec"]
 
 
+@pytest.mark.parametrize("toggle", ["defaults", "statefulset", "rollout", *REPOSITORIES])
+def test_models_import_the_package_of_the_release_that_is_served(toggle: str) -> None:
+    """Triton is pointed at the release's models; its stubs find the package beside them, isolated ones or not."""
+    server = render(TOGGLES[toggle]).server()
+    assert "--model-repository=/models/models" in server["args"]
+    assert server["workingDir"] == "/models"
+    assert {"name": "PYTHONPATH", "value": "/models"} in server["env"]
+
+
 @pytest.mark.parametrize("toggle", REPOSITORIES)
 def test_new_digest_makes_new_pods(toggle: str) -> None:
     new = merged(TOGGLES[toggle], {"modelRepository": {"release": OTHER_DIGEST}})

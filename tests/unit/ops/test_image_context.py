@@ -16,12 +16,12 @@ from ops.image.context import lay_out, read_digest
 @pytest.fixture
 def release(tmp_path: Path) -> Path:
     folder = tmp_path / "one-0123456789ab"
-    (folder / "one/1").mkdir(parents=True)
-    (folder / "one/1/model.py").write_text("pass\n")
-    files = {"one/1/model.py": hashlib.sha256(b"pass\n").hexdigest()}
+    (folder / "models/one/1").mkdir(parents=True)
+    (folder / "models/one/1/model.py").write_text("pass\n")
+    files = {"models/one/1/model.py": hashlib.sha256(b"pass\n").hexdigest()}
     (folder / "manifest.json").write_text(json.dumps({"release": {"format": 1, "name": "one"}, "files": files}))
     (folder / "notes.txt").write_text("not of the release")
-    (folder / "one/1/model.py").chmod(0o400)
+    (folder / "models/one/1/model.py").chmod(0o400)
     return folder
 
 
@@ -30,16 +30,25 @@ def test_context_holds_the_release_and_nothing_else(release: Path, tmp_path: Pat
     lay_out(release, context)
     lay_out(release, context)
     found = {str(path.relative_to(context)) for path in context.rglob("*") if path.is_file()}
-    own = {"Dockerfile", "requirements.txt", "triptych.pth"}
-    assert found == own | {"release/manifest.json", "release/one/1/model.py"}
-    assert (context / "release/one/1/model.py").stat().st_mode & 0o777 == 0o644
+    own = {"Dockerfile", "requirements.txt"}
+    assert found == own | {"release/manifest.json", "release/models/one/1/model.py"}
+    assert (context / "release/models/one/1/model.py").stat().st_mode & 0o777 == 0o644
 
 
 def test_changed_file_is_refused(release: Path, tmp_path: Path) -> None:
-    (release / "one/1/model.py").chmod(0o600)
-    (release / "one/1/model.py").write_text("raise SystemExit\n")
+    (release / "models/one/1/model.py").chmod(0o600)
+    (release / "models/one/1/model.py").write_text("raise SystemExit\n")
     with pytest.raises(OpsError, match=r"model\.py is not what manifest\.json says"):
         lay_out(release, tmp_path / "context")
+
+
+def test_release_of_an_earlier_version_is_refused(release: Path, tmp_path: Path) -> None:
+    (release / "models/one").rename(release / "one")
+    (release / "one/config.pbtxt").touch()
+    (release / "models").rmdir()
+    with pytest.raises(OpsError, match=r"layout of an earlier version.*python -m export release"):
+        lay_out(release, tmp_path / "context")
+    assert not (tmp_path / "context").exists()
 
 
 def test_folder_of_somebody_else_is_not_emptied(release: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from ops.__main__ import build_parser, build_settings, main
 from ops.errors import OpsError
-from ops.launch import Catalogue, command_line, environment, server_options
+from ops.launch import Catalogue, anchor_options, command_line, environment, server_options
 from ops.python_backend import PythonBackend, find_libpython, find_stub
 from ops.serve import as_arguments
 from ops.server_binary import SystemServer, WheelServer, find_server
@@ -17,14 +17,15 @@ PORTS = Ports(http=1, grpc=2, metrics=3)
 WHEEL = WheelServer(Path("/w/tritonserver/bin/tritonserver"), libraries=Path("/w.libs"))
 BACKEND = PythonBackend(Path("/run/backends"), (Path("/w.libs"), Path("/py/lib")), Path("/env/bin"))
 CATALOGUE = Catalogue(Path("/c"), Path("/k"))
+FOLDERS = (Path("/run/serving"), Path("/run/tmp"))
 
 
 def test_options_listen_on_this_machine_only() -> None:
-    options = server_options(Settings(repository=Path("/models")), PORTS, "p_")
+    options = server_options(Settings(repository=Path("/served")), PORTS, "p_")
     for service, port in (("http", 1), ("grpc", 2), ("metrics", 3)):
         assert f"--{service}-address=127.0.0.1" in options
         assert f"--{service}-port={port}" in options
-    assert "--model-repository=/models" in options
+    assert "--model-repository=/served/models" in options
     assert "--backend-config=python,shm-region-prefix-name=p_" in options
 
 
@@ -49,17 +50,46 @@ def test_wheel_gets_its_folders_and_a_system_server_keeps_its_own() -> None:
 
 
 def test_environment_puts_the_wheels_libraries_and_this_python_first() -> None:
-    variables = environment(BACKEND, Path("/run/tmp"), 64, CATALOGUE, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
+    variables = environment(BACKEND, *FOLDERS, 64, CATALOGUE, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
     assert variables["PATH"] == "/env/bin:/usr/bin"
     assert variables["LD_LIBRARY_PATH"] == "/w.libs:/py/lib"
-    assert environment(None, Path("/run/tmp"), 64, CATALOGUE, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
+    assert environment(None, *FOLDERS, 64, CATALOGUE, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
 
 
 def test_environment_gives_the_models_their_cache_size_and_temporary_folder() -> None:
-    variables = environment(None, Path("/run/tmp"), 7, CATALOGUE, {"TMPDIR": "/tmp", "HOME": "/h"})
+    variables = environment(None, *FOLDERS, 7, CATALOGUE, {"TMPDIR": "/tmp", "HOME": "/h"})
     assert variables.items() >= {"TMPDIR": "/run/tmp", "TRIPTYCH_CACHE_MB": "7", "HOME": "/h"}.items()
     catalogue = {"TRIPTYCH_CATALOGUE_DIR": "/c", "TRIPTYCH_CATALOGUE_KEY_FILE": "/k"}
     assert variables.items() >= catalogue.items()
+
+
+def test_environment_puts_the_folder_of_the_package_first() -> None:
+    assert environment(None, *FOLDERS, 0, CATALOGUE, {})["PYTHONPATH"] == "/run/serving"
+    assert environment(None, *FOLDERS, 0, CATALOGUE, {"PYTHONPATH": "/a"})["PYTHONPATH"] == "/run/serving:/a"
+
+
+def test_files_that_the_user_names_are_those_of_the_users_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    given = (
+        "--grpc-server-cert=./x.pem",
+        "--grpc-root-cert=/ca.pem",
+        "--trace-config=triton,file=t.json",
+        "--rate=1/2",
+    )
+    meant = (
+        f"--grpc-server-cert={tmp_path}/x.pem",
+        given[1],
+        f"--trace-config=triton,file={tmp_path}/t.json",
+        given[3],
+    )
+    assert anchor_options(given) == meant
+    named = {"TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE": "keys/weaviate"}
+    variables = environment(None, *FOLDERS, 0, CATALOGUE, named)
+    assert variables["TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE"] == f"{tmp_path}/keys/weaviate"
+    words = as_arguments(Settings(server_options=given), tmp_path)
+    assert f"--server-option={meant[0]}" in words
 
 
 @pytest.mark.parametrize(("profile", "trace_to"), [("gpu", None), (None, "http://127.0.0.1:4318/v1/traces")])
@@ -96,7 +126,10 @@ def test_other_platform_is_shown_the_container(tmp_path: Path, monkeypatch: pyte
     monkeypatch.delenv("TRITONSERVER", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "platform", "darwin")
-    with pytest.raises(OpsError, match=r"(?s)Linux on x86-64.*docker run .*/models:ro"):
+    with pytest.raises(
+        OpsError,
+        match=r"(?s)Linux on x86-64.*docker run .*/models:ro.* -w /models -e PYTHONPATH=/models .*=/models/models",
+    ):
         find_server(tmp_path)
 
 

@@ -53,12 +53,11 @@ def test_mistake_is_a_sentence_that_names_the_place(tmp_path: Path, right: str, 
 
 
 def test_awaited_model_is_refused_once_it_is_there(tmp_path: Path) -> None:
-    repository = tmp_path / "models"
     for model in ("recognizer", "searcher"):
-        (repository / model).mkdir(parents=True)
-        (repository / model / "config.pbtxt").touch()
+        (tmp_path / "models" / model).mkdir(parents=True)
+        (tmp_path / "models" / model / "config.pbtxt").touch()
     with pytest.raises(OpsError, match=r"models\.searcher is awaited, but the model is there\. Remove `awaited`"):
-        read(tmp_path, SLO.replace("  searcher:\n", "  searcher:\n    awaited: true\n"), repository)
+        read(tmp_path, SLO.replace("  searcher:\n", "  searcher:\n    awaited: true\n"), tmp_path)
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("5m", 300), ("6h", 21600), ("3d", 259200)])

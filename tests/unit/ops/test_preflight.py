@@ -33,11 +33,10 @@ CHAIN = 'platform: "ensemble"\nensemble_scheduling { step [ { model_name: "one" 
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """One Python model, whole."""
-    folder = tmp_path / "models"
-    (folder / "one/1").mkdir(parents=True)
-    (folder / "one/config.pbtxt").write_text(ONE)
-    (folder / "one/1/model.py").touch()
-    return folder
+    (tmp_path / "models/one/1").mkdir(parents=True)
+    (tmp_path / "models/one/config.pbtxt").write_text(ONE)
+    (tmp_path / "models/one/1/model.py").touch()
+    return tmp_path
 
 
 def only(findings: list[Finding]) -> Finding:
@@ -50,17 +49,17 @@ def test_whole_repository_is_fine(repository: Path) -> None:
 
 
 def test_config_that_does_not_parse_is_named_with_its_line(repository: Path) -> None:
-    (repository / "one/configs").mkdir()
-    (repository / "one/configs/gpu.pbtxt").write_text('backend: "python"\nmax_batch: 8')
+    (repository / "models/one/configs").mkdir()
+    (repository / "models/one/configs/gpu.pbtxt").write_text('backend: "python"\nmax_batch: 8')
     finding = only(check_models(repository, None))
     assert finding.level == "error"
     assert finding.sentence.startswith("configs/gpu.pbtxt cannot be read: 2:1")
 
 
 def test_model_without_code_and_ensemble_without_step_are_errors(repository: Path) -> None:
-    (repository / "one/1/model.py").unlink()
-    (repository / "chain").mkdir()
-    (repository / "chain/config.pbtxt").write_text(CHAIN)
+    (repository / "models/one/1/model.py").unlink()
+    (repository / "models/chain").mkdir()
+    (repository / "models/chain/config.pbtxt").write_text(CHAIN)
     sentences = [finding.sentence for finding in check_models(repository, None)]
     assert sentences == [
         "chain has a step two, which is not in the repository.",
@@ -74,16 +73,19 @@ def test_repository_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("content", "level", "words"),
-    [(b"weights", "ok", "1 files as they were verified"), (b"other", "error", "Not what was verified: one/w.onnx"),
-     (None, "error", "Missing: one/w.onnx")],
-)  # fmt: skip
+    [
+        (b"weights", "ok", "1 files as they were verified"),
+        (b"other", "error", "Not what was verified: models/one/w.onnx"),
+        (None, "error", "Missing: models/one/w.onnx"),
+    ],
+)
 def test_weights_are_compared_with_what_was_verified(
     repository: Path, content: bytes | None, level: str, words: str
 ) -> None:
     digest = hashlib.sha256(b"weights").hexdigest()
-    (repository / "manifest.json").write_text(json.dumps({"files": {"one/w.onnx": digest}}))
+    (repository / "manifest.json").write_text(json.dumps({"files": {"models/one/w.onnx": digest}}))
     if content is not None:
-        (repository / "one/w.onnx").write_bytes(content)
+        (repository / "models/one/w.onnx").write_bytes(content)
     finding = only(check_weights(repository))
     assert finding.level == level
     assert words in finding.sentence
@@ -91,7 +93,7 @@ def test_weights_are_compared_with_what_was_verified(
 
 def test_model_with_more_threads_than_cores_is_a_warning(repository: Path) -> None:
     threads = 'parameters { key: "intra_op_threads" value { string_value: "%d" } }'
-    (repository / "one/config.pbtxt").write_text(ONE + threads % cpu_count())
+    (repository / "models/one/config.pbtxt").write_text(ONE + threads % cpu_count())
     finding = only(check_hardware(repository, None))
     assert finding.level == "warning"
     assert f"one runs {2 * cpu_count()} threads on {cpu_count()} cores" in finding.sentence

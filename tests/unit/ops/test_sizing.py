@@ -15,9 +15,9 @@ parameters { key: "lone_threads" value { string_value: "4" } }
 
 
 def test_sizing_names_processes_and_threads_of_the_chosen_profile(tmp_path: Path) -> None:
-    (tmp_path / "one/configs").mkdir(parents=True)
-    (tmp_path / "one/config.pbtxt").write_text('platform: "ensemble"')
-    (tmp_path / "one/configs/cpu.pbtxt").write_text(CONFIG)
+    (tmp_path / "models/one/configs").mkdir(parents=True)
+    (tmp_path / "models/one/config.pbtxt").write_text('platform: "ensemble"')
+    (tmp_path / "models/one/configs/cpu.pbtxt").write_text(CONFIG)
     assert describe_sizing(tmp_path, "cpu") == "one x 2 (threads for a lone request 4)"
     assert describe_sizing(tmp_path, None) == ""
 
