@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 import triptych
+from triptych.error_codes import MEANINGS
 
 PAGE = Path(__file__).with_name("api.md")
 HEADER = """# API
@@ -35,6 +36,7 @@ GROUPS = {
         "catalogue_calls",
         "catalogue_files",
         "catalogue_import",
+        "catalogue_rebuild",
         "embedded_files",
     ),
     "Explanations": ("explaining",),
@@ -111,7 +113,9 @@ def _class_parts(kind: type) -> Iterator[str]:
     bases = [base for base in kind.__bases__ if base.__module__.startswith("triptych")]
     if issubclass(kind, Exception):
         retryable = "retryable" if getattr(kind, "retryable", False) else "not retryable"
-        yield f"*{bases[0].__name__ if bases else 'Exception'}*, {retryable}.\n\n{render_docstring(kind)}\n"
+        codes = ", ".join(f"`{code}`" for code, meaning in MEANINGS.items() if meaning.error is kind)
+        shown = f"{retryable}; code {codes}" if codes else retryable
+        yield f"*{bases[0].__name__ if bases else 'Exception'}*, {shown}.\n\n{render_docstring(kind)}\n"
         return
     is_protocol = getattr(kind, "_is_protocol", False)
     yield _fence(f"class {kind.__name__}(Protocol)" if is_protocol else _signature(kind, f"class {kind.__name__}"))

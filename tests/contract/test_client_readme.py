@@ -19,6 +19,7 @@ import triptych
 from ops.local_server import LocalServer
 from ops.settings import Settings
 from triptych.configuration import arguments_from_env
+from triptych.error_codes import MEANINGS
 from triptych.errors import TriptychError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -172,8 +173,8 @@ def test_environment_table_names_every_variable_when_compared_with_what_is_read(
 
 
 def test_errors_table_names_every_error_when_compared_with_the_package() -> None:
-    rows = re.findall(r"^\| (`\w+`[^|]*) \| (yes|no) \|", README, re.M)
-    written = {name: retryable == "yes" for names, retryable in rows for name in re.findall(r"`(\w+)`", names)}
+    rows = re.findall(r"^\| (`\w+`[^|]*) \| (yes|no) \| ([^|]*) \|", README, re.M)
+    written = {name: retryable == "yes" for names, retryable, _ in rows for name in re.findall(r"`(\w+)`", names)}
     errors = [getattr(triptych, name) for name in triptych.__all__]
     classes = [
         error
@@ -181,6 +182,9 @@ def test_errors_table_names_every_error_when_compared_with_the_package() -> None
         if isinstance(error, type) and issubclass(error, TriptychError) and error is not TriptychError
     ]
     assert written == {error.__name__: error.retryable for error in classes}
+    written_codes = [(code, names) for names, _, codes in rows for code in re.findall(r"`(\w+)`", codes)]
+    assert sorted(code for code, _ in written_codes) == sorted(MEANINGS)
+    assert [code for code, names in written_codes if f"`{MEANINGS[code].error.__name__}`" not in names] == []
 
 
 def test_extras_are_all_listed_when_compared_with_the_distribution() -> None:

@@ -14,6 +14,7 @@ from triptych.catalogue_calls import (
 )
 from triptych.catalogue_files import RefusedRow
 from triptych.catalogue_import import ImportReport
+from triptych.catalogue_rebuild import RebuildResult, RebuildStatus
 from triptych.client import Client
 from triptych.connection import TLS, Auth, Balance, Carrier
 from triptych.embedded_files import EmbeddedRow
@@ -101,6 +102,8 @@ __all__ = [
     "PermissionDenied",
     "PreparedPhoto",
     "Product",
+    "RebuildResult",
+    "RebuildStatus",
     "Recognition",
     "Recommendation",
     "Recommendations",

@@ -7,11 +7,13 @@ import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from triptych import catalogue_calls
+from triptych import catalogue_calls, catalogue_rebuild
 from triptych.catalogue_calls import CatalogueCount, CatalogueInfo, CatalogueItem, CataloguePhoto, Prepare, Product
 from triptych.catalogue_files import RefusedRow, read_catalogue
 from triptych.catalogue_import import Batch, ImportReport, Loading, OpenJournal, journal_path
+from triptych.catalogue_rebuild import RebuildStatus
 from triptych.embedded_files import EmbeddedLoading, EmbeddedRow, embedded_rows, find_embedded
+from triptych.progress import watched_rebuild
 from triptych.searching import Filter
 
 if TYPE_CHECKING:
@@ -180,9 +182,27 @@ class Catalogue:
         """
         return self._run(catalogue_calls.duplicates(self._session, self._options, threshold, limit))
 
-    def rebuild(self) -> int:
-        """Makes the index anew from what is stored; searches go on meanwhile. Returns how many photos it has."""
-        return self._run(catalogue_calls.rebuild(self._session, self._options))
+    def rebuild(self, *, wait: bool = True, progress: bool = False) -> int:
+        """Makes the index anew from what is stored; reads, writes and searches go on. Returns how many photos it has.
+
+        Args:
+            wait: until the new index is searched; else `status` tells how far it is.
+            progress: shows a bar on stderr (needs the extra `cli`).
+
+        Raises:
+            NotReady: another rebuild runs, or the server has not loaded `index`.
+            ServerFault: the index could not be made; the server tries again by itself.
+        """
+        with watched_rebuild(progress) as watch:
+            return self._run(catalogue_rebuild.rebuild(self._session, self._options, wait, watch))
+
+    def status(self) -> RebuildStatus:
+        """Whether the index is being rebuilt, how far that is, and how the last rebuild ended.
+
+        Raises:
+            ContractMismatch: the server is of an older release, which does not tell.
+        """
+        return self._run(catalogue_rebuild.status(self._session, self._options))
 
     def activate(self) -> str:
         """Lets everybody search what was put in through servers of a new network; for the distributed engine.
@@ -326,9 +346,14 @@ class AsyncCatalogue:
         """See `Catalogue.duplicates`."""
         return await self._run(catalogue_calls.duplicates(self._session, self._options, threshold, limit))
 
-    async def rebuild(self) -> int:
+    async def rebuild(self, *, wait: bool = True, progress: bool = False) -> int:
         """See `Catalogue.rebuild`."""
-        return await self._run(catalogue_calls.rebuild(self._session, self._options))
+        with watched_rebuild(progress) as watch:
+            return await self._run(catalogue_rebuild.rebuild(self._session, self._options, wait, watch))
+
+    async def status(self) -> RebuildStatus:
+        """See `Catalogue.status`."""
+        return await self._run(catalogue_rebuild.status(self._session, self._options))
 
     async def activate(self) -> str:
         """See `Catalogue.activate`."""

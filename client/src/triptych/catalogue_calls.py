@@ -253,11 +253,6 @@ def page(
     return [read_photo_row(row) for row in answer.get("rows", ())], answer.get("next")
 
 
-def rebuild(session: Session, options: Options) -> Steps[int]:
-    """How many photos the new index has."""
-    return int((yield from call(session, options, "rebuild")).get("photos", 0))
-
-
 def activate(session: Session, options: Options) -> Steps[str]:
     """The collection that everybody searches now."""
     return str((yield from call(session, options, "activate")).get("active", ""))

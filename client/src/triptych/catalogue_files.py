@@ -33,6 +33,7 @@ class RefusedRow:
         photo: as the row names it.
         reason: what is wrong and what to do.
         passing: whether another import may well take it.
+        code: of the error, see `TriptychError`; None where a file of embeddings does not tell.
     """
 
     row: int
@@ -40,6 +41,7 @@ class RefusedRow:
     photo: str | None
     reason: str
     passing: bool = False
+    code: str | None = InvalidInput.code
 
     def __str__(self) -> str:
         named = ", ".join(each for each in (self.product_id, self.photo) if each)
@@ -72,7 +74,7 @@ def _from_folder(folder: Path) -> Iterator[CatalogueItem | RefusedRow]:
         if isinstance(found, Missing):
             if found.place == str(folder):
                 raise InvalidInput(f"The folder {str(folder)!r} holds no photo; expected files {' '.join(SUFFIXES)}.")
-            yield RefusedRow(number, None, found.place, str(found.error), passing=True)
+            yield RefusedRow(number, None, found.place, str(found.error), passing=True, code=found.error.code)
             continue
         inside = Path(os.path.relpath(found, folder))
         if os.path.islink(found):  # links to folders are not followed

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from triptych.catalogue_calls import CatalogueItem, PreparedPhoto, check_item
 from triptych.catalogue_files import RefusedRow
-from triptych.errors import InvalidInput, ServerFault
+from triptych.errors import InvalidInput, ServerFault, TriptychError
 from triptych.results import Item
 
 if sys.platform != "win32":
@@ -158,7 +158,7 @@ class Loading:
         if error is None:
             self._batch.append((item, embedded.result()))
         elif isinstance(error, (InvalidInput, ServerFault)):
-            self._refuse(number, item, str(error), passing=error.retryable or isinstance(error, ServerFault))
+            self._refuse(number, item, error, passing=error.retryable or isinstance(error, ServerFault))
         else:
             raise error
         return self.rest() if len(self._batch) >= BATCH else None
@@ -187,20 +187,19 @@ class Loading:
         try:
             check_item(row)
         except InvalidInput as error:
-            self._refuse(number, row, str(error))
+            self._refuse(number, row, error)
             return None
         if row.key in self._seen:
-            self._refuse(
-                number, row, "its ids came before in this import. Give each further photo of a product a photo_id."
-            )
+            reason = "its ids came before in this import. Give each further photo of a product a photo_id."
+            self._refuse(number, row, InvalidInput(reason))
             return None
         self._seen.add(row.key)
         return row
 
-    def _refuse(self, number: int, item: CatalogueItem, reason: str, *, passing: bool = False) -> None:
+    def _refuse(self, number: int, item: CatalogueItem, error: TriptychError, *, passing: bool = False) -> None:
         photo = item.fields.get("photo") if isinstance(item.fields, Mapping) else None
         shown = photo if isinstance(photo, str) else None
-        self._refused.append(RefusedRow(number, str(item.product_id), shown, reason, passing))
+        self._refused.append(RefusedRow(number, str(item.product_id), shown, str(error), passing, error.code))
 
 
 class OpenJournal:

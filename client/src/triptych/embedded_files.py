@@ -103,7 +103,7 @@ def find_refused(file: Path) -> list[RefusedRow]:
     except (OSError, ValueError, arrow.ArrowException) as error:
         raise InvalidInput(f"{str(file)!r} cannot be read as embeddings ({error}).") from error
     return [
-        RefusedRow(number, row["product_id"], row["photo_id"], row["error"])
+        RefusedRow(number, row["product_id"], row["photo_id"], row["error"], code=None)
         for number, row in enumerate(rows, start=1)
         if row["error"] is not None
     ]
@@ -163,7 +163,8 @@ def _row(file: Path, number: int, said: dict[str, Any], embedding: Any) -> Embed
     vector = None if embedding.values is None else embedding.values.to_numpy().astype(np.float32)
     if said["error"] is not None or not product_id or vector is None or not vector.size:
         reason = said["error"] or "it has no product_id or no embedding. Embed the catalogue again."
-        return RefusedRow(number, product_id, said["photo_id"] or file.name, reason)
+        code = InvalidInput.code if said["error"] is None else None
+        return RefusedRow(number, product_id, said["photo_id"] or file.name, reason, code=code)
     try:
         fields = json.loads(said["fields"] or "{}")
     except ValueError as error:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from triptych.error_codes import coded
 from triptych.protocol import InferAnswer, InferRequest, JsonObject, Tensor, TransportError
 from triptych.tensors import bytes_tensor, elements
 
@@ -48,6 +49,8 @@ class FakeCatalogue:
     Attributes:
         key: what a client must show; None lets everybody.
         fingerprint: of the embedder that serves; another makes the server refuse what it has.
+        rebuild_polls: how many times `status` tells of a rebuild before it is done.
+        rebuild_error: why it then fails; None lets it succeed.
     """
 
     def __init__(self, dimension: int, key: str | None) -> None:
@@ -58,6 +61,11 @@ class FakeCatalogue:
         self._rows: dict[tuple[str, str], _Row] = {}
         self._made_by = FINGERPRINT
         self._last = 0
+        self.rebuild_polls = 0
+        self.rebuild_error: str | None = None
+        self._rebuilds = 0
+        self._polls_left = 0
+        self._result: JsonObject | None = None
 
     def infer(self, request: InferRequest, embed: Callable[[bytes], Floats]) -> InferAnswer:
         """The answer of one of the three models; raises `TransportError` as a transport does."""
@@ -70,7 +78,10 @@ class FakeCatalogue:
 
     def _call(self, request: InferRequest) -> JsonObject:
         if self.key is not None and request.parameters.get("catalogue_key") != self.key:
-            raise _refusal("Permission denied: `catalogue` got no key or another, expected the one in its key file.")
+            raise coded(
+                "catalogue_key_refused",
+                "Permission denied: `catalogue` got no key or another, expected the one in its key file.",
+            )
         (text,) = elements(request.inputs["request"].content)
         asked = json.loads(text)
         calls: dict[str, Callable[[JsonObject], JsonObject]] = {
@@ -79,7 +90,8 @@ class FakeCatalogue:
             "count": self._count,
             "export": self._export,
             "duplicates": self._duplicates,
-            "rebuild": lambda _: {"photos": len(self._rows), "seconds": 0.0},
+            "rebuild": self._rebuild,
+            "status": self._status,
             "info": lambda _: {**self._count({}), **self._about()},
         }
         if asked["call"] == "upsert":
@@ -90,10 +102,42 @@ class FakeCatalogue:
         fingerprint = self._made_by if self._rows else self.fingerprint
         return {"dimension": self._dimension, "fingerprint": fingerprint, "engine": "fake"}
 
+    def _rebuild(self, _: JsonObject) -> JsonObject:
+        if self._polls_left:
+            raise coded("rebuild_running", "A rebuild is running; a second one must wait for it.")
+        self._rebuilds += 1
+        self._polls_left = self.rebuild_polls
+        self._end_rebuild()
+        return {"rebuild": str(self._rebuilds), "photos": len(self._rows)}
+
+    def _end_rebuild(self) -> None:
+        if not self._polls_left:
+            is_done = self.rebuild_error is None
+            photos = len(self._rows) if is_done else 0
+            ended = {"photos": photos, "seconds": 0.0, "ended_at": "2026-01-01T00:00:00Z", "error": self.rebuild_error}
+            self._result = {"rebuild": str(self._rebuilds), **ended}
+
+    def _status(self, _: JsonObject) -> JsonObject:
+        step = self.rebuild_polls - self._polls_left
+        told: JsonObject = {"state": "idle", "progress": 1.0, "index_loaded": True, "last": self._result}
+        if self._polls_left:
+            total = len(self._rows)
+            done = {"done": total * step // self.rebuild_polls, "total": total, "progress": step / self.rebuild_polls}
+            told |= {"state": "running", "phase": "building_hnsw_index", "rebuild": str(self._rebuilds), **done}
+            told |= {"started_at": "2026-01-01T00:00:00Z", "seconds": 0.0}
+            self._polls_left -= 1
+            self._end_rebuild()
+        elif self._result is not None and self._result["error"] is not None:
+            told |= {"state": "failed", "progress": 0.0, "retry_in_s": 5.0}
+        return told
+
     def _upsert(self, asked: JsonObject, embedding: Tensor) -> JsonObject:
         vectors = np.frombuffer(embedding.content, "<f4").reshape(embedding.shape)
         if vectors.shape[1] != self._dimension:
-            raise _refusal(f"`embedding` is {list(vectors.shape)}, expected [{len(vectors)},{self._dimension}].")
+            raise coded(
+                "embedding_invalid",
+                f"`embedding` is {list(vectors.shape)}, expected [{len(vectors)},{self._dimension}].",
+            )
         for item in asked["items"]:
             self._check_fingerprint(item.get("fingerprint", self.fingerprint))
         for item, vector in zip(asked["items"], vectors, strict=True):
@@ -175,7 +219,9 @@ class FakeCatalogue:
     def _direction(self, product_id: str) -> Floats:
         photos = self._of(product_id)
         if not photos:
-            raise _refusal(f"No product has the id {product_id!r}. Add it with `catalogue`, or check the id.")
+            raise coded(
+                "product_unknown", f"No product has the id {product_id!r}. Add it with `catalogue`, or check the id."
+            )
         mean: Floats = np.mean([row.vector for row in photos], axis=0)
         return mean
 
@@ -192,16 +238,19 @@ class FakeCatalogue:
 
     def _given(self, embedding: Tensor) -> Floats:
         if embedding.shape[1] != self._dimension:
-            raise _refusal(
+            # Triton's own message, which has no code.
+            raise TransportError(
+                "INVALID_ARGUMENT",
                 f"[request id: 0] unexpected shape for input 'embedding' for model 'index'. Expected "
-                f"[-1,{self._dimension}], got {list(embedding.shape)}."
+                f"[-1,{self._dimension}], got {list(embedding.shape)}.",
             )
         return np.frombuffer(embedding.content, "<f4")
 
     def _check_fingerprint(self, found: str) -> None:
         if found != self.fingerprint:
-            raise _refusal(
-                f"Incompatible index: the catalogue has the fingerprint {found!r}, expected {self.fingerprint!r}."
+            raise coded(
+                "index_incompatible",
+                f"Incompatible index: the catalogue has the fingerprint {found!r}, expected {self.fingerprint!r}.",
             )
 
     def _passing(self, conditions: Mapping[str, Any]) -> list[_Row]:
@@ -210,7 +259,7 @@ class FakeCatalogue:
             if name not in names:
                 near = difflib.get_close_matches(name, names, 1)
                 advice = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(names) or 'none yet'}."
-                raise _refusal(f"No product has the field {name!r} that the filter names. {advice}")
+                raise coded("filter_invalid", f"No product has the field {name!r} that the filter names. {advice}")
         return [
             row
             for row in self._rows.values()
@@ -263,7 +312,3 @@ def _tensors(
 
 def _texts(names: list[str]) -> Tensor:
     return bytes_tensor([name.encode() for name in names or [""]], (1, max(1, len(names))))
-
-
-def _refusal(sentence: str) -> TransportError:
-    return TransportError("INVALID_ARGUMENT", sentence)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from triptych.error_codes import coded
 from triptych.invention import invent_embedding
-from triptych.protocol import InferAnswer, InferRequest, Tensor, TransportError
+from triptych.protocol import InferAnswer, InferRequest, Tensor
 from triptych.tensors import bytes_tensor, elements
 
 _SIDE = 7
@@ -26,14 +27,14 @@ def explain(
     attribute = element.decode()
     if attribute not in classes:
         expected = ", ".join(classes)
-        raise TransportError("INVALID_ARGUMENT", f"`attribute` is {attribute!r}, expected one of {expected}.")
+        raise coded("class_unknown", f"`attribute` is {attribute!r}, expected one of {expected}.")
     lines = classes[attribute]
     scores = score(photo, attribute, lines)
     chosen = int(scores.argmax())
     if "class_index" in request.inputs:
         chosen = int.from_bytes(request.inputs["class_index"].content, "little")
     if chosen >= len(lines):
-        raise TransportError("INVALID_ARGUMENT", f"`class_index` is {chosen}, expected 0 to {len(lines) - 1}.")
+        raise coded("class_unknown", f"`class_index` is {chosen}, expected 0 to {len(lines) - 1}.")
     heat = invent_embedding(photo + bytes([chosen % 256]), _SIDE * _SIDE).astype("<f4")
     return InferAnswer(
         "1",

@@ -11,6 +11,7 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from triptych.error_codes import coded
 from triptych.errors import (
     ConnectionFailed,
     ContractMismatch,
@@ -68,33 +69,37 @@ LABELS = (
 _UNKNOWN_MODEL = "Request for unknown model: 'recognizer'"
 _READABLE = "expected a whole JPEG, PNG, WebP, GIF, BMP or TIFF file. Send the file's bytes unchanged."
 
-# What Triton 2.51.0 and gRPC say where each error comes from: the client must make the error of it, as in production.
-# The texts of InvalidInput and ServerFault stand for any that no rule knows.
-_SPOKEN: dict[type[TriptychError], tuple[str, str]] = {
-    TriptychError: ("INTERNAL", "[request id: {request_id}] failed to run the model"),
-    IncompatibleIndex: ("INVALID_ARGUMENT", "Incompatible index: the catalogue has the fingerprint 'a', expected 'b'."),
-    InvalidInput: ("INVALID_ARGUMENT", "[request id: {request_id}] the request is refused"),
-    UnreadableImage: ("INVALID_ARGUMENT", f"unreadable image: got 4 bytes that start with b'fake'; {_READABLE}"),
-    ImageTooLarge: (
-        "INVALID_ARGUMENT",
-        "image too large: 21.0 MB, the limit is 20 MB. Send a smaller copy of the photo.",
+# What models, Triton 2.51.0 and gRPC say where each error comes from: the client must make the error of it, as in
+# production. InvalidInput and ServerFault stand for any sentence of a model.
+_SPOKEN: dict[type[TriptychError], TransportError] = {
+    TriptychError: TransportError("INTERNAL", "[request id: {request_id}] failed to run the model"),
+    IncompatibleIndex: coded(
+        "index_incompatible", "Incompatible index: the catalogue has the fingerprint 'a', expected 'b'."
     ),
-    Unavailable: ("UNAVAILABLE", "Socket closed"),
-    Overloaded: ("UNAVAILABLE", "[request id: {request_id}] Exceeds maximum queue size"),
-    NotReady: ("UNAVAILABLE", f"{_UNKNOWN_MODEL} version 1 is not at ready state"),
-    ConnectionFailed: (
+    InvalidInput: coded("request_invalid", "the request is refused"),
+    UnreadableImage: coded("image_unreadable", f"unreadable image: got 4 bytes that start with b'fake'; {_READABLE}"),
+    ImageTooLarge: coded(
+        "image_too_large", "image too large: 21.0 MB, the limit is 20 MB. Send a smaller copy of the photo."
+    ),
+    Unavailable: TransportError("UNAVAILABLE", "Socket closed"),
+    Overloaded: TransportError("UNAVAILABLE", "[request id: {request_id}] Exceeds maximum queue size"),
+    NotReady: TransportError("UNAVAILABLE", f"{_UNKNOWN_MODEL} version 1 is not at ready state"),
+    ConnectionFailed: TransportError(
         "UNAVAILABLE",
         "failed to connect to all addresses; last error: UNKNOWN: ipv4:127.0.0.1:8001: Failed to connect to remote "
         "host: Connection refused",
     ),
-    DeadlineExceeded: ("DEADLINE_EXCEEDED", "Deadline Exceeded"),
-    PermissionDenied: ("UNAVAILABLE", "This protocol is restricted, expecting header 'triton-grpc-protocol-shop-key'"),
-    ContractMismatch: ("NOT_FOUND", f"{_UNKNOWN_MODEL} is not found"),
-    ServerFault: ("INTERNAL", "[request id: {request_id}] failed to run the model"),
+    DeadlineExceeded: TransportError("DEADLINE_EXCEEDED", "Deadline Exceeded"),
+    PermissionDenied: TransportError(
+        "UNAVAILABLE", "This protocol is restricted, expecting header 'triton-grpc-protocol-shop-key'"
+    ),
+    ContractMismatch: TransportError("NOT_FOUND", f"{_UNKNOWN_MODEL} is not found"),
+    ServerFault: coded("internal", "recognizer failed; the request is not at fault. Send it again."),
 }
 
 Failure: TypeAlias = type[TriptychError] | TransportError
-"""An error class, which stands for the words of the server behind it; or those words themselves."""
+"""An error class, which stands for the words of the server behind it; or those words themselves, with the code that a
+model sends: `TransportError("INVALID_ARGUMENT", "[filter_invalid] No product has the field 'prise'.")`."""
 
 Scores: TypeAlias = Sequence[tuple[str, float]]
 """Lines of `labels.txt` and their scores, best first."""
@@ -386,5 +391,5 @@ def _spoken(failure: Failure, request_id: str) -> TransportError:
     """A new error each time: one raised twice would carry the first's traceback."""
     if isinstance(failure, TransportError):
         return TransportError(failure.status, failure.detail)
-    status, text = _SPOKEN[failure]
-    return TransportError(status, text.replace("{request_id}", request_id))
+    spoken = _SPOKEN[failure]
+    return TransportError(spoken.status, spoken.detail.replace("{request_id}", request_id))

@@ -40,6 +40,7 @@ _STATUSES = {
     504: "DEADLINE_EXCEEDED",
 }
 _NOT_READY = {400, 404, 503}
+# Seen on Triton 2.51.0, whose own messages have no code.
 _LEAVING = (b"erver is stopping", b"no available versions", b"not at ready state")
 
 

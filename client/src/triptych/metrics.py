@@ -25,10 +25,12 @@ class ClientMetrics:
     | metric | kind | labels |
     |---|---|---|
     | `triptych_client_requests_total` | counter: requests ended, well or not | `method` |
-    | `triptych_client_errors_total` | counter: those that failed, after all tries | `method`, `error`: the class |
+    | `triptych_client_errors_total` | counter: failed after all tries | `method`, `error`: the class, `code` |
     | `triptych_client_latency_seconds` | histogram: tries and pauses included | `method` |
-    | `triptych_client_retries_total` | counter: tries that failed and were repeated | `error`: the class |
+    | `triptych_client_retries_total` | counter: tries that failed and were repeated | `error`: the class, `code` |
     | `triptych_client_in_flight` | gauge: requests on their way | `method` |
+
+    `code` is that of the error, empty for what is no `TriptychError`: a call that was cancelled, for example.
     """
 
     def __init__(self, registry: CollectorRegistry | None = None, namespace: str = "triptych_client") -> None:
@@ -46,7 +48,7 @@ class ClientMetrics:
         place = {"namespace": namespace, "registry": prometheus.REGISTRY if registry is None else registry}
         try:
             self._requests = prometheus.Counter("requests", "Requests ended, well or not.", ["method"], **place)
-            self._errors = prometheus.Counter("errors", "Requests that failed.", ["method", "error"], **place)
+            self._errors = prometheus.Counter("errors", "Requests that failed.", ["method", "error", "code"], **place)
             self._latency = prometheus.Histogram(
                 "latency_seconds",
                 "From request to answer or failure, tries and pauses included.",
@@ -54,7 +56,9 @@ class ClientMetrics:
                 buckets=LATENCY_BUCKETS_S,
                 **place,
             )
-            self._retries = prometheus.Counter("retries", "Tries that failed and were repeated.", ["error"], **place)
+            self._retries = prometheus.Counter(
+                "retries", "Tries that failed and were repeated.", ["error", "code"], **place
+            )
             self._in_flight = prometheus.Gauge("in_flight", "Requests on their way.", ["method"], **place)
         except ValueError as error:
             raise InvalidInput(
@@ -76,8 +80,9 @@ class ClientMetrics:
         self._requests.labels(method).inc()
         self._latency.labels(method).observe(seconds)
         if error is not None:
-            self._errors.labels(method, type(error).__name__).inc()
+            code = error.code if isinstance(error, TriptychError) else ""
+            self._errors.labels(method, type(error).__name__, code).inc()
 
     def retried(self, error: TriptychError) -> None:
         """See `observation.Observer`."""
-        self._retries.labels(type(error).__name__).inc()
+        self._retries.labels(type(error).__name__, error.code).inc()

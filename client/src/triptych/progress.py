@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sized
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterator, Sized
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from triptych.extras import require
+
+if TYPE_CHECKING:
+    from triptych.catalogue_rebuild import RebuildStatus
 
 R = TypeVar("R")
 
@@ -26,6 +30,35 @@ async def watched_async(items: AsyncIterator[R], images: object) -> AsyncIterato
             bar.update()
 
 
+def phase_words(status: RebuildStatus) -> str:
+    """What a rebuild does now: "building HNSW index"."""
+    return (status.phase or status.state).replace("_", " ").replace("hnsw", "HNSW")
+
+
+@contextmanager
+def watched_rebuild(is_shown: bool) -> Iterator[Callable[[RebuildStatus], None]]:
+    """Takes the statuses of a rebuild and shows them as a bar, one phase after the other."""
+    if not is_shown:
+        yield lambda status: None
+        return
+    with _new_bar(None) as bar:
+        shown: list[str] = []
+
+        def show(status: RebuildStatus) -> None:
+            phase = phase_words(status)
+            if shown[-1:] != [phase]:
+                shown.append(phase)
+                bar.set_description(phase, refresh=False)
+            bar.total = status.total or None
+            bar.n = status.done
+            bar.refresh()
+
+        yield show
+
+
 def _bar(images: object) -> Any:
-    tqdm = require("tqdm.auto", extra="cli", wanted_by="progress=True").tqdm
-    return tqdm(total=len(images) if isinstance(images, Sized) else None, unit="photo")
+    return _new_bar(len(images) if isinstance(images, Sized) else None)
+
+
+def _new_bar(total: int | None) -> Any:
+    return require("tqdm.auto", extra="cli", wanted_by="progress=True").tqdm(total=total, unit="photo")

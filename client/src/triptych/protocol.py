@@ -26,9 +26,12 @@ class TransportError(Exception):
     """
 
     def __init__(self, status: str, detail: str) -> None:
-        super().__init__(f"{status}: {detail}")
+        super().__init__(status, detail)
         self.status = status
         self.detail = detail
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.detail}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ from triptych.errors import ConnectionFailed, DeadlineExceeded, Unavailable
 from triptych.grpc_transport import AsyncGrpcTransport, GrpcTransport, decode_answer, encode_header, encode_request
 from triptych.protocol import InferAnswer, InferRequest, Question, TransportError
 from triptych.shared_region import Region, slot_size
-from triptych.translation import find_rule
+from triptych.translation import read
 from triptych.transport import Headers
 
 # Room for the largest photo that the server takes (20 MB), or for one of 1 MB for each of the 32 that the `_many` calls
@@ -226,7 +226,7 @@ class Sharing:
             is_read = True
             return response
         except TransportError as failure:
-            meaning = find_rule(failure.status, failure.detail).error
+            meaning = read(failure).error
             is_read = not issubclass(meaning, (ConnectionFailed, DeadlineExceeded))
             if failure.status == "NOT_FOUND" and "shared memory region" in failure.detail:
                 self._note_loss(region)
@@ -277,7 +277,7 @@ class Sharing:
     def _note_refusal(self, failure: TransportError) -> None:
         """A server that answers otherwise did not open the region. It may have been on its way up or down."""
         self._failures += 1
-        is_passing = issubclass(find_rule(failure.status, failure.detail).error, (Unavailable, DeadlineExceeded))
+        is_passing = issubclass(read(failure).error, (Unavailable, DeadlineExceeded))
         if not is_passing or self._failures == _PATIENCE:
             self._turn_off(f"the server refuses it ({failure.detail})")
 

@@ -59,8 +59,9 @@ def test_call_is_denied_once_and_for_all_when_the_key_is_missing_or_wrong(
 
     with Client(**way, api_key=key, metrics=tries) as client, pytest.raises(PermissionDenied, match="restricted"):
         client.recognize(photos[0])
-    with pytest.raises(PermissionDenied, match="restricted"):
+    with pytest.raises(PermissionDenied, match="restricted") as caught:
         asyncio.run(recognize())
+    assert caught.value.code == "access_denied"
     assert (tries.requests, tries.retries) == (2, 0)
 
 

@@ -19,7 +19,7 @@ import trustme
 
 from ops.local_server import LocalServer
 from ops.settings import Settings
-from triptych import TLS, AsyncClient, Client, ConnectionFailed, InvalidInput, PermissionDenied
+from triptych import TLS, AsyncClient, Client, ConnectionFailed, InvalidInput, PermissionDenied, TriptychError
 
 TODAY = datetime.datetime.now(datetime.timezone.utc)
 Serve = Callable[..., contextlib.AbstractContextManager[str]]
@@ -169,9 +169,14 @@ class Retries:
 
 
 def refused(
-    target: str, carrier: str, tls: TLS | None, sentence: str, error: type[Exception] = PermissionDenied
+    target: str,
+    carrier: str,
+    tls: TLS | None,
+    sentence: str,
+    error: type[TriptychError] = PermissionDenied,
+    code: str = "certificate_refused",
 ) -> int:
-    """Retries made before `error` came with `sentence`, from both clients."""
+    """Retries made before `error` came with `sentence` and `code`, from both clients."""
     retries = Retries()
     options: dict[str, Any] = {"transport": carrier, "tls": tls, "timeout_s": 20, "metrics": retries}
 
@@ -179,10 +184,11 @@ def refused(
         async with AsyncClient(target, **options) as client:
             await client.embed(b"x")
 
-    with Client(target, **options) as client, pytest.raises(error, match=sentence):
+    with Client(target, **options) as client, pytest.raises(error, match=sentence) as caught:
         client.embed(b"x")
-    with pytest.raises(error, match=sentence):
+    with pytest.raises(error, match=sentence) as caught_async:
         asyncio.run(ask())
+    assert caught.value.code == caught_async.value.code == code
     return retries.count
 
 
@@ -235,20 +241,22 @@ def test_server_that_wants_a_certificate_answers_only_who_has_one_of_its_authori
         for own in (None, "stranger", "expired_shop"):
             tls = papers.tls(own=own)
             if carrier == "http":
-                assert refused(target, carrier, tls, "does not accept this client's certificate, or wants one") == 0
+                sentence = "does not accept this client's certificate, or wants one"
+                assert refused(target, carrier, tls, sentence, code="access_denied") == 0
             else:
                 # gRPC keeps the reason to itself, so that it may be one that passes.
-                assert refused(target, carrier, tls, "may want TLS or a client's certificate", ConnectionFailed) > 0
+                sentence = "may want TLS or a client's certificate"
+                assert refused(target, carrier, tls, sentence, ConnectionFailed, "connection_failed") > 0
 
 
 def test_client_says_so_when_one_side_alone_speaks_tls(
     serve: Serve, server: LocalServer, carrier: str, papers: Papers
 ) -> None:
     plain = server.grpc_target if carrier == "grpc" else server.http_url.removeprefix("http://")
-    refused(plain, carrier, papers.tls(), "does not speak TLS", ConnectionFailed)
+    refused(plain, carrier, papers.tls(), "does not speak TLS", ConnectionFailed, "connection_failed")
     with serve("server") as target:
         expected = "may want TLS" if carrier == "grpc" else "broke before the answer came"
-        refused(target, carrier, None, expected, ConnectionFailed)
+        refused(target, carrier, None, expected, ConnectionFailed, "connection_failed")
 
 
 @pytest.mark.parametrize(

@@ -133,8 +133,9 @@ def test_json_is_one_object_a_line_when_asked_for(run: Run, photos: list[str], c
     assert good["request_id"] in {request.request_id for request in server.requests}
     assert good["latency_ms"] >= 0
     assert bad["photo"] == photos[1]
-    assert {name: bad["error"][name] for name in ("class", "retryable")} == {
+    assert {name: bad["error"][name] for name in ("class", "code", "retryable")} == {
         "class": "UnreadableImage",
+        "code": "image_unreadable",
         "retryable": False,
     }
     assert bad["error"]["message"].startswith("unreadable image: got 4 bytes")
@@ -293,7 +294,8 @@ def test_health_is_json_too_when_no_server_answers(run: Run, capsys: Any, server
     server.fail_next(ConnectionFailed, rpc=None)
     assert run("health", "--json") == 1
     out, err = capsys.readouterr()
-    assert json.loads(out)["error"]["class"] == "ConnectionFailed"
+    error = json.loads(out)["error"]
+    assert (error["class"], error["code"]) == ("ConnectionFailed", "connection_failed")
     assert err.startswith("triptych: No Triptych server answers at 127.0.0.1:8001")
 
 

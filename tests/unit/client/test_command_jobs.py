@@ -100,6 +100,7 @@ def test_rows_are_the_embeddings_of_their_photos(run: Run, server: FakeServer) -
         for line in lines_of("x.npy.jsonl"):
             if line["row"] is None:
                 assert (line["photo"], line["error"]["class"]) == ("photos/03.jpg", "UnreadableImage")
+                assert line["error"]["code"] == table["photos/03.jpg"]["code"] == "image_unreadable"
                 assert table["photos/03.jpg"]["embedding"] is None
                 assert table["photos/03.jpg"]["error"].startswith("UnreadableImage: unreadable image: got 4 bytes")
             else:
@@ -107,6 +108,7 @@ def test_rows_are_the_embeddings_of_their_photos(run: Run, server: FakeServer) -
                 assert np.array_equal(array[line["row"]], expected)
                 assert np.array_equal(np.array(table[line["photo"]]["embedding"], np.float32), expected)
                 assert table[line["photo"]]["error"] is None
+                assert table[line["photo"]]["code"] is None
 
 
 @pytest.mark.parametrize("output", ["x.jsonl", "x.npy", "x.parquet"])
@@ -131,6 +133,27 @@ def test_failures_worth_another_try_get_one_when_resumed(run: Run, server: FakeS
         failed = [row["photo"] for row in rows if "error" in row]
     assert sorted(row["photo"] for row in rows) == sorted([*NAMES, "photos/12.jpg"])
     assert failed == ["photos/03.jpg", "photos/04.jpg"]
+
+
+def test_codes_are_kept_when_a_finished_table_is_resumed(run: Run, server: FakeServer) -> None:
+    server.refuse("photos/03.jpg", ImageTooLarge)
+    assert run("embed", "x.parquet") == 1
+    before = len(server.requests)
+    assert run("embed", "x.parquet", "--resume") == 1
+    assert len(server.requests) == before
+    codes = pyarrow.parquet.read_table("x.parquet")["code"].to_pylist()
+    assert codes == ["image_too_large" if name == "photos/03.jpg" else None for name in NAMES]
+
+
+def test_table_of_a_release_without_codes_is_resumed(run: Run, server: FakeServer) -> None:
+    server.refuse("photos/03.jpg")
+    assert run("embed", "x.parquet") == 1
+    pyarrow.parquet.write_table(pyarrow.parquet.read_table("x.parquet").drop_columns(["code"]), "x.parquet")
+    before = len(server.requests)
+    assert run("embed", "x.parquet", "--resume") == 1
+    assert len(server.requests) == before
+    row = pyarrow.parquet.read_table("x.parquet").to_pylist()[3]
+    assert (row["photo"], row["error"].partition(":")[0], row["code"]) == ("photos/03.jpg", "UnreadableImage", None)
 
 
 @pytest.mark.parametrize("left", [1, 12, -1, -40])

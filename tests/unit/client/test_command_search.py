@@ -149,7 +149,7 @@ def test_refused_rows_are_listed_when_an_import_ends(run: Run, shop: Path, capsy
     assert err.startswith("triptych: refused row 2 (b, gone.png): there is no photo")
     assert run("catalogue", "import", "more.csv", "--json") == 1
     report = json.loads(capsys.readouterr().out)
-    assert report["refused"][0]["row"] == 2
+    assert (report["refused"][0]["row"], report["refused"][0]["code"]) == (2, "input_invalid")
 
 
 def test_catalogue_says_what_is_missing_without_the_key(

@@ -44,7 +44,7 @@ def test_rows_that_were_refused_are_reported_again_when_an_import_goes_on(tmp_pa
     assert (first.upserted, first.skipped) == (2, 0)
     whole = load(tmp_path, batches=9)
     assert (whole.upserted, whole.skipped) == (1, 2)
-    assert [(row.product_id, row.reason) for row in whole.refused] == [
-        ("sku-1", "it is no photo"),
-        ("sku-3", "it is no photo"),
+    assert [(row.product_id, row.reason, row.code) for row in whole.refused] == [
+        ("sku-1", "it is no photo", None),
+        ("sku-3", "it is no photo", None),
     ]

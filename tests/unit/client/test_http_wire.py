@@ -32,6 +32,7 @@ from triptych.protocol import (
     repository_index,
     server_live,
 )
+from triptych.translation import read
 
 REQUEST = InferRequest(
     "recognizer",
@@ -129,6 +130,12 @@ def test_refusal_has_the_status_of_its_code_and_the_words_of_the_server(code: in
         assert caught.value.status == status
         assert status in grpc.StatusCode.__members__
         assert caught.value.detail.endswith("Exceeds maximum queue size")
+
+
+def test_message_is_too_large_when_a_proxy_says_so() -> None:
+    with pytest.raises(TransportError) as caught:
+        decode_infer(HttpAnswer(413, {}, b"<html>a gateway's page</html>"))
+    assert read(caught.value).code == "message_too_large"
 
 
 @pytest.mark.parametrize("page", [b"<html>a gateway's page</html>", b"", b"[]", b'{"detail": 1}'])

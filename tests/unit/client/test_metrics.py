@@ -39,28 +39,32 @@ def test_requests_are_counted_by_method_when_answered(registry: CollectorRegistr
     assert value(registry, "requests_total", method="embed") == 2
     assert value(registry, "requests_total", method="classify") == 0
     assert value(registry, "latency_seconds_count", method="embed") == 2
-    assert value(registry, "errors_total", method="embed", error="Overloaded") is None
+    assert value(registry, "errors_total", method="embed", error="Overloaded", code="queue_full") is None
 
 
-def test_error_is_counted_by_class_when_a_request_fails(registry: CollectorRegistry, metrics: ClientMetrics) -> None:
+def test_error_is_counted_by_class_and_code_when_a_request_fails(
+    registry: CollectorRegistry, metrics: ClientMetrics
+) -> None:
     fake = FakeServer()
     fake.refuse(b"text")
     with pytest.raises(UnreadableImage):
         fake_client(fake, metrics=metrics).classify(b"text")
-    assert value(registry, "errors_total", method="classify", error="UnreadableImage") == 1
+    assert value(registry, "errors_total", method="classify", error="UnreadableImage", code="image_unreadable") == 1
     assert value(registry, "requests_total", method="classify") == 1
     assert value(registry, "latency_seconds_count", method="classify") == 1
 
 
-def test_retries_are_counted_by_class_when_a_try_fails(registry: CollectorRegistry, metrics: ClientMetrics) -> None:
+def test_retries_are_counted_by_class_and_code_when_a_try_fails(
+    registry: CollectorRegistry, metrics: ClientMetrics
+) -> None:
     fake = FakeServer()
     fake.fail_next(Overloaded, times=2)
     fake.fail_next(NotReady)
     fake_client(fake, metrics=metrics, retry=AT_ONCE).embed(b"a")
-    assert value(registry, "retries_total", error="Overloaded") == 2
-    assert value(registry, "retries_total", error="NotReady") == 1
+    assert value(registry, "retries_total", error="Overloaded", code="queue_full") == 2
+    assert value(registry, "retries_total", error="NotReady", code="model_not_ready") == 1
     assert value(registry, "requests_total", method="embed") == 1
-    assert value(registry, "errors_total", method="embed", error="Overloaded") is None
+    assert value(registry, "errors_total", method="embed", error="Overloaded", code="queue_full") is None
 
 
 def test_latency_includes_the_wait_when_the_server_is_slow(registry: CollectorRegistry, metrics: ClientMetrics) -> None:
@@ -135,7 +139,7 @@ def test_cancelled_request_leaves_the_gauge_when_its_task_ends(
 
     asyncio.run(cancel())
     assert value(registry, "in_flight", method="embed") == 0
-    assert value(registry, "errors_total", method="embed", error="CancelledError") == 1
+    assert value(registry, "errors_total", method="embed", error="CancelledError", code="") == 1
 
 
 def test_second_metrics_are_refused_when_the_registry_has_the_names(

@@ -25,10 +25,10 @@ from triptych import (
     UnreadableImage,
     errors,
 )
+from triptych.error_codes import coded
 from triptych.errors import TriptychError
 from triptych.protocol import model_metadata
 from triptych.testing import LABELS, Failure, FakeServer, TransportError, fake_async_client, fake_client
-from triptych.translation import find_rule
 
 NEVER = Retry(tries=1)
 AT_ONCE = Retry(first_pause_s=0)
@@ -136,6 +136,9 @@ def test_error_is_the_one_asked_for_when_its_text_has_been_translated(
     with pytest.raises(kind) as caught:
         client.embed(b"a")
     assert type(caught.value) is kind
+    # No server says the code of what is found before anything is sent; a model's own failure has one of its own.
+    sent = {InvalidInput: "request_invalid", ServerFault: "internal"}
+    assert caught.value.code == sent.get(kind, kind.code)
     assert isinstance(caught.value.__cause__, TransportError)
     assert caught.value.request_id == fake.requests[0].request_id
     assert client.embed(b"a").vector.shape == (1280,)
@@ -155,7 +158,13 @@ def test_words_of_a_server_are_translated_when_given_as_they_are(fake: FakeServe
     fake.fail_next(failure)
     with pytest.raises(ContractMismatch, match="unexpected inference input"):
         fake_client(fake).embed(b"a")
-    assert find_rule(failure.status, failure.detail).error is ContractMismatch
+
+
+def test_code_of_a_server_reaches_the_error_when_given_as_it_is_sent(fake: FakeServer) -> None:
+    fake.fail_next(coded("rebuild_running", "A rebuild is running; a second one must wait for it."))
+    with pytest.raises(NotReady, match=r"^A rebuild is running; a second one must wait for it\.$") as caught:
+        fake_client(fake, retry=NEVER).embed(b"a")
+    assert caught.value.code == "rebuild_running"
 
 
 @pytest.mark.parametrize("failure", [FetchFailed, KeyError, Overloaded("full")], ids=repr)

@@ -11,6 +11,7 @@ from typing import Any
 
 from triptych.catalogue_calls import CataloguePhoto
 from triptych.catalogue_import import ImportReport
+from triptych.catalogue_rebuild import RebuildStatus
 from triptych.client import Client
 from triptych.command.connecting import OpenClient, add_catalogue_key_option, add_connection_options, open_connection
 from triptych.command.exits import EXIT_DONE, EXIT_FAILED, WrongUsage
@@ -18,6 +19,7 @@ from triptych.command.filters import add_filter_option, read_filter
 from triptych.command.report import printable
 from triptych.errors import InvalidInput
 from triptych.extras import require
+from triptych.progress import phase_words
 
 _SHOWN = 20
 _EPILOG = """\
@@ -27,10 +29,12 @@ examples:
   triptych catalogue count --filter category=Shoes --filter 'price<50'
   triptych catalogue export --embeddings > catalogue.jsonl
   triptych catalogue duplicates --threshold 0.97
+  triptych catalogue rebuild --no-wait && triptych catalogue status
 
 products.csv, .jsonl or .parquet has product_id, photo (a path below its own folder, or a URL), perhaps photo_id; all
 else becomes fields. Of a folder each photo is a product. Killed or interrupted, the same import goes on where it was.
-exit codes: 0 done, 1 some rows were refused or something failed (said on stderr), 2 wrong usage, 130 interrupted
+exit codes: 0 done, 1 some rows were refused or something failed (said on stderr; `status`: the last rebuild failed),
+2 wrong usage, 130 interrupted
 """
 
 
@@ -65,6 +69,10 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     alike = add("duplicates", _duplicates, "list products that look alike, a group a line")
     alike.add_argument("--threshold", type=float, default=0.95, metavar="COSINE", help="default: %(default)s")
     alike.add_argument("--limit", type=int, default=1000, metavar="N", help="groups at most (default: %(default)s)")
+    rebuild = add("rebuild", _rebuild, "make the index anew from what is stored; searches and writes go on")
+    rebuild.add_argument("--no-wait", action="store_true", help="return at once; `status` tells how far it is")
+    status = add("status", _status, "say whether the index is being rebuilt, and how the last rebuild ended")
+    status.add_argument("--json", action="store_true", help="all that the server says, as a JSON object")
     add("info", _info, "say what the server says about its catalogue")
     add("activate", _activate, "let everybody search what was put in for a new network (distributed engine)")
     for made in calls.choices.values():
@@ -99,7 +107,13 @@ def _import_embeddings(arguments: argparse.Namespace, client: Client) -> int:
 def _report(report: ImportReport, *, as_json: bool) -> int:
     if as_json:
         refused = [
-            {"row": row.row, "product_id": row.product_id, "photo": row.photo, "reason": row.reason}
+            {
+                "row": row.row,
+                "product_id": row.product_id,
+                "photo": row.photo,
+                "code": row.code,
+                "reason": row.reason,
+            }
             for row in report.refused
         ]
         print(json.dumps({"upserted": report.upserted, "skipped": report.skipped, "refused": refused}))
@@ -111,6 +125,40 @@ def _report(report: ImportReport, *, as_json: bool) -> int:
     if len(report.refused) > _SHOWN:
         print(f"triptych: ... and {len(report.refused) - _SHOWN} more; --json lists all", file=sys.stderr)
     return EXIT_FAILED if report.refused else EXIT_DONE
+
+
+def _rebuild(arguments: argparse.Namespace, client: Client) -> int:
+    wait = not arguments.no_wait
+    photos = client.catalogue.rebuild(wait=wait, progress=wait and _has_bar())
+    if wait:
+        print(f"index rebuilt: {photos} photos")
+    else:
+        print(f"rebuild of {photos} photos begun; `triptych catalogue status` tells how far it is")
+    return EXIT_DONE
+
+
+def _status(arguments: argparse.Namespace, client: Client) -> int:
+    status = client.catalogue.status()
+    if arguments.json:
+        print(json.dumps(dict(status.details)))
+    else:
+        print(_describe(status))
+        if status.last is not None:
+            outcome = status.last.error or f"{status.last.photos} photos"
+            print(f"last rebuild: {printable(outcome)} ({status.last.seconds:.1f} s, ended {status.last.ended_at})")
+    return EXIT_FAILED if status.state == "failed" else EXIT_DONE
+
+
+def _describe(status: RebuildStatus) -> str:
+    since = f"{status.seconds:.1f} s since it was asked for"
+    if status.state == "running":
+        share = f"{status.done} of {status.total} photos, {status.progress:.0%} of the work"
+        return f"rebuild running: {phase_words(status)}, {share}, {since}"
+    if status.state == "waiting":
+        return f"rebuild waiting for model index, which is {'' if status.index_loaded else 'not '}loaded: {since}"
+    if status.state == "failed":
+        return f"rebuild failed, tried again in {status.retry_in_s or 0:.0f} s: {since}"
+    return "no rebuild runs"
 
 
 def _activate(_: argparse.Namespace, client: Client) -> int:

@@ -33,7 +33,7 @@ examples:
 photos.npy is float32[N,D], each row of L2 norm 1; photos.npy.jsonl beside it has a line for each photo: "row" and
 "photo", or "photo" and "error". Larger than memory? np.load("photos.npy", mmap_mode="r").
 A .parquet file (pip install 'triptych-client[parquet]') has a row for each photo: photo string, embedding
-list<float> of D numbers, error string; embedding or error is null.
+list<float> of D numbers, error string, code string; embedding, or error and code, are null.
 
 Until all photos have been asked about there is only photos.npy.part, from which --resume goes on; it takes about 1.4
 times the room of the output, until the output is written.

@@ -113,9 +113,9 @@ class NpyFile(EmbeddingFile):
 
 
 class ParquetFile(EmbeddingFile):
-    """`x.parquet`: a row a photo, `photo` string, `embedding` list<float> of D numbers or null, `error` string or null.
+    """`x.parquet`: a row a photo, `photo` string, `embedding` list<float> of D numbers, `error` string, `code` string.
 
-    `error` starts with its class: "UnreadableImage: unreadable image: ...".
+    Without an embedding, `error` is "UnreadableImage: unreadable image: ...", `code` "image_unreadable".
     """
 
     def __init__(self, path: str) -> None:
@@ -133,16 +133,18 @@ class ParquetFile(EmbeddingFile):
         arrow = self._arrow
         # Not of fixed size: pyarrow 25 cannot read a null of such a list back.
         numbers = arrow.list_(arrow.float32())
-        schema = arrow.schema([("photo", arrow.string()), ("embedding", numbers), ("error", arrow.string())])
+        text = arrow.string()
+        schema = arrow.schema([("photo", text), ("embedding", numbers), ("error", text), ("code", text)])
         with (
             replacing(self.paths) as (file,),
             self._parquet.ParquetWriter(file, schema, compression="zstd", use_dictionary=False) as writer,
         ):
             for group in _groups(records, _GROUP_ROWS):
                 vectors = [None if record.vector is None else np.frombuffer(record.vector, "<f4") for record in group]
-                names = arrow.array([_storable(record.photo) for record in group], arrow.string())
-                errors = arrow.array([_error_text(record) for record in group], arrow.string())
-                writer.write_table(arrow.table([names, arrow.array(vectors, numbers), errors], schema=schema))
+                names = arrow.array([_storable(record.photo) for record in group], text)
+                errors = arrow.array([_error_text(record) for record in group], text)
+                codes = arrow.array([(record.error or {}).get("code") for record in group], text)
+                writer.write_table(arrow.table([names, arrow.array(vectors, numbers), errors, codes], schema=schema))
 
     def read(self) -> Iterator[Record]:
         """See `EmbeddingFile`."""
@@ -150,10 +152,13 @@ class ParquetFile(EmbeddingFile):
             for batch in self._parquet.ParquetFile(self.path).iter_batches(_GROUP_ROWS):
                 names, errors = (batch.column(name).to_pylist() for name in ("photo", "error"))
                 embeddings = batch.column("embedding")
-                for row, (name, error) in enumerate(zip(names, errors, strict=True)):
+                # Releases before error codes wrote none.
+                has_codes = "code" in batch.schema.names
+                codes = batch.column("code").to_pylist() if has_codes else [None] * len(names)
+                for row, (name, error, code) in enumerate(zip(names, errors, codes, strict=True)):
                     vector = embeddings[row].values
                     packed = None if vector is None else vector.to_numpy().astype("<f4").tobytes()
-                    yield Record(name, packed, None if error is None else _error_fields(error))
+                    yield Record(name, packed, None if error is None else _error_fields(error, code))
         except (OSError, ValueError, KeyError, AttributeError, self._arrow.ArrowException) as error:
             raise WrongUsage(
                 f"{self.path!r} is not the file of an earlier run ({error}). Choose another output."
@@ -236,6 +241,6 @@ def _error_text(record: Record) -> str | None:
     return None if record.error is None else _storable(f"{record.error['class']}: {record.error['message']}")
 
 
-def _error_fields(text: str) -> JsonObject:
+def _error_fields(text: str, code: str | None) -> JsonObject:
     name, _, message = text.partition(": ")
-    return {"class": name, "message": message}
+    return {"class": name, "code": code, "message": message}

@@ -41,10 +41,10 @@ examples:
   triptych recognize photos/ --output labels.jsonl
   triptych recognize photos/ --output labels.jsonl --resume    # after Ctrl-C, kill, a crash, or with new photos
 
-The table's columns: the photo; milliseconds to its answer, while others were on
-their way; the probability that it shows what a shop sells; the
-probability of each label; the label. A line of JSON has photo, labels, attributes, retail_score, abstained, embedding,
-model, model_version, request_id and latency_ms; or photo and error (class, message, retryable, request_id).
+The table's columns: the photo; milliseconds to its answer, while others were on their way; the probability that it
+shows what a shop sells; the probability of each label; the label. A line of JSON has photo, labels, attributes,
+retail_score, abstained, embedding, model, model_version, request_id and latency_ms; or photo and error (class, code,
+message, retryable, request_id).
 
 A bad photo does not stop the others; a server that does not answer does.
 exit codes: 0 every photo was recognised, 1 some were not (listed on stderr), 2 wrong usage, 130 interrupted

@@ -89,6 +89,7 @@ def failure_fields(error: TriptychError) -> dict[str, Any]:
     """An error as JSON has it."""
     return {
         "class": type(error).__name__,
+        "code": error.code,
         "message": str(error),
         "retryable": error.retryable,
         "request_id": error.request_id,
