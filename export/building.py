@@ -14,6 +14,7 @@ from export import graphs
 from export.backbones import Backbone
 from export.contract import Configs
 from export.errors import BackboneError
+from export.layout import CLASSIFIER_ONNX, EMBEDDER_ONNX, model_file
 from export.onnx_trunk import OnnxTrunk
 from export.photo_parity import (
     Floats,
@@ -48,8 +49,8 @@ class Graphs:
     def files(self) -> dict[str, bytes]:
         """Path inside the repository -> content."""
         return {
-            "embedder/1/model.onnx": self.embedder_onnx,
-            "classifier/1/model.onnx": self.classifier_onnx,
+            EMBEDDER_ONNX: self.embedder_onnx,
+            CLASSIFIER_ONNX: self.classifier_onnx,
             **self.programs,
         }
 
@@ -81,8 +82,8 @@ def build_graphs(backbone: Backbone, with_programs: bool = False) -> Graphs:
         embedder_onnx = graphs.embedder_onnx(embedder_program)
         if with_programs:
             programs = {
-                "embedder/1/model.pt2": graphs.program_bytes(embedder_program),
-                "classifier/1/model.pt2": graphs.program_bytes(classifier_program),
+                model_file("embedder", "1/model.pt2"): graphs.program_bytes(embedder_program),
+                model_file("classifier", "1/model.pt2"): graphs.program_bytes(classifier_program),
             }
     classifier_onnx = graphs.classifier_onnx(classifier_program, classifier.output_names)
     return Graphs(backbone, embedder, classifier, embedder_onnx, classifier_onnx, programs)
@@ -98,14 +99,13 @@ def check_graphs(built: Graphs, configs: Configs, photos: Sequence[Path], precis
     )
 
 
-def check_photos(built: Graphs, decoder: Path, configs: Configs, photos: Sequence[Path], precision: str) -> PhotoParity:
-    """Encoded photos through `decoder`, the repository whose `preprocessing.py` will be served, and ONNX Runtime,
-    against Pillow, torchvision and torch.
+def check_photos(built: Graphs, configs: Configs, photos: Sequence[Path], precision: str) -> PhotoParity:
+    """Encoded photos through the serving package and ONNX Runtime, against Pillow, torchvision and torch.
 
     Raises:
         VerificationError: under a limit.
     """
-    answer = answer_photos(built.embedder_onnx, built.classifier_onnx, built.backbone.transform, decoder, configs)
+    answer = answer_photos(built.embedder_onnx, built.classifier_onnx, built.backbone.transform, configs)
     parity = compare(encode_all(photos), built.backbone.transform, torch_answer(built.backbone), answer)
     refuse_when_under(parity, LIMITS[precision].min_photo_cosine, built.backbone.is_random)
     return parity

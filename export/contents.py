@@ -10,6 +10,7 @@ from google.protobuf import json_format, text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from export.errors import RepositoryError, WrongUsage
+from export.layout import CONFIG, MODELS_FOLDER, find_configs, model_file
 from export.model_card import flatten
 from export.placement import MANIFEST
 from export.release import find_files
@@ -22,12 +23,13 @@ _NO_FACTS = ("files", "golden")
 def describe(folder: Path) -> dict[str, Any]:
     """Raises:
     WrongUsage: there are no models in `folder`.
-    RepositoryError: a config cannot be read.
+    RepositoryError: a config cannot be read; or the layout is an earlier one.
     """
-    configs = sorted(folder.glob("*/config.pbtxt"))
+    configs = find_configs(folder)
     if not configs:
         raise WrongUsage(
-            f"{folder} holds no model: expected folders with a config.pbtxt. Name a model repository, or a release."
+            f"{folder} holds no model: expected folders with a {CONFIG} in {MODELS_FOLDER}/. Name a model repository, "
+            "or a release."
         )
     files = dict(find_files(folder))
     manifest = read_facts(folder)
@@ -61,7 +63,9 @@ def _describe_model(file: Path, files: dict[str, Path]) -> dict[str, Any]:
         "inputs": {tensor.name: _describe_tensor(tensor) for tensor in config.input},
         "outputs": {tensor.name: _describe_tensor(tensor) for tensor in config.output},
         "profiles": sorted(profile.stem for profile in model.glob("configs/*.pbtxt")),
-        "size_bytes": sum(path.stat().st_size for name, path in files.items() if name.startswith(f"{model.name}/")),
+        "size_bytes": sum(
+            path.stat().st_size for name, path in files.items() if name.startswith(model_file(model.name, ""))
+        ),
     }
 
 

@@ -14,8 +14,9 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 from export.errors import RepositoryError
+from export.layout import CONFIG, MODELS_FOLDER, model_file, refuse_earlier_layout
 
-# The checkout's own: its code and configs are what a new repository is made of.
+# The checkout's own: its configs are what a new repository is made of.
 TEMPLATE = Path(__file__).resolve().parents[1] / "model_repository"
 
 RECOGNITION = ("preprocess", "embedder", "classifier", "recognizer")
@@ -70,7 +71,7 @@ def read_config(repository: Path, model: str) -> ModelConfig:
     Raises:
         RepositoryError: there is no such file, or it has a key Triton does not know.
     """
-    file = repository / model / "config.pbtxt"
+    file = repository / model_file(model, CONFIG)
     try:
         return text_format.Parse(file.read_text(encoding="utf-8"), ModelConfig())
     except OSError as error:
@@ -85,9 +86,11 @@ def read_configs(repository: Path) -> Configs:
     """The configs of a repository, or of the checkout's own where there is none yet.
 
     Raises:
-        RepositoryError: it has some of the models only, or one that Triton would not read.
+        RepositoryError: it has some of the models only, or one that Triton would not read; or its layout is an
+            earlier one.
     """
-    is_new = not any((repository / model).exists() for model in MODELS)
+    refuse_earlier_layout(repository)
+    is_new = not any(_has(repository, model) for model in MODELS)
     if is_new and repository.is_dir() and any(repository.iterdir()):
         raise RepositoryError(
             f"{repository} holds files and no model of {', '.join(MODELS)}. "
@@ -96,8 +99,12 @@ def read_configs(repository: Path) -> Configs:
     source = TEMPLATE if is_new else repository
     configs = {model: read_config(source, model) for model in RECOGNITION}
     for model in (*CATALOGUE, *EXPLANATION):
-        configs[model] = read_config(source if (source / model).exists() else TEMPLATE, model)
+        configs[model] = read_config(source if _has(source, model) else TEMPLATE, model)
     return configs
+
+
+def _has(repository: Path, model: str) -> bool:
+    return (repository / MODELS_FOLDER / model).exists()
 
 
 def shaped(configs: Mapping[str, ModelConfig], shape: Shape) -> Configs:

@@ -1,20 +1,32 @@
-"""A repository's own decoder, loaded from its file: it is what will be served. Imports neither torch nor ONNX."""
+"""How the server decodes a photo, with the code that serves: the transform and the limits of one repository."""
 
 from __future__ import annotations
 
-import importlib.util
-import sys
+import dataclasses
 from pathlib import Path
-from types import ModuleType
+
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+
+from export.contract import read_config
+from export.layout import TRANSFORM
+from export.serving_package import require_same_package
+from triptych_models.recognition.preprocessing import Limits
+from triptych_models.recognition.transform import Transform, read_transform
 
 
-def load_preprocessing(repository: Path) -> ModuleType:
-    """`preprocess/1/preprocessing.py` as a module."""
-    file = repository / "preprocess/1/preprocessing.py"
-    specification = importlib.util.spec_from_file_location("placed_preprocessing", file)
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules[specification.name] = module  # dataclasses look their module up
-    specification.loader.exec_module(module)
-    return module
+def read_decoder(repository: Path) -> tuple[Transform, Limits]:
+    """What `preprocess` is served with.
+
+    Raises:
+        RepositoryError: the package there is not the imported one; or no config can be read.
+        OSError: no transform is placed there.
+    """
+    transform = read_transform(repository / TRANSFORM)
+    require_same_package(repository)
+    return transform, limits_of(read_config(repository, "preprocess"))
+
+
+def limits_of(config: ModelConfig) -> Limits:
+    """The limits that the config of `preprocess` states."""
+    names = [field.name for field in dataclasses.fields(Limits)]
+    return Limits(**{name: int(config.parameters[name].string_value) for name in names})

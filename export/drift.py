@@ -8,7 +8,9 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 
-REFERENCE = "embedder/1/reference.json"
+from export.layout import model_file
+
+REFERENCE = model_file("embedder", "1/reference.json")
 
 _BATCH_SIZE = 32
 

@@ -13,10 +13,12 @@ import onnx
 from onnx.utils import Extractor
 from torch import nn
 
+from export.layout import model_file
 from export.verification import open_session
 
-FOLDER = "activation_map/1"
-NETWORK, HEADS, ABOUT = f"{FOLDER}/model.onnx", f"{FOLDER}/heads.npz", f"{FOLDER}/explanation.json"
+NETWORK, HEADS, ABOUT = (
+    model_file("activation_map", f"1/{name}") for name in ("model.onnx", "heads.npz", "explanation.json")
+)
 
 # What may stand between the mean over places and the features: it moves numbers and changes none.
 _MOVES = {"Reshape", "Flatten", "Squeeze", "Gather", "Identity", "Transpose", "Cast"}

@@ -7,26 +7,23 @@ anybody may pass them on. Between them they go through what decoders get wrong: 
 from __future__ import annotations
 
 import base64
-import importlib.util
 import io
-import json
 import math
-import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 from PIL import Image, ImageDraw
 
-from export.contract import LABELS, read_config
+from export.contract import LABELS
+from export.decoder import read_decoder
 from export.errors import ReleaseError
+from export.layout import CLASSIFIER_ONNX, EMBEDDER_ONNX, model_file
+from triptych_models.recognition.preprocessing import preprocess
 
 MODEL = "recognizer"
 LABELS_SHOWN = 5
-LIMITS = ("max_image_bytes", "max_image_pixels")
 
 # What all profiles promise against one another, whatever decodes and computes (worst photo). A crop half a pixel off
 # gives 0.985.
@@ -92,18 +89,20 @@ def _encode(image: Image.Image, image_format: str, **options: object) -> bytes:
 
 
 def answer_photos(repository: Path, photos: dict[str, bytes]) -> dict[str, Any]:
-    """What the files of `repository` answer, computed without a server: its own decoder, then ONNX Runtime.
+    """What the files of `repository` answer, computed without a server: the serving package's decoder, then ONNX
+    Runtime.
 
     Returns:
         The `golden` part of a manifest; embeddings are base64 of float32[D], little-endian.
 
     Raises:
-        ReleaseError: the repository holds no such decoder, transform or network.
+        ReleaseError: the repository holds no such transform or network.
+        RepositoryError: it holds another version of the serving package.
     """
     try:
-        labels = (repository / MODEL / LABELS).read_text(encoding="utf-8").splitlines()
-        embedder, classifier = (_open(repository / model / "1/model.onnx") for model in ("embedder", "classifier"))
-        preprocess = _open_decoder(repository)
+        labels = (repository / model_file(MODEL, LABELS)).read_text(encoding="utf-8").splitlines()
+        embedder, classifier = (_open(repository / name) for name in (EMBEDDER_ONNX, CLASSIFIER_ONNX))
+        transform, limits = read_decoder(repository)
     except OSError as error:
         raise ReleaseError(
             f"Golden answers need {error.filename}, which cannot be read ({error.strerror}). "
@@ -111,7 +110,9 @@ def answer_photos(repository: Path, photos: dict[str, bytes]) -> dict[str, Any]:
         ) from error
     requests = []
     for name, photo in photos.items():
-        features, embedding = embedder.run(["features", "embedding"], {"pixels": preprocess(photo)})
+        features, embedding = embedder.run(
+            ["features", "embedding"], {"pixels": preprocess(photo, transform, limits)[None]}
+        )
         scores, retail = classifier.run(["category_scores", "retail_score"], {"features": features})
         best = np.argsort(-scores[0], kind="stable")[:LABELS_SHOWN]
         requests.append(
@@ -134,33 +135,3 @@ def _open(onnx_file: Path) -> ort.InferenceSession:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1  # the order of summation, and so the release's digest, must not depend on the load
     return ort.InferenceSession(onnx_file.read_bytes(), options, providers=["CPUExecutionProvider"])
-
-
-def _open_decoder(repository: Path) -> Any:
-    """Bytes -> uint8[1,S,S,3], by the repository's own `preprocessing.py`."""
-    folder = repository / "preprocess/1"
-    module = _load_module(folder / "preprocessing.py")
-    transform = module.Transform(**json.loads((folder / "transform.json").read_text(encoding="utf-8")))
-    parameters = read_config(repository, "preprocess").parameters
-    limits = module.Limits(**{name: int(parameters[name].string_value) for name in LIMITS})
-
-    def preprocess(photo: bytes) -> npt.NDArray[np.uint8]:
-        pixels: npt.NDArray[np.uint8] = module.preprocess(photo, transform, limits)
-        return pixels[None]
-
-    return preprocess
-
-
-def _load_module(file: Path) -> ModuleType:
-    file.stat()  # a missing file is an OSError here, not an ImportError without a name
-    spec = importlib.util.spec_from_file_location("preprocessing_to_release", file)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    writes_bytecode, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        spec.loader.exec_module(module)
-    finally:
-        sys.dont_write_bytecode = writes_bytecode
-    return module

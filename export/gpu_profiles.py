@@ -5,6 +5,7 @@ from __future__ import annotations
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from export.contract import Configs
+from export.native_steps import observe_embedder
 from export.queues import size_queue
 
 # Photos of several requests in one run; a GPU that runs eight at a time is mostly idle.
@@ -25,20 +26,22 @@ TORCH_MODEL = "torch_model.py"
 
 
 def tensorrt(configs: Configs, cores: int) -> Configs:
-    """Both ONNX files in Triton's onnxruntime backend with the TensorRT execution provider; photos decoded on the CPU.
+    """The network in Triton's onnxruntime backend with the TensorRT execution provider; photos decoded, and the linear
+    heads run, on the CPU.
 
     Source of the keys: github.com/triton-inference-server/onnxruntime_backend, README, "Parameter mapping".
     """
     configs["preprocess"].instance_group[0].count = cores
     size_queue(configs["preprocess"], cores)
-    for model in ("embedder", "classifier"):
-        config = configs[model]
-        config.backend = "onnxruntime"
-        config.parameters.clear()
-        _on_gpu(config)
-        accelerator = config.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
-        for key, value in _tensorrt_options(config).items():
-            accelerator.parameters[key] = value
+    embedder = configs["embedder"]
+    embedder.backend = "onnxruntime"
+    embedder.parameters.clear()
+    _on_gpu(embedder)
+    accelerator = embedder.optimization.execution_accelerators.gpu_execution_accelerator.add(name="tensorrt")
+    for key, value in _tensorrt_options(embedder).items():
+        accelerator.parameters[key] = value
+    _take_batches(configs["classifier"])
+    observe_embedder(configs)
     return configs
 
 
@@ -79,8 +82,12 @@ def torch(configs: Configs) -> Configs:
 def _on_gpu(config: ModelConfig) -> None:
     del config.instance_group[:]
     config.instance_group.add(kind=ModelInstanceGroup.KIND_GPU, count=1)
-    config.max_batch_size = MAX_BATCH_SIZE
+    _take_batches(config)
     config.dynamic_batching.max_queue_delay_microseconds = QUEUE_DELAY_US
+
+
+def _take_batches(config: ModelConfig) -> None:
+    config.max_batch_size = MAX_BATCH_SIZE
     for sample in config.model_warmup:
         if sample.batch_size > 1:
             sample.batch_size = MAX_BATCH_SIZE

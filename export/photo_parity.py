@@ -1,7 +1,7 @@
 """From an encoded photo to the answer: the code that is served against the reference, over every kind of file.
 
-Owns: which photos in which encodings, the figures, their limits. What answers is passed in: in placing, the
-repository's own `preprocessing.py` and ONNX Runtime; in the tests, a running server.
+Owns: which photos in which encodings, the figures, their limits. What answers is passed in: in placing, the serving
+package and ONNX Runtime; in the tests, a running server.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from PIL import Image
 
 from export.backbones import PhotoTransform
 from export.contract import Configs
-from export.decoder import load_preprocessing
+from export.decoder import limits_of
 from export.encodings import makers
 from export.errors import VerificationError
 from export.reference import Pixels, reference_pixels
 from export.verification import open_session
+from triptych_models.recognition.preprocessing import preprocess_all
+from triptych_models.recognition.transform import Transform
 
 # Each encoding is tried on this many of the photos, in turn.
 PHOTOS_PER_ENCODING = 3
@@ -169,17 +171,12 @@ def refuse_when_under(parity: PhotoParity, min_cosine: float, is_random: bool = 
         )
 
 
-def answer_photos(
-    embedder_onnx: bytes, classifier_onnx: bytes, transform: PhotoTransform, decoder: Path, configs: Configs
-) -> Answer:
-    """What will be served, in this process: the decoder of that repository, and ONNX Runtime."""
-    preprocessing = load_preprocessing(decoder)
-    served_transform = preprocessing.Transform(transform.side_px, transform.crop_ratio, transform.interpolation)
-    limits = preprocessing.Limits(
-        **{name: int(value.string_value) for name, value in configs["preprocess"].parameters.items()}
-    )
+def answer_photos(embedder_onnx: bytes, classifier_onnx: bytes, transform: PhotoTransform, configs: Configs) -> Answer:
+    """What will be served, in this process: the serving package's decoder, and ONNX Runtime."""
+    served_transform = Transform(transform.side_px, transform.crop_ratio, transform.interpolation)
+    limits = limits_of(configs["preprocess"])
     from_pixels = answer_pixels(embedder_onnx, classifier_onnx)
-    return lambda contents: from_pixels(preprocessing.preprocess_all(contents, served_transform, limits))
+    return lambda contents: from_pixels(preprocess_all(contents, served_transform, limits))
 
 
 def answer_pixels(embedder_onnx: bytes, classifier_onnx: bytes) -> Callable[[Pixels], tuple[Floats, Floats]]:

@@ -17,8 +17,10 @@ from export import placement
 from export.contract import MODELS, TEMPLATE, Configs, Shape, label_file, read_configs, shape_of, shaped
 from export.drift import REFERENCE, reference_file
 from export.errors import RepositoryError
+from export.layout import CLASSIFIER_ONNX, CONFIG, EMBEDDER_ONNX, MODELS_FOLDER, TRANSFORM, model_file
 from export.profiles import CpuSizing, render_profiles
 from export.progress import find_photos, step
+from export.serving_package import package_digest, package_files, require_same_package
 from export.sources import Choice, load
 from export.warmup import warmup_files
 
@@ -62,6 +64,8 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
     started = time.monotonic()
     settings, trained = _read_trained(settings)
     configs = read_configs(settings.repository)
+    if _is_own(settings.repository):
+        require_same_package(settings.repository)
     if trained is not None:
         from export.trained_heads import set_threshold
 
@@ -79,7 +83,7 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
     if trained is not None:
         from export.trained_heads import check_trained, facts_of
 
-        check_trained(files["embedder/1/model.onnx"], files["classifier/1/model.onnx"], trained)
+        check_trained(files[EMBEDDER_ONNX], files[CLASSIFIER_ONNX], trained)
         facts |= facts_of(trained)
     files |= _repository_files(settings.repository, shaped(configs, shape))
     with step(console, "Placing"):
@@ -139,9 +143,10 @@ def _tell(
 def _inputs(settings: Settings, configs: Configs, photos: Sequence[Path]) -> dict[str, Any]:
     """All that decides what will be placed: the same inputs need no second run."""
     code = {file.name: placement.sha256(file.read_bytes()) for file in sorted(Path(__file__).parent.glob("*.*"))}
+    code |= {name: placement.sha256(content) for name, content in _version_files().items()}
+    code["package"] = package_digest()
     # Dims follow the backbone, which `source` states.
     blank = shaped(configs, Shape(0, 0, 0))
-    decoder = _decoder_repository(settings.repository) / "preprocess/1/preprocessing.py"
     return {
         "source": settings.choice.fingerprint(),
         "heads": placement.sha256((settings.heads / "training.json").read_bytes()) if settings.heads else None,
@@ -149,7 +154,7 @@ def _inputs(settings: Settings, configs: Configs, photos: Sequence[Path]) -> dic
         # The reference for drift is their mean.
         "photos": placement.sha256("".join(placement.sha256(photo.read_bytes()) for photo in photos).encode()),
         "profiles": list(settings.profiles),
-        "code": placement.sha256(json.dumps(code).encode() + decoder.read_bytes()),
+        "code": placement.sha256(json.dumps(code).encode()),
         "configs": placement.sha256("".join(map(text_format.MessageToString, blank.values())).encode()),
         "versions": {name: importlib.metadata.version(name) for name in _VERSIONED},
         "sizing": asdict(settings.sizing),
@@ -180,8 +185,7 @@ def _build(
             graphs, quantisation = convert(graphs, settings, photos, console)
             parity[settings.precision] = check_graphs(graphs, configs, photos, settings.precision).as_dict()
     with step(console, "Comparing photos in every encoding"):
-        decoder = _decoder_repository(settings.repository)
-        photo_parity = check_photos(graphs, decoder, configs, photos, settings.precision)
+        photo_parity = check_photos(graphs, configs, photos, settings.precision)
     reference = reference_file(graphs.embedder_onnx, sample_pixels(photos, backbone.transform, len(photos)))
     transform = json.dumps(asdict(backbone.transform), indent=2) + "\n"
     profiles = render_profiles(configs, settings.sizing, settings.profiles)
@@ -190,7 +194,7 @@ def _build(
         **explanation,
         REFERENCE: reference,
         **_label_files(backbone),
-        "preprocess/1/transform.json": transform.encode(),
+        TRANSFORM: transform.encode(),
         **{name: text.encode() for name, text in profiles.items()},
         **warmup_files(),
     }
@@ -217,38 +221,36 @@ def _describe_classes(shape: Shape) -> str:
 def _label_files(backbone: Backbone) -> dict[str, bytes]:
     """Triton looks for labels beside the config that names them."""
     return {
-        f"{model}/{label_file(attribute)}": ("\n".join(lines) + "\n").encode()
+        model_file(model, label_file(attribute)): ("\n".join(lines) + "\n").encode()
         for attribute, lines in backbone.labels_by_attribute.items()
         for model in ("classifier", "recognizer")
     }
 
 
 def _repository_files(repository: Path, configs: Configs) -> dict[str, bytes]:
-    """Code that is not there yet, and each config.pbtxt that says other dims. None for the checkout's own repository:
-    what is committed there stays as it is.
+    """The serving package, as it was verified just now, and each config.pbtxt that says other dims. None for the
+    checkout's own repository: what is committed there stays as it is.
     """
     if _is_own(repository):
         return {}
-    files = {}
-    for source in sorted((*TEMPLATE.glob("*/1/*.py"), *TEMPLATE.glob("*/1/*.txt"))):
-        name = source.relative_to(TEMPLATE).as_posix()
-        target = repository / name
-        files[name] = target.read_bytes() if target.is_file() else source.read_bytes()
+    files = _version_files() | package_files()
     stated = read_configs(repository)
     for model in MODELS:
-        name = f"{model}/config.pbtxt"
+        name = model_file(model, CONFIG)
         existing = repository / name if (repository / name).is_file() else TEMPLATE / name
         text = text_format.MessageToString(configs[model])
         files[name] = existing.read_bytes() if stated[model] == configs[model] else text.encode()
     return files
 
 
+def _version_files() -> dict[str, bytes]:
+    """Path inside a repository -> content, of what the checkout holds in the models' version folders."""
+    sources = [*TEMPLATE.glob(f"{MODELS_FOLDER}/*/1/*.py"), *TEMPLATE.glob(f"{MODELS_FOLDER}/*/1/*.txt")]
+    return {source.relative_to(TEMPLATE).as_posix(): source.read_bytes() for source in sorted(sources)}
+
+
 def _is_own(repository: Path) -> bool:
     return repository.resolve() == TEMPLATE
-
-
-def _decoder_repository(repository: Path) -> Path:
-    return repository if (repository / "preprocess/1/preprocessing.py").is_file() else TEMPLATE
 
 
 def _make_folder(repository: Path) -> None:

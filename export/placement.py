@@ -37,7 +37,7 @@ def read_manifest(repository: Path) -> dict[str, Any] | None:
 def place_files(repository: Path, files: dict[str, bytes], facts: dict[str, Any]) -> None:
     """Writes `files` (path inside the repository -> content), then a manifest of `facts` and their digests.
 
-    What the manifest before listed and this one does not is removed.
+    What the manifest before listed and this one does not is removed, with folders that are empty then.
 
     Raises:
         RepositoryError: the repository cannot be written.
@@ -60,10 +60,20 @@ def place_files(repository: Path, files: dict[str, bytes], facts: dict[str, Any]
             sync_folder(target.parent)
         for name in leftovers:
             (repository / name).unlink(missing_ok=True)
+            _remove_empty_folders(repository, name)
     except OSError as error:
         raise RepositoryError(f"Cannot write to {repository} ({error.strerror}). Run the command again.") from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+
+
+def _remove_empty_folders(repository: Path, name: str) -> None:
+    """Those that a file of that name was in: Triton refuses a folder without a config."""
+    for folder in list((repository / name).parents)[: len(Path(name).parents) - 1]:
+        try:
+            folder.rmdir()
+        except OSError:  # not empty, or gone already
+            return
 
 
 def _listed(repository: Path) -> set[str]:

@@ -14,6 +14,8 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from export import gpu_profiles
 from export.contract import MODELS, Configs
+from export.layout import model_file
+from export.native_steps import observe_embedder
 from export.queues import size_queue
 
 # Beyond this the backbone's layers at 7 x 7 pixels have less work than a thread costs. Not measured above 2 cores.
@@ -51,7 +53,7 @@ def render_profiles(configs: Configs, sizing: CpuSizing, names: Sequence[str]) -
     for name in names:
         header = f"# Written by `python -m export place` from config.pbtxt for {sizing.cores} cores.\n"
         for model, config in PROFILES[name](configs, sizing).items():
-            texts[f"{model}/configs/{name}.pbtxt"] = header + text_format.MessageToString(config)
+            texts[model_file(model, f"configs/{name}.pbtxt")] = header + text_format.MessageToString(config)
     return texts
 
 
@@ -68,19 +70,17 @@ def _cpu(configs: Configs, sizing: CpuSizing) -> Configs:
 
 
 def _cpu_native(configs: Configs, sizing: CpuSizing) -> Configs:
-    """Triton's own onnxruntime backend, as NVIDIA's container has it, runs both ONNX files; `recognizer` is the
-    ensemble.
-    """
+    """Triton's own onnxruntime backend, as in NVIDIA's container, runs the network; `recognizer` is the ensemble."""
     served = copy_configs(configs)
     served["preprocess"].instance_group[0].count = sizing.cores
     size_queue(served["preprocess"], sizing.cores)
-    for model in ("embedder", "classifier"):
-        config = served[model]
-        config.backend = "onnxruntime"
-        config.instance_group[0].count = sizing.cores if model == "embedder" else 1
-        config.parameters.clear()
-        # Threads of an instance; the backend's default is one a core for each.
-        config.parameters["intra_op_thread_count"].string_value = "1"
+    embedder = served["embedder"]
+    embedder.backend = "onnxruntime"
+    embedder.instance_group[0].count = sizing.cores
+    embedder.parameters.clear()
+    # Threads of an instance; the backend's default is one a core for each.
+    embedder.parameters["intra_op_thread_count"].string_value = "1"
+    observe_embedder(served)
     return served
 
 

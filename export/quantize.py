@@ -14,19 +14,19 @@ from rich.console import Console
 
 from export import placement, quantization
 from export.backbones import PhotoTransform
-from export.contract import Shape, read_configs, shaped
+from export.contract import LABELS, Shape, read_configs, shaped
 from export.errors import QuantisationRefused, RepositoryError
 from export.evaluation_photos import read_evaluation
+from export.layout import CLASSIFIER_ONNX, EMBEDDER_ONNX, TRANSFORM, model_file, refuse_earlier_layout
 from export.photo_parity import answer_photos, answer_pixels, compare, encode_all, refuse_when_under
 from export.progress import find_photos, step
 from export.reference import read_pixels
+from export.serving_package import require_same_package
 from export.verification import LIMITS, check_contract, open_session
 
 MAX_CALIBRATION_PHOTOS = 100
 MAX_EVALUATION_PHOTOS = 400
 MIN_EVALUATION_PHOTOS = 100
-
-EMBEDDER = "embedder/1/model.onnx"
 
 
 @dataclass(frozen=True)
@@ -44,17 +44,19 @@ def quantize(settings: Settings, console: Console) -> dict[str, Any]:
 
     Raises:
         QuantisationRefused: no candidate is accurate and pays, with every figure; the repository is as it was.
-        RepositoryError: nothing is placed there in float32.
+        RepositoryError: nothing is placed there in float32, or with another version of the serving package.
     """
     started = time.monotonic()
+    refuse_earlier_layout(settings.repository)
     manifest = placement.read_manifest(settings.repository)
     if manifest is None or manifest["precision"] != "fp32":
         got = f"holds {manifest['precision']}" if manifest else "holds nothing whole"
         raise RepositoryError(f"{settings.repository} {got}; expected float32. Run `python -m export place` first.")
+    require_same_package(settings.repository)
     files = {name: (settings.repository / name).read_bytes() for name in manifest["files"]}
-    transform = PhotoTransform(**json.loads(files["preprocess/1/transform.json"]))
-    labels = files["classifier/labels.txt"].decode().splitlines()
-    embedder_onnx, classifier_onnx = files[EMBEDDER], files["classifier/1/model.onnx"]
+    transform = PhotoTransform(**json.loads(files[TRANSFORM]))
+    labels = files[model_file("classifier", LABELS)].decode().splitlines()
+    embedder_onnx, classifier_onnx = files[EMBEDDER_ONNX], files[CLASSIFIER_ONNX]
     int8_onnx, figures = best_int8(
         embedder_onnx, classifier_onnx, transform, labels, settings.calibration, settings.evaluation, console
     )
@@ -65,14 +67,14 @@ def quantize(settings: Settings, console: Console) -> dict[str, Any]:
             encode_all(find_photos(settings.photos)),
             transform,
             answer_pixels(embedder_onnx, classifier_onnx),
-            answer_photos(int8_onnx, classifier_onnx, transform, settings.repository, configs),
+            answer_photos(int8_onnx, classifier_onnx, transform, configs),
         )
         refuse_when_under(parity, LIMITS["int8"].min_photo_cosine)
     manifest = {name: value for name, value in manifest.items() if name != "files"}
     manifest["inputs"]["precision"] = manifest["precision"] = "int8"
     manifest |= {"quantisation": figures, "photo_parity": parity.as_dict()}
     with step(console, "Placing"):
-        placement.place_files(settings.repository, {**files, EMBEDDER: int8_onnx}, manifest)
+        placement.place_files(settings.repository, {**files, EMBEDDER_ONNX: int8_onnx}, manifest)
     elapsed_s = time.monotonic() - started
     console.print(f"Placed {figures['chosen']}: {len(int8_onnx) / 1e6:.1f} MB, {elapsed_s:.0f} s.")
     return {"placed": True, "seconds": elapsed_s, "manifest": placement.read_manifest(settings.repository)}

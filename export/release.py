@@ -16,6 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from export.errors import ReleaseError, RepositoryError
+from export.layout import MODELS_FOLDER, PACKAGE, list_files, model_file, refuse_earlier_layout
 from export.placement import MANIFEST, read_manifest, sync_folder
 from export.release_folder import FORMAT, MODEL_CARD, Release, parse_manifest, require_whole, sha256_of
 
@@ -33,13 +34,13 @@ def add_parser(commands: Any) -> None:
     command = commands.add_parser(
         "release",
         help="make an immutable, verified folder of what is placed",
-        description="Copy configs, code, weights, labels and warm-up data into a read-only folder named by its digest, "
-        "with a manifest, golden requests and a model card. The same inputs make the same release.",
+        description="Copy configs, the serving package, weights, labels and warm-up data into a read-only folder named "
+        "by its digest, with a manifest, golden requests and a model card. The same inputs make the same release.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     command.add_argument(
-        "--repository", type=Path, default=ROOT / "model_repository", help="folder of models (default: %(default)s)"
+        "--repository", type=Path, default=ROOT / "model_repository", help="model repository (default: %(default)s)"
     )
     command.add_argument(
         "--output", type=Path, default=ROOT / "releases", help="folder of releases (default: %(default)s)"
@@ -67,15 +68,20 @@ def make_release(repository: Path, output: Path) -> Release:
     """Makes the release, or finds it made already and whole.
 
     Raises:
-        RepositoryError: nothing is placed, or what is placed was changed since.
+        RepositoryError: nothing is placed, or what is placed was changed since; or it holds another version of the
+            serving package than the one that golden requests are answered with.
         ReleaseError: a file cannot be read or written; nothing is left in `output`.
     """
+    from export.serving_package import require_same_package
+
+    refuse_earlier_layout(repository)
     placed = read_manifest(repository)
     if placed is None:
         raise RepositoryError(
             f"Nothing whole is placed in {repository}: its {MANIFEST} is missing, or a file it lists was changed. "
             "Place the weights with `python -m export place`."
         )
+    require_same_package(repository)
     sources = dict(find_files(repository))
     try:
         with staging_folder(output) as staging:
@@ -89,12 +95,10 @@ def make_release(repository: Path, output: Path) -> Release:
 
 
 def find_files(repository: Path) -> Iterator[tuple[str, Path]]:
-    """Path inside the repository -> the file itself, for all files of models. Links are followed."""
-    for config in sorted(repository.glob("*/config.pbtxt")):
-        for path in sorted(config.parent.rglob("*")):
-            name = path.relative_to(repository)
-            if path.is_file() and "__pycache__" not in name.parts and not path.name.startswith("."):
-                yield str(name), path.resolve()
+    """Path inside the repository -> the file itself, for all files of the models and of the serving package."""
+    for folder in (MODELS_FOLDER, PACKAGE):
+        for name, file in list_files(repository / folder):
+            yield f"{folder}/{name}", file
 
 
 @contextmanager
@@ -123,7 +127,7 @@ def _write_facts(repository: Path, placed: dict[str, Any], names: list[str], sta
     parameters = read_config(staging, "preprocess").parameters
     limits = {key: parameters[key].string_value for key in sorted(parameters)}
     limits["max_batch_size"] = str(read_config(staging, golden.MODEL).max_batch_size)
-    labels = (staging / golden.MODEL / LABELS).read_text(encoding="utf-8").splitlines()
+    labels = (staging / model_file(golden.MODEL, LABELS)).read_text(encoding="utf-8").splitlines()
     card = model_card.render(name, facts, labels, limits, answers)
     (staging / MODEL_CARD).write_text(card, encoding="utf-8")
     manifest = {

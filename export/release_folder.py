@@ -16,7 +16,9 @@ from typing import Any
 from export.errors import ReleaseError, WrongUsage
 from export.placement import MANIFEST, sha256
 
-FORMAT = 1
+# 2: models in `models/`, the serving package beside them. 1, whose models lay in the release itself, is refused.
+FORMAT = 2
+_EARLIER_FORMATS = (1,)
 MODEL_CARD = "MODEL_CARD.md"
 # Made after the digest is known, so the manifest cannot list it.
 SIGNATURE = "model.sig"
@@ -86,7 +88,12 @@ def parse_manifest(folder: Path, content: bytes) -> Release:
         is_known = is_known and _PLAIN.match(manifest["release"]["name"]) is not None
         is_known = is_known and all(_SHA256.fullmatch(digest) for digest in manifest["files"].values())
     except (ValueError, KeyError, TypeError, AttributeError):
-        is_known = False
+        form, is_known = None, False
+    if form in _EARLIER_FORMATS:
+        raise WrongUsage(
+            f"{folder} is a release of an earlier layout (format {form}, expected {FORMAT}), without the code that it "
+            "was verified with. Make it again with `python -m export release`."
+        )
     if not is_known:
         raise WrongUsage(
             f"{folder} is no release: its {MANIFEST} is not of format {FORMAT}. "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -190,14 +189,12 @@ def _call_factory(wanted: str) -> nn.Module:
     module_name, separator, attribute = wanted.partition(":")
     if not separator:
         raise BackboneError(f"Expected --module module:factory, as in shop.networks:build; got {wanted!r}.")
-    sys.path.insert(0, str(Path.cwd()))
     try:
+        # `python -m export` looks for modules in the current folder first.
         factory = getattr(importlib.import_module(module_name), attribute)
         network = factory()
     except Exception as error:  # the user's code raises what it likes
         raise BackboneError(f"{wanted} could not be built: {type(error).__name__}: {error}.") from error
-    finally:
-        sys.path.remove(str(Path.cwd()))
     if not isinstance(network, nn.Module):
         raise BackboneError(f"{wanted}() returned a {type(network).__name__}; expected a torch.nn.Module.")
     return network

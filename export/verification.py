@@ -69,7 +69,8 @@ class Parity:
 
 
 def check_contract(onnx_bytes: bytes, config: ModelConfig) -> None:
-    """The ONNX file and `config.pbtxt` name the same tensors, dtypes and dims, and the batch is free.
+    """The ONNX file and `config.pbtxt` name the same tensors, dtypes and dims; the batch is free. Optional inputs are
+    the serving package's own.
 
     Raises:
         VerificationError: not a valid ONNX file, or naming the first difference.
@@ -80,7 +81,7 @@ def check_contract(onnx_bytes: bytes, config: ModelConfig) -> None:
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise VerificationError(f"{config.name}: not a valid ONNX file: {error}. Nothing was placed.") from error
     for role, values, tensors in (
-        ("input", model.graph.input, config.input),
+        ("input", model.graph.input, [tensor for tensor in config.input if not tensor.optional]),
         ("output", model.graph.output, config.output),
     ):
         in_onnx = {value.name: _signature(value) for value in values}

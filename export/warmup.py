@@ -7,6 +7,8 @@ import struct
 
 from PIL import Image
 
+from export.layout import model_file
+
 # The models that take a photo; the steps after them warm up on zeros, which Triton makes itself.
 _MODELS = ("preprocess", "recognizer")
 
@@ -14,7 +16,7 @@ _MODELS = ("preprocess", "recognizer")
 def warmup_files() -> dict[str, bytes]:
     """Path inside the repository -> content."""
     photo = _warmup_photo()
-    return {f"{model}/warmup/photo": photo for model in _MODELS}
+    return {model_file(model, "warmup/photo"): photo for model in _MODELS}
 
 
 def _warmup_photo() -> bytes:

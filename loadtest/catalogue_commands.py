@@ -117,6 +117,7 @@ def _search(options: argparse.Namespace, console: Console) -> None:
     from loadtest.embeddings import embed_augmented, find_photos
     from loadtest.photos import never_alike, read_photos
     from loadtest.report import describe_run
+    from triptych_models.placed_files import PlacedFiles
 
     sizes = sorted(set(options.sizes))
     key = _read_key(options)
@@ -127,7 +128,7 @@ def _search(options: argparse.Namespace, console: Console) -> None:
     vectors = embed_augmented(
         find_photos(options.folders),
         sizes[-1] + search_speed.QUERIES,
-        ROOT / "model_repository/embedder/1/model.onnx",
+        PlacedFiles(ROOT / "model_repository/models").embedder,
         ROOT / ".cache/augmented.f32",
         console,
     )

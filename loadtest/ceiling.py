@@ -1,16 +1,14 @@
-"""The same work without a server: the model repository's own decoder and ONNX files, in one process or several."""
+"""The same work without a server: the serving package's decoder and placed ONNX files, in one process or several."""
 
 from __future__ import annotations
 
-import importlib.util
-import json
+import functools
 import multiprocessing
-import sys
 import time
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import TracebackType
 from typing import Any
 
 import onnxruntime as ort
@@ -41,22 +39,26 @@ class InProcess:
     """
 
     def __init__(self, repository: Path, threads: int) -> None:
-        self._preprocessing: Any = _load_module(repository / "preprocess/1/preprocessing.py")
-        transform = json.loads((repository / "preprocess/1/transform.json").read_text(encoding="utf-8"))
-        self._transform = self._preprocessing.Transform(**transform)
-        self._limits = self._preprocessing.Limits(max_image_bytes=20_000_000, max_image_pixels=50_000_000)
+        # Not above: the load-test image has this module and no serving package.
+        from triptych_models.placed_files import PlacedFiles
+        from triptych_models.recognition.preprocessing import Limits, preprocess_all
+        from triptych_models.recognition.transform import read_transform
+
+        files = PlacedFiles(repository / "models")
+        limits = Limits(max_image_bytes=20_000_000, max_image_pixels=50_000_000)
+        self._decode = functools.partial(preprocess_all, transform=read_transform(files.transform), limits=limits)
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         # Without it the decoder shares its core with threads that spin: 17 ms a photo instead of 9 with two threads.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         self._embedder, self._classifier = (
-            ort.InferenceSession(str(repository / model / "1/model.onnx"), options, providers=["CPUExecutionProvider"])
-            for model in ("embedder", "classifier")
+            ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            for file in (files.embedder, files.classifier)
         )
 
     def recognize(self, photos: list[bytes]) -> tuple[Any, Any]:
         """`category_scores` float32[N,C] and `embedding` float32[N,D] of N encoded photos."""
-        pixels = self._preprocessing.preprocess_all(photos, self._transform, self._limits)
+        pixels = self._decode(photos)
         features, embedding = self._embedder.run(["features", "embedding"], {"pixels": pixels})
         scores, _ = self._classifier.run(["category_scores", "retail_score"], {"features": features})
         return scores, embedding
@@ -119,13 +121,3 @@ def _work(pipe: Connection, repository: Path, shape: CeilingShape, photos: list[
             pipe.send((len(latencies) * shape.batch_size / (time.perf_counter() - started), latencies))
     except EOFError:
         return
-
-
-def _load_module(file: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(file.stem, file)
-    if spec is None or spec.loader is None:
-        raise FileNotFoundError(f"No Python module at {file}.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[file.stem] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module

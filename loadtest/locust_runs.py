@@ -18,6 +18,7 @@ from rich.progress import Progress
 from loadtest.corpus import Corpus, Mix
 from loadtest.errors import LoadTestError
 from loadtest.golden import write_golden
+from loadtest.options import ROOT
 from loadtest.run_outcome import RunOutcome, read_outcome
 from loadtest.shapes import Shape
 from loadtest.traffic import EMBED, RECOGNIZE, SEARCH, answer_alone
@@ -158,7 +159,9 @@ def _await(process: subprocess.Popen[bytes], shape: Shape, progress: Progress) -
 @contextlib.contextmanager
 def _process(words: list[str], environment: dict[str, str], output: object) -> Iterator[subprocess.Popen[bytes]]:
     """Ends it with the block, by its own pid, whatever happened."""
-    process = subprocess.Popen(words, env=environment, stdout=output, stderr=subprocess.STDOUT if output else None)  # type: ignore[call-overload]
+    stderr = subprocess.STDOUT if output else None
+    # In the checkout, where `python -m locust` finds the package that its file is of.
+    process = subprocess.Popen(words, cwd=ROOT, env=environment, stdout=output, stderr=stderr)  # type: ignore[call-overload]
     try:
         yield process
     finally:

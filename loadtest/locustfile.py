@@ -1,16 +1,15 @@
 """Users of a shop, for Locust: over gRPC and over HTTP, both through `triptych`.
 
     python -m loadtest locust smoke               prepares, runs this file, judges: the usual way
-    locust -f loadtest/locustfile.py GrpcUser --host 127.0.0.1:8001        by hand, web UI on 8089
+    python -m locust -f loadtest/locustfile.py GrpcUser --host 127.0.0.1:8001      by hand, web UI on 8089
 
+`python -m` finds `loadtest` in the current folder, the checkout; the command `locust` looks beside this file alone.
 Importing Locust patches the standard library for gevent, so nothing but a locust process may import this file.
 """
 
 from __future__ import annotations
 
 import os
-import sys
-from pathlib import Path
 from typing import Any, ClassVar
 
 import grpc.experimental.gevent
@@ -20,9 +19,6 @@ from locust.runners import MasterRunner, WorkerRunner
 # After Locust's patches and before the first object of gRPC. Without it a call holds the whole loop: 16 users over a
 # way of 200 ms with 0.1 s of thought made 1.8 calls/s, with it 44.8, one alone 2.8 (2026-11-28; tests/e2e keeps it so).
 grpc.experimental.gevent.init_gevent()
-
-# `locust -f` puts this folder on the path, not the one above.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from loadtest.locust_process import LocustProcess, add_options  # noqa: E402
 from loadtest.traffic import EMBED, NO_RETRY, RECOGNIZE, SEARCH  # noqa: E402

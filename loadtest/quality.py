@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,11 +17,7 @@ from rich.table import Table
 from loadtest.embeddings import find_photos
 from loadtest.errors import LoadTestError
 from triptych import Client, TriptychError
-
-# What the server narrows a search by.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "model_repository/index/1"))
-
-from narrowing import VOTERS, choose, vote
+from triptych_models.search.predicted_filter import VOTERS, choose, vote
 
 Floats = npt.NDArray[np.float32]
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import json
 import statistics
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -27,11 +26,8 @@ from usearch.index import Index
 
 from loadtest.errors import LoadTestError
 from triptych import CatalogueItem, Client
-
-# The graph that the server builds, by its own code.
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "model_repository/index/1"))
-
-from engine import EXACT_BELOW, EXPANSION_SEARCH, new_graph
+from triptych_models.catalogue.settings import EXACT_BELOW
+from triptych_models.search.vector_index import EXPANSION_SEARCH, new_graph
 
 Floats = npt.NDArray[np.float32]
 
@@ -193,7 +189,7 @@ def _nearest(vectors: Floats, queries: Floats) -> list[list[int]]:
 def _stub_mb(pid: int) -> float:
     """Of the process of `index`."""
     for child in psutil.Process(pid).children(recursive=True):
-        if any("/index/1/model.py" in argument for argument in child.cmdline()):
+        if any("/models/index/1/model.py" in argument for argument in child.cmdline()):
             return float(child.memory_info().rss / 1e6)
     raise LoadTestError(f"Process {pid} has no model `index`; name the process of tritonserver with --pid.")
 

@@ -7,7 +7,6 @@ server's (it takes hours else): their sizes are what a start depends on.
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,13 +16,13 @@ from rich.console import Console
 from rich.progress import Progress
 
 from loadtest.errors import LoadTestError
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "model_repository/index/1"))
-
-from engine import Question, new_graph
-from follower import INDEX_FOLDER, Follower
-from saved_index import SavedIndex
-from store import Item, Store
+from triptych_models.catalogue.records import Item
+from triptych_models.catalogue.settings import INDEX_FOLDER
+from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
+from triptych_models.search.index_sync import IndexSync
+from triptych_models.search.query import DEFAULT_K, SearchQuery
+from triptych_models.search.saved_index import SavedIndex
+from triptych_models.search.vector_index import new_graph
 
 DIMENSION = 1280
 _BATCH = 2000
@@ -47,7 +46,7 @@ def fill(folder: Path, photos: int, console: Console) -> None:
     Raises:
         LoadTestError: it has more.
     """
-    store = Store(folder)
+    store = SqliteCatalogueStore(folder)
     random = np.random.default_rng(8)
     there = store.count()[0]
     if there > photos:
@@ -63,20 +62,20 @@ def fill(folder: Path, photos: int, console: Console) -> None:
             there += many
             progress.advance(task, many)
         saved = SavedIndex(folder / INDEX_FOLDER, DIMENSION)
-        engine, how = saved.open(store)
-        if engine.graph_rows < photos:
+        index, how = saved.open(store)
+        if index.graph_rows < photos:
             graph = new_graph(DIMENSION)
             graph.expansion_add = _EXPANSION  # type: ignore[misc]  # it has a setter
             task = progress.add_task("Building the graph", total=photos)
             for at in range(0, photos, _BATCH):
-                part = engine.vectors.matrix[at : at + _BATCH]
+                part = index.vectors.matrix[at : at + _BATCH]
                 graph.add(np.arange(at, at + len(part)), part)
                 progress.advance(task, len(part))
             file = saved.new_file("graph", "usearch")
             graph.save(str(file))
-            engine.use_graph(file, photos)
-            saved.save(engine)
-        engine.vectors.close()
+            index.use_graph(file, photos)
+            saved.save(index)
+        index.vectors.close()
         saved.close()
     store.close()
     console.print(f"{photos} photos in {folder} (index {how})")
@@ -93,16 +92,16 @@ def _start(folder: Path) -> Start:
     query = np.random.default_rng(1).standard_normal(DIMENSION).astype(np.float32)
     query /= np.linalg.norm(query)
     at_s = time.perf_counter()
-    follower = Follower(folder, DIMENSION, lambda line: None)
+    sync = IndexSync(folder, DIMENSION, lambda line: None)
     opened_s = time.perf_counter() - at_s
     took = []
     for _ in range(_SEARCHES):
         at_s = time.perf_counter()
-        follower.catch_up()
-        found = follower.engine.search(Question(query))
+        sync.catch_up()
+        ids, _ = sync.index.search(query, DEFAULT_K, SearchQuery())
         took.append(time.perf_counter() - at_s)
-        if len(found.ids) != Question(query).k:
-            raise LoadTestError(f"A search found {len(found.ids)} photos.")
-    photos = follower.engine.vectors.count
-    follower.close()
+        if len(ids) != DEFAULT_K:
+            raise LoadTestError(f"A search found {len(ids)} photos.")
+    photos = sync.index.vectors.count
+    sync.close()
     return Start(photos, opened_s, took[0], float(np.median(took[1:])))

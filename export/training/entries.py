@@ -21,6 +21,7 @@ from export.training.errors import TrainingError
 from export.training.eye import Eye
 from export.training.partition import Partition
 from export.training.tuned_network import Network
+from triptych_models.recognition.preprocessing import preprocess
 
 Rows = np.ndarray[Any, Any]
 Progress = Callable[[int, int], None]
@@ -120,7 +121,7 @@ class Entries:
         """uint8[3,*,*]: as served, or the larger square that views are cut from."""
         transform = self._square if view else self._eye.transform
         content = self._photos[row].read_bytes()
-        pixels = self._eye.preprocessing.preprocess(content, transform, self._eye.limits)
+        pixels = preprocess(content, transform, self._eye.limits)
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 

@@ -1,4 +1,4 @@
-"""How the server sees a photo: the placed repository's own decoder and embedder, in this process.
+"""How the server sees a photo: the serving package's decoder and the placed embedder, in this process.
 
 Owns: from encoded bytes to features, and the further views of a photo that heads are trained on. Keeps nothing.
 """
@@ -6,23 +6,26 @@ Owns: from encoded bytes to features, and the further views of a photo that head
 from __future__ import annotations
 
 import hashlib
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
 from PIL import Image
 
-from export.contract import read_config
-from export.decoder import load_preprocessing
+from export.decoder import read_decoder
 from export.errors import RepositoryError
+from export.layout import EMBEDDER_ONNX, TRANSFORM, refuse_earlier_layout
+from export.serving_package import IMPORTED
+from triptych_models.recognition.preprocessing import Limits, preprocess
+from triptych_models.recognition.transform import Transform
 
 Pixels = npt.NDArray[np.uint8]
 Floats = npt.NDArray[np.float32]
+
+# Of the serving package: features that were kept are of other pixels when one of them changes.
+DECIDES_PIXELS = ("recognition/preprocessing.py", "recognition/transform.py")
 
 # A view is a part of the served square, from this share of its area on: half the product is still the product.
 MIN_VIEW_AREA = 0.4
@@ -37,9 +40,8 @@ class Eye:
         digest: of all that decides the features of a photo.
     """
 
-    preprocessing: ModuleType
-    transform: Any
-    limits: Any
+    transform: Transform
+    limits: Limits
     session: ort.InferenceSession
     digest: str
 
@@ -49,8 +51,7 @@ class Eye:
         Raises:
             ValueError: it cannot be read; the sentence is the server's.
         """
-        pixels: Pixels = self.preprocessing.preprocess(photo, self.transform, self.limits)
-        return pixels
+        return preprocess(photo, self.transform, self.limits)
 
     def embed(self, pixels: Pixels) -> Floats:
         """uint8[N,S,S,3] -> `features` float32[N,F]."""
@@ -68,25 +69,24 @@ def open_eye(repository: Path) -> Eye:
     """The placed embedder and its decoder.
 
     Raises:
-        RepositoryError: nothing is placed there.
+        RepositoryError: nothing is placed there, or with another version of the serving package.
     """
-    onnx_file, folder = repository / "embedder/1/model.onnx", repository / "preprocess/1"
+    refuse_earlier_layout(repository)
     try:
-        network, transform = onnx_file.read_bytes(), (folder / "transform.json").read_bytes()
-        decoder = (folder / "preprocessing.py").read_bytes()
+        network, transform_file = ((repository / name).read_bytes() for name in (EMBEDDER_ONNX, TRANSFORM))
+        transform, limits = read_decoder(repository)
     except OSError as error:
         raise RepositoryError(
             f"No backbone is placed in {repository} ({error.filename}: {error.strerror}). Run `make export`, or name a "
             "repository where `python -m export place` has placed one."
         ) from error
-    preprocessing = load_preprocessing(repository)
-    parameters = read_config(repository, "preprocess").parameters
-    limits = preprocessing.Limits(**{name: int(value.string_value) for name, value in parameters.items()})
     options = ort.SessionOptions()
     options.add_session_config_entry("session.force_spinning_stop", "1")
     session = ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
-    digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in (network, transform, decoder)))
-    return Eye(preprocessing, preprocessing.Transform(**json.loads(transform)), limits, session, digest.hexdigest())
+    code = [(IMPORTED / name).read_bytes() for name in DECIDES_PIXELS]
+    parts = (network, transform_file, *code)
+    digest = hashlib.sha256(b"".join(hashlib.sha256(part).digest() for part in parts))
+    return Eye(transform, limits, session, digest.hexdigest())
 
 
 def view_of(pixels: Pixels, digest: bytes, view: int) -> Pixels:

@@ -100,13 +100,20 @@ def _catalogue(panels: Panels) -> list[Panel]:
             "A second: new ones and changed ones.",
             "ops",
             Query(f"sum(rate({select('triptych_catalogue_upserted_photos_total')}[{WINDOW}]))", "taken in"),
-            width=6,
+            width=4,
         ),
         panels.lines(
             "Calls of the keepers",
             "A second, by how they ended. refused: the caller's to fix, a wrong key among them. failed: see the log.",
             "reqps",
             Query(f"sum by (outcome) (rate({requests}[{WINDOW}]))", "{{outcome}}"),
-            width=6,
+            width=4,
+        ),
+        panels.lines(
+            "Rebuild of the index",
+            "By server: how far it is, 1 while none runs. 0 for long: it fails, `triptych catalogue status` says why.",
+            "percentunit",
+            Query(f"min by (instance) ({select('triptych_index_rebuild_progress_ratio')})", "{{instance}}"),
+            width=4,
         ),
     ]

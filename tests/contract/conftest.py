@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 from PIL import Image
 
 from export.contract import TEMPLATE
+from export.layout import CONFIG, EMBEDDER_ONNX, PACKAGE, TRANSFORM, model_file
 from tests.contract.colours import COLOURS
 
 
@@ -20,12 +21,12 @@ from tests.contract.colours import COLOURS
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real decoder before a network of one layer: the mean colour of 49 fields."""
     folder = tmp_path_factory.mktemp("repository")
-    for name in ("preprocess/config.pbtxt", "preprocess/1/preprocessing.py"):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(TEMPLATE / name, folder / name)
-    (folder / "preprocess/1/transform.json").write_text(
-        json.dumps({"side_px": 56, "crop_ratio": 0.875, "interpolation": "bilinear"})
-    )
+    shutil.copytree(TEMPLATE / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in (TRANSFORM, EMBEDDER_ONNX):
+        (folder / name).parent.mkdir(parents=True)
+    config = model_file("preprocess", CONFIG)
+    shutil.copy(TEMPLATE / config, folder / config)
+    (folder / TRANSFORM).write_text(json.dumps({"side_px": 56, "crop_ratio": 0.875, "interpolation": "bilinear"}))
     nodes = [
         helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("Transpose", ["floats"], ["planes"], perm=[0, 3, 1, 2]),
@@ -36,8 +37,7 @@ def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     features = helper.make_tensor_value_info("features", TensorProto.FLOAT, ["batch", 147])
     graph = helper.make_graph(nodes, "colours", [pixels], [features])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-    (folder / "embedder/1").mkdir(parents=True)
-    onnx.save(model, folder / "embedder/1/model.onnx")
+    onnx.save(model, folder / EMBEDDER_ONNX)
     return folder
 
 

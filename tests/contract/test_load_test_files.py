@@ -50,6 +50,16 @@ def test_image_holds_the_locustfile_and_the_objectives() -> None:
     assert yaml.safe_load(text.partition("CMD ")[2]) == VALUES["args"]
 
 
+def test_job_runs_without_the_serving_package_which_its_image_has_not() -> None:
+    assert not [line for line in DOCKERFILE.read_text(encoding="utf-8").splitlines() if "model_repository" in line]
+    program = (
+        "import sys; sys.modules['triptych_models'] = None\n"
+        "import loadtest.__main__, loadtest.locust_command, loadtest.locust_runs, loadtest.locust_process"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_dockerfile_has_no_findings() -> None:
     linter = Path(sys.executable).with_name("hadolint")
     linted = subprocess.run([linter, DOCKERFILE], capture_output=True, text=True, check=False)

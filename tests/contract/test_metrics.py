@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 import export.drift
-import stage_metrics
 from export.contract import read_config, read_configs
 from export.labels import SEPARATOR, read_retail_categories
 from export.profiles import render_profiles, size_for
-from metrics import MAX_CATEGORIES, METRICS, REASONS, UNREADABLE, Metric, render
-from preprocessing import ImageTooLarge, UnreadableImage
+from triptych_models.errors import Code, Origin
+from triptych_models.metrics import stages
+from triptych_models.metrics.families import MAX_CATEGORIES, METRICS, REFUSALS, Metric, render
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = ROOT / "model_repository"
@@ -50,21 +50,21 @@ def test_label_sets_are_bounded() -> None:
 
 def test_retail_categories_fit_under_the_limit() -> None:
     assert len(set(read_retail_categories().values())) < MAX_CATEGORIES
-    assert stage_metrics.SEPARATOR == SEPARATOR
-    lines = (REPOSITORY / "classifier/labels.txt").read_text().splitlines()
-    assert set(stage_metrics.categories_of(lines)) == {*read_retail_categories().values(), "none"}
+    assert stages.SEPARATOR == SEPARATOR
+    lines = (REPOSITORY / "models/classifier/labels.txt").read_text().splitlines()
+    assert set(stages.categories_of(lines)) == {*read_retail_categories().values(), "none"}
 
 
-def test_refusals_of_the_decoder_have_declared_reasons() -> None:
-    reasons = {UnreadableImage("x").reason, ImageTooLarge("x", "y").reason}
-    assert reasons < set(REASONS["decode"])
-    assert UnreadableImage("x").reason == UNREADABLE
+def test_refusals_are_counted_by_every_code_that_models_say() -> None:
+    assert {code.text for code in Code if code.origin is Origin.MODEL} <= set(REFUSALS.labels["code"])
+    assert set(REFUSALS.labels["code"]) <= {code.text for code in Code}
+    assert set(REFUSALS.labels["model"]) >= {"recognizer", "preprocess", "index", "catalogue"}
 
 
 def test_abstention_threshold_has_one_home() -> None:
     threshold = read_config(REPOSITORY, "classifier").parameters["abstain_below"].string_value
     assert 0 < float(threshold) < 1
-    fused = render_profiles(read_configs(REPOSITORY), size_for(2), ["cpu"])["recognizer/configs/cpu.pbtxt"]
+    fused = render_profiles(read_configs(REPOSITORY), size_for(2), ["cpu"])["models/recognizer/configs/cpu.pbtxt"]
     assert re.search(rf'key: "abstain_below"\s+value {{\s+string_value: "{re.escape(threshold)}"', fused)
 
 

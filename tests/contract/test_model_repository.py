@@ -13,16 +13,19 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 import triptych.recognizer
 from export.contract import read_config, read_configs
 from export.labels import SEPARATOR, read_retail_categories
+from export.layout import CLASSIFIER_ONNX, EMBEDDER_ONNX, MODELS_FOLDER, TRANSFORM, model_file
 from export.profiles import CpuSizing, render_profiles, size_for
 from export.verification import check_contract
-from preprocessing import ImageTooLarge, UnreadableImage
 from triptych import Label
-from triptych.translation import RULES
+from triptych.error_codes import MEANINGS
+from triptych_models.errors import Code
+from triptych_models.placed_files import PlacedFiles
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = ROOT / "model_repository"
-MODELS = sorted(folder.parent.name for folder in REPOSITORY.glob("*/config.pbtxt"))
+MODELS = sorted(folder.parent.name for folder in REPOSITORY.glob("models/*/config.pbtxt"))
 STEPS = ("preprocess", "embedder", "classifier")
+CLASSIFIER_LABELS = REPOSITORY / "models/classifier/labels.txt"
 
 
 def tensors(of: object) -> dict[str, tuple[str, tuple[int, ...]]]:
@@ -53,7 +56,7 @@ def test_step_batches_dynamically_and_is_warmed_up(model: str) -> None:
 
 @pytest.mark.parametrize("model", ["embedder", "classifier"])
 def test_onnx_file_agrees_with_config(model: str) -> None:
-    check_contract((REPOSITORY / model / "1/model.onnx").read_bytes(), read_config(REPOSITORY, model))
+    check_contract((REPOSITORY / model_file(model, "1/model.onnx")).read_bytes(), read_config(REPOSITORY, model))
 
 
 def test_catalogue_takes_one_call_a_request() -> None:
@@ -91,12 +94,8 @@ def test_config_leaves_tritons_response_cache_off(model: str) -> None:
     assert not read_config(REPOSITORY, model).response_cache.enable
 
 
-def test_classifier_and_embedder_run_the_same_code() -> None:
-    assert (REPOSITORY / "classifier/1/model.py").resolve() == (REPOSITORY / "embedder/1/model.py").resolve()
-
-
 def test_labels_are_one_line_a_class_and_unique() -> None:
-    lines = (REPOSITORY / "classifier/labels.txt").read_text().splitlines()
+    lines = CLASSIFIER_LABELS.read_text().splitlines()
     (category_scores,) = [o for o in read_config(REPOSITORY, "classifier").output if o.name == "category_scores"]
     assert category_scores.label_filename == "labels.txt"
     assert [len(lines)] == list(category_scores.dims)
@@ -104,7 +103,7 @@ def test_labels_are_one_line_a_class_and_unique() -> None:
 
 
 def test_labels_carry_the_retail_category_of_every_class_a_shop_sells() -> None:
-    lines = (REPOSITORY / "classifier/labels.txt").read_text().splitlines()
+    lines = CLASSIFIER_LABELS.read_text().splitlines()
     categories = read_retail_categories()
     assert len(categories) == 401
     assert len(set(categories.values())) == 31
@@ -116,19 +115,27 @@ def test_labels_carry_the_retail_category_of_every_class_a_shop_sells() -> None:
 
 
 def test_label_names_the_running_shoe_as_a_shop_would() -> None:
-    assert (REPOSITORY / "classifier/labels.txt").read_text().splitlines()[770] == "Shoes / running shoe"
+    assert CLASSIFIER_LABELS.read_text().splitlines()[770] == "Shoes / running shoe"
 
 
 def test_transform_is_of_the_size_the_configs_say() -> None:
-    side_px = json.loads((REPOSITORY / "preprocess/1/transform.json").read_text())["side_px"]
+    side_px = json.loads((REPOSITORY / TRANSFORM).read_text())["side_px"]
     assert tensors(read_config(REPOSITORY, "preprocess").output)["pixels"] == ("TYPE_UINT8", (side_px, side_px, 3))
 
 
 def test_manifest_lists_every_placed_file_with_its_digest() -> None:
     manifest = json.loads((REPOSITORY / "manifest.json").read_text())
-    assert {"embedder/1/model.onnx", "classifier/1/model.onnx", "classifier/labels.txt"} <= set(manifest["files"])
+    assert {EMBEDDER_ONNX, CLASSIFIER_ONNX, "models/classifier/labels.txt"} <= set(manifest["files"])
+    assert all(name.startswith(f"{MODELS_FOLDER}/") for name in manifest["files"])
     for name, digest in manifest["files"].items():
         assert hashlib.sha256((REPOSITORY / name).read_bytes()).hexdigest() == digest, name
+
+
+def test_serving_package_reads_the_files_that_are_placed() -> None:
+    files, listed = PlacedFiles(Path(MODELS_FOLDER)), json.loads((REPOSITORY / "manifest.json").read_text())["files"]
+    read = (files.transform, files.embedder, files.classifier, files.reference, files.warm_up_photo, files.labels())
+    explained = (files.feature_network, files.heads, files.explanation)
+    assert {file.as_posix() for file in (*read, *explained)} <= set(listed)
 
 
 def test_client_asks_for_tensors_that_recognizer_has() -> None:
@@ -140,16 +147,13 @@ def test_client_asks_for_tensors_that_recognizer_has() -> None:
     assert served_outputs.items() >= triptych.recognizer.OUTPUTS.items()
 
 
-@pytest.mark.parametrize(
-    ("refusal", "error"),
-    [
-        (UnreadableImage("got 0 bytes"), triptych.UnreadableImage),
-        (ImageTooLarge("60 megapixels", "50 megapixels"), triptych.ImageTooLarge),
-    ],
-)
-def test_client_knows_the_servers_refusals(refusal: Exception, error: type[triptych.TriptychError]) -> None:
-    matching = [rule for rule in RULES if rule.status == "INVALID_ARGUMENT" and rule.pattern in str(refusal)]
-    assert matching[0].error is error
+@pytest.mark.parametrize("code", Code, ids=lambda code: code.text)
+def test_client_knows_every_code_with_the_status_that_it_travels_with(code: Code) -> None:
+    assert MEANINGS[code.text].status == code.status.value
+
+
+def test_client_knows_no_code_that_no_server_says() -> None:
+    assert set(MEANINGS) == {code.text for code in Code}
 
 
 def parse(text: str) -> ModelConfig:
@@ -158,7 +162,9 @@ def parse(text: str) -> ModelConfig:
 
 @pytest.mark.parametrize("cores", [1, 2, 4, 16, 64])
 def test_cpu_profile_of_embedder_differs_from_config_in_counts_and_threads_alone(cores: int) -> None:
-    profile = parse(render_profiles(read_configs(REPOSITORY), size_for(cores), ["cpu"])["embedder/configs/cpu.pbtxt"])
+    profile = parse(
+        render_profiles(read_configs(REPOSITORY), size_for(cores), ["cpu"])["models/embedder/configs/cpu.pbtxt"]
+    )
     config = read_config(REPOSITORY, "embedder")
     assert profile.parameters["intra_op_threads"].string_value == str(min(cores, 8))
     profile.instance_group[0].count = config.instance_group[0].count
@@ -168,7 +174,9 @@ def test_cpu_profile_of_embedder_differs_from_config_in_counts_and_threads_alone
 
 @pytest.mark.parametrize("cores", [1, 2, 64])
 def test_cpu_profile_of_recognizer_has_the_tensors_limits_and_labels_of_the_ensemble(cores: int) -> None:
-    profile = parse(render_profiles(read_configs(REPOSITORY), size_for(cores), ["cpu"])["recognizer/configs/cpu.pbtxt"])
+    profile = parse(
+        render_profiles(read_configs(REPOSITORY), size_for(cores), ["cpu"])["models/recognizer/configs/cpu.pbtxt"]
+    )
     ensemble, preprocess = read_config(REPOSITORY, "recognizer"), read_config(REPOSITORY, "preprocess")
     assert profile.name == "recognizer"
     assert tensors(profile.input) == tensors(ensemble.input)
@@ -179,7 +187,7 @@ def test_cpu_profile_of_recognizer_has_the_tensors_limits_and_labels_of_the_ense
         assert profile.parameters[limit] == preprocess.parameters[limit]
     labelled = {output.name: output.label_filename for output in profile.output if output.label_filename}
     assert labelled == {"category_scores": "labels.txt"}
-    assert (REPOSITORY / "recognizer/labels.txt").read_bytes() == (REPOSITORY / "classifier/labels.txt").read_bytes()
+    assert (REPOSITORY / "models/recognizer/labels.txt").read_bytes() == CLASSIFIER_LABELS.read_bytes()
 
 
 def test_placed_profiles_are_those_rendered_for_the_placed_cores() -> None:

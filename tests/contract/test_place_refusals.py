@@ -29,7 +29,11 @@ def snapshot(repository: Path) -> dict[str, tuple[bytes, int]]:
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     """A copy of the placed one."""
-    return Path(shutil.copytree(ROOT / "model_repository", tmp_path / "repository"))
+    return Path(
+        shutil.copytree(
+            ROOT / "model_repository", tmp_path / "repository", ignore=shutil.ignore_patterns("__pycache__")
+        )
+    )
 
 
 @pytest.fixture(scope="session")

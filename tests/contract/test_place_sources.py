@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import inspect
+import json
+import os
+import subprocess
 import sys
-import textwrap
 from pathlib import Path
 from urllib.error import URLError
 
@@ -12,71 +15,104 @@ import numpy.typing as npt
 import onnxruntime as ort
 import pytest
 import torch
+from torch import nn
 
 from export.__main__ import main
 from export.architectures import find_architecture
-from export.contract import Shape, read_configs, shape_of
-from export.errors import WeightsUnavailable
-from export.placement import read_manifest
+from export.contract import TEMPLATE, Shape, read_configs, shape_of
+from export.drift import REFERENCE
+from export.errors import RepositoryError, WeightsUnavailable
+from export.layout import EMBEDDER_ONNX
+from export.placement import read_manifest, sha256
+from export.serving_package import package_files, require_same_package
 from export.sources import Choice, load
 
 Floats = npt.NDArray[np.float32]
 
-NETWORK = """
-    import torch
-    from torch import nn
+ROOT = Path(__file__).resolve().parents[2]
 
-    class Shop(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body = nn.Sequential(nn.Conv2d(3, 8, 7, stride=4), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU())
-            self.classes = nn.Linear(16, 5)
 
-        def forward(self, images):
-            return self.classes(self.body(images).mean(dim=(2, 3)))
+class Shop(nn.Module):
+    """What the user's module holds; the test needs the very same network."""
 
-    def build():
-        torch.manual_seed(0)
-        return Shop()
-"""
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 8, 7, stride=4), nn.ReLU(), nn.Conv2d(8, 16, 3, stride=2), nn.ReLU())
+        self.classes = nn.Linear(16, 5)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.classes(self.body(images).mean(dim=(2, 3)))
+        return logits
+
+
+def build() -> nn.Module:
+    torch.manual_seed(0)
+    return Shop()
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the user's module and labels, two of which are sold."""
     folder = tmp_path_factory.mktemp("shop")
-    (folder / "shop_network.py").write_text(textwrap.dedent(NETWORK))
+    source = "\n\n".join(inspect.getsource(part) for part in (Shop, build))
+    (folder / "shop_network.py").write_text(f"import torch\nfrom torch import nn\n\n\n{source}")
     (folder / "labels.txt").write_text("Shoes / boot\nShoes / sandal\ncat\ndog\nsky\n")
     return folder
 
 
-@pytest.fixture
-def module(shop: Path, monkeypatch: pytest.MonkeyPatch) -> object:
-    """The folder as where the command is run."""
-    monkeypatch.chdir(shop)
-    yield shop
-    sys.modules.pop("shop_network", None)
+def place_module(shop: Path, name: str, repository: Path) -> subprocess.CompletedProcess[str]:
+    """`python -m export place --module` in the folder of the user's module; the checkout is on the path."""
+    words = ["place", "--module", name, "--repository", str(repository), *of_shop(shop)]
+    return subprocess.run(
+        [sys.executable, "-m", "export", *words],
+        cwd=shop,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
 
 
-def placed(arguments: list[str], repository: Path) -> Path:
-    command = ["place", "--repository", str(repository), "--image-side", "64", "--labels", "labels.txt", *arguments]
-    assert main(command) == 0
-    return repository
+def of_shop(shop: Path) -> list[str]:
+    return ["--image-side", "64", "--labels", str(shop / "labels.txt")]
+
+
+@pytest.fixture(scope="module")
+def from_module(shop: Path, photos: list[Path]) -> Path:
+    """A repository of the user's module."""
+    done = place_module(shop, "shop_network:build", shop / "served")
+    assert done.returncode == 0, done.stderr
+    return shop / "served"
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("no_such_network:build", "ModuleNotFoundError: No module named 'no_such_network'"),
+        ("shop_network:make", "AttributeError: module 'shop_network' has no attribute 'make'"),
+        ("shop_network", "Expected --module module:factory"),
+    ],
+)
+def test_module_that_is_not_there_is_refused(shop: Path, photos: list[Path], name: str, sentence: str) -> None:
+    done = place_module(shop, name, shop / "nothing")
+    assert done.returncode == 1
+    assert sentence in done.stderr
+    assert not (shop / "nothing").exists()
 
 
 def features(repository: Path) -> Floats:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
-    session = ort.InferenceSession(str(repository / "embedder/1/model.onnx"))
+    session = ort.InferenceSession(str(repository / EMBEDDER_ONNX))
     answer: Floats = session.run(["features"], {"pixels": pixels})[0]
     return answer
 
 
 @pytest.mark.parametrize(("opset", "softmax"), [(17, False), (18, False), (18, True)])
 def test_onnx_file_is_placed_as_the_module_it_came_from(
-    module: Path, tmp_path: Path, photos: list[Path], opset: int, softmax: bool
+    from_module: Path, shop: Path, tmp_path: Path, opset: int, softmax: bool
 ) -> None:
-    from_module = placed(["--module", "shop_network:build"], tmp_path / "module")
-    network = sys.modules["shop_network"].build().eval()
+    network = build().eval()
     whole = torch.nn.Sequential(network, torch.nn.Softmax(1)).eval() if softmax else network
     torch.onnx.export(
         whole,
@@ -87,12 +123,14 @@ def test_onnx_file_is_placed_as_the_module_it_came_from(
         verbose=False,
         dynamo=True,
     )
-    from_onnx = placed(["--onnx", str(tmp_path / "shop.onnx")], tmp_path / "onnx")
+    from_onnx = tmp_path / "onnx"
+    words = ["place", "--onnx", str(tmp_path / "shop.onnx"), "--repository", str(from_onnx), *of_shop(shop)]
+    assert main(words) == 0
     np.testing.assert_allclose(features(from_onnx), features(from_module), atol=1e-6)
     for repository in (from_module, from_onnx):
         # A repository of its own says its own sizes, without a profile.
         assert shape_of(read_configs(repository)) == Shape(64, 16, 5)
-        assert (repository / "classifier/labels.txt").read_text().splitlines()[1] == "Shoes / sandal"
+        assert (repository / "models/classifier/labels.txt").read_text().splitlines()[1] == "Shoes / sandal"
         manifest = read_manifest(repository)
         assert manifest is not None
         assert manifest["photo_parity"]["encodings"] == 38
@@ -131,6 +169,29 @@ def test_second_run_with_nothing_changed_places_nothing(tmp_path: Path, photos: 
     assert {path: path.stat().st_mtime_ns for path in served.rglob("*")} == before
 
 
+def test_code_is_placed_as_it_was_verified_when_the_repository_has_another(tmp_path: Path, photos: list[Path]) -> None:
+    served = tmp_path / "served"
+    arguments = ["place", "--model", "mobilenet_v3_small", "--weights", "none", "--repository", str(served)]
+    assert main(arguments) == 0
+    manifest = json.loads((served / "manifest.json").read_text())
+    assert package_files().items() <= {name: (served / name).read_bytes() for name in manifest["files"]}.items()
+    # As an earlier version of the checkout left it.
+    earlier = {"triptych_models/errors.py": b"", "triptych_models/old/gone.py": b"", "models/index/1/model.py": b""}
+    for name, content in earlier.items():
+        (served / name).parent.mkdir(exist_ok=True)
+        (served / name).write_bytes(content)
+        manifest["files"][name] = sha256(content)
+    manifest["inputs"]["code"] = "of another version"
+    (served / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(RepositoryError, match=r"errors\.py differs, old/gone\.py must be removed"):
+        require_same_package(served)
+    assert main(arguments) == 0
+    require_same_package(served)
+    assert not (served / "triptych_models/old").exists()
+    shim = "models/index/1/model.py"
+    assert (served / shim).read_bytes() == (TEMPLATE / shim).read_bytes() != b""
+
+
 def test_other_photos_give_another_reference(tmp_path: Path, photos: list[Path]) -> None:
     served, own = tmp_path / "served", tmp_path / "own"
     own.mkdir()
@@ -138,6 +199,6 @@ def test_other_photos_give_another_reference(tmp_path: Path, photos: list[Path])
         (own / photo.name).write_bytes(photo.read_bytes())
     arguments = ["place", "--model", "mobilenet_v3_small", "--weights", "none", "--repository", str(served)]
     assert main(arguments) == 0
-    reference = (served / "embedder/1/reference.json").read_bytes()
+    reference = (served / REFERENCE).read_bytes()
     assert main([*arguments, "--photos", str(own)]) == 0
-    assert (served / "embedder/1/reference.json").read_bytes() != reference
+    assert (served / REFERENCE).read_bytes() != reference

@@ -11,10 +11,11 @@ from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInsta
 
 from export.contract import MODELS, Configs, Shape, read_configs, shaped
 from export.gpu_profiles import TORCH_MODEL
+from export.layout import MODELS_FOLDER, model_file
 from export.profiles import PROFILES, render_profiles, size_for
 from export.queues import SIZE_A_CORE
-from network import WARM_UP
 from triptych.protocol import PRIORITY_LEVELS
+from triptych_models.recognition.network import WARM_UP
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 STEPS = ("preprocess", "embedder", "classifier")
@@ -24,12 +25,27 @@ SHAPES = {"default": Shape(224, 1280, 1000), "other": Shape(299, 2048, 37)}
 
 def rendered(profile: str, shape: Shape) -> Configs:
     texts = render_profiles(shaped(read_configs(REPOSITORY), shape), size_for(2), [profile])
-    assert set(texts) == {f"{model}/configs/{profile}.pbtxt" for model in MODELS}
-    return {name.partition("/")[0]: text_format.Parse(text, ModelConfig()) for name, text in texts.items()}
+    assert set(texts) == {model_file(model, f"configs/{profile}.pbtxt") for model in MODELS}
+    return {name.split("/")[1]: text_format.Parse(text, ModelConfig()) for name, text in texts.items()}
 
 
 def tensors(of: object) -> dict[str, tuple[str, tuple[int, ...]]]:
     return {t.name: (DataType.Name(t.data_type), tuple(int(dim) for dim in t.dims)) for t in of}  # type: ignore[attr-defined]
+
+
+def observed(profile: str, model: str, shape: Shape) -> dict[str, tuple[str, tuple[int, ...]]]:
+    """What `classifier` is handed beside its inputs, to count it, where nothing of ours runs the network."""
+    is_counting = model == "classifier" and profile in ("cpu-native", "gpu")
+    return {"embedding": ("TYPE_FP32", (shape.features,))} if is_counting else {}
+
+
+@pytest.mark.parametrize("profile", ["cpu-native", "gpu"])
+def test_native_profile_hands_the_embedding_to_a_classifier_in_python(profile: str) -> None:
+    configs = rendered(profile, SHAPES["default"])
+    assert (configs["embedder"].backend, configs["classifier"].backend) == ("onnxruntime", "python")
+    assert {tensor.name for tensor in configs["classifier"].input if tensor.optional} == {"timing", "embedding"}
+    (step,) = [step for step in configs["recognizer"].ensemble_scheduling.step if step.model_name == "classifier"]
+    assert set(step.input_map) == {"features", "timing", "embedding"}
 
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
@@ -39,7 +55,7 @@ def test_profile_has_the_tensors_of_config_in_the_backbones_size(profile: str, s
     for model, config in rendered(profile, shape).items():
         expected = shaped(base, shape)[model]
         assert config.name == model
-        assert tensors(config.input) == tensors(expected.input)
+        assert tensors(config.input) == tensors(expected.input) | observed(profile, model, shape)
         assert tensors(config.output) == tensors(expected.output)
         assert config.max_batch_size >= min(base["recognizer"].max_batch_size, base[model].max_batch_size)
         for sample in config.model_warmup:
@@ -52,7 +68,7 @@ def test_profile_has_the_tensors_of_config_in_the_backbones_size(profile: str, s
 @pytest.mark.parametrize("profile", PROFILES)
 def test_profile_names_files_that_are_there(profile: str) -> None:
     for model, config in rendered(profile, SHAPES["default"]).items():
-        folder = REPOSITORY / model
+        folder = REPOSITORY / MODELS_FOLDER / model
         for output in config.output:
             assert not output.label_filename or (folder / output.label_filename).is_file()
         for sample in config.model_warmup:
@@ -64,18 +80,18 @@ def test_profile_names_files_that_are_there(profile: str) -> None:
             assert (folder / "1/model.onnx").is_file()
 
 
-@pytest.mark.parametrize("profile", ["gpu", "gpu-torch"])
-def test_gpu_profile_runs_both_networks_on_the_gpu_and_more_photos_at_once(profile: str) -> None:
+@pytest.mark.parametrize(("profile", "on_gpu"), [("gpu", {"embedder"}), ("gpu-torch", {"embedder", "classifier"})])
+def test_gpu_profile_runs_the_network_on_the_gpu_and_more_photos_at_once(profile: str, on_gpu: set[str]) -> None:
     configs = rendered(profile, SHAPES["default"])
     for model in ("embedder", "classifier"):
-        assert [group.kind for group in configs[model].instance_group] == [ModelInstanceGroup.KIND_GPU]
+        kind = ModelInstanceGroup.KIND_GPU if model in on_gpu else ModelInstanceGroup.KIND_CPU
+        assert [group.kind for group in configs[model].instance_group] == [kind]
         assert max(sample.batch_size for sample in configs[model].model_warmup) == configs[model].max_batch_size == 64
     assert configs["recognizer"].platform == "ensemble"
 
 
-@pytest.mark.parametrize("model", ["embedder", "classifier"])
-def test_tensorrt_builds_one_engine_for_every_batch_that_can_come(model: str) -> None:
-    config = rendered("gpu", SHAPES["other"])[model]
+def test_tensorrt_builds_one_engine_for_every_batch_that_can_come() -> None:
+    config = rendered("gpu", SHAPES["other"])["embedder"]
     (accelerator,) = config.optimization.execution_accelerators.gpu_execution_accelerator
     assert accelerator.name == "tensorrt"
     (name,), (dims,) = zip(*((tensor.name, list(tensor.dims)) for tensor in config.input), strict=True)
@@ -124,7 +140,9 @@ def test_queue_grows_with_the_cores(profile: str) -> None:
     model = "recognizer" if profile == "cpu" else "preprocess"
     sizes = []
     for cores in (2, 8):
-        text = render_profiles(read_configs(REPOSITORY), size_for(cores), [profile])[f"{model}/configs/{profile}.pbtxt"]
+        text = render_profiles(read_configs(REPOSITORY), size_for(cores), [profile])[
+            model_file(model, f"configs/{profile}.pbtxt")
+        ]
         sizes.append(text_format.Parse(text, ModelConfig()).dynamic_batching.default_queue_policy.max_queue_size)
     assert sizes == [2 * SIZE_A_CORE, 8 * SIZE_A_CORE]
 

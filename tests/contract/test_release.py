@@ -44,10 +44,17 @@ def test_same_inputs_make_the_same_release(release: Release, tmp_path: Path) -> 
     assert [path.name for path in tmp_path.iterdir()] == [release.name]
 
 
-def test_release_holds_every_file_of_the_models_and_no_link(release: Release) -> None:
+def test_release_holds_every_file_of_models_and_package_and_no_link(release: Release) -> None:
     assert find_faults(release) == []
     models = dict(find_files(REPOSITORY))
-    assert {"classifier/1/model.py", "embedder/1/model.onnx", "recognizer/configs/cpu.pbtxt"} <= set(models)
+    assert {
+        "models/classifier/1/model.py",
+        "models/embedder/1/model.onnx",
+        "models/recognizer/configs/cpu.pbtxt",
+    } <= set(models)
+    package = REPOSITORY / "triptych_models"
+    sources = {path.relative_to(REPOSITORY).as_posix() for path in package.rglob("*.py")}
+    assert sources | {"triptych_models/py.typed"} == {name for name in models if name.startswith("triptych_models/")}
     for name, source in models.items():
         assert (release.folder / name).read_bytes() == source.read_bytes()
     extra = set(release.files) - set(models)
@@ -84,11 +91,55 @@ def test_model_card_tells_what_the_manifest_says(release: Release) -> None:
 def test_changed_repository_is_not_released(tmp_path: Path) -> None:
     repository = tmp_path / "models"
     shutil.copytree(REPOSITORY, repository)
-    with (repository / "embedder/1/model.onnx").open("ab") as weights:
+    with (repository / "models/embedder/1/model.onnx").open("ab") as weights:
         weights.write(b"x")
     with pytest.raises(RepositoryError, match=r"a file it lists was changed.*python -m export place"):
         make_release(repository, tmp_path / "releases")
     assert not (tmp_path / "releases").exists()
+
+
+def test_repository_with_other_code_is_not_released(tmp_path: Path) -> None:
+    repository = tmp_path / "repository"
+    shutil.copytree(REPOSITORY, repository, ignore=shutil.ignore_patterns("__pycache__"))
+    (repository / "triptych_models/errors.py").unlink()
+    with pytest.raises(RepositoryError, match=rf"errors.py is missing.*export place --repository {repository}` again"):
+        make_release(repository, tmp_path / "releases")
+    assert not (tmp_path / "releases").exists()
+
+
+def release_with_code(tmp_path: Path, version: str) -> Path:
+    """Of a checkout whose package differs in one line, as its own `python -m export release` makes it."""
+    checkout = tmp_path / version
+    shutil.copytree(REPOSITORY, checkout, ignore=shutil.ignore_patterns("__pycache__"))
+    with (checkout / "triptych_models/__init__.py").open("a") as code:
+        code.write(f"VERSION = {version!r}\n")
+    words = ["release", f"--repository={checkout}", f"--output={tmp_path / 'releases'}", "--json"]
+    result = subprocess.run(
+        [sys.executable, "-m", "export", *words],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(checkout)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return Path(json.loads(result.stdout)["folder"])
+
+
+def test_rollback_brings_back_the_code(tmp_path: Path) -> None:
+    old, new = (release_with_code(tmp_path, version) for version in ("old", "new"))
+    assert old.name != new.name
+    target = tmp_path / "target"
+    for release in (old, new):
+        assert main(["publish", str(release), str(target)]) == 0
+    code = target / "current/triptych_models/__init__.py"
+    assert "VERSION = 'new'" in code.read_text()
+    assert main(["rollback", str(target)]) == 0
+    assert "VERSION = 'old'" in code.read_text()
+    assert (target / "current/models/embedder/1/model.onnx").is_file()
+    for folder in (*tmp_path.glob("releases/*"), *target.glob("releases/*")):
+        remove_tree(folder)
 
 
 FULL = """
@@ -140,24 +191,24 @@ def test_diff_names_files_fields_labels_and_figures(
     assert capsys.readouterr().out == "Nothing differs.\n"
     other = tmp_path / "models"
     shutil.copytree(REPOSITORY, other, ignore=shutil.ignore_patterns("__pycache__"))
-    config = other / "preprocess/config.pbtxt"
+    config = other / "models/preprocess/config.pbtxt"
     config.write_text(config.read_text().replace("count: 1", "count: 3"))
-    labels = other / "classifier/labels.txt"
+    labels = other / "models/classifier/labels.txt"
     labels.write_text(labels.read_text().replace("tench\n", "carp\n"))
-    (other / "recognizer/warmup/photo").unlink()
-    (other / "recognizer/1/new.py").write_text("")
+    (other / "models/recognizer/warmup/photo").unlink()
+    (other / "models/recognizer/1/new.py").write_text("")
     manifest = json.loads((other / "manifest.json").read_text())
     manifest["parity"]["fp32"]["photos"] += 1
     (other / "manifest.json").write_text(json.dumps(manifest))
     assert main(["diff", str(release.folder), str(other)]) == 1
     photos = manifest["parity"]["fp32"]["photos"]
     assert capsys.readouterr().out.splitlines() == [
-        "changed  classifier/labels.txt",
-        "changed  preprocess/config.pbtxt",
-        "added    recognizer/1/new.py",
-        "removed  recognizer/warmup/photo",
-        "preprocess/config.pbtxt: instance_group.0.count 1 -> 3",
-        "classifier/labels.txt: removed tench",
-        "classifier/labels.txt: added carp",
+        "changed  models/classifier/labels.txt",
+        "changed  models/preprocess/config.pbtxt",
+        "added    models/recognizer/1/new.py",
+        "removed  models/recognizer/warmup/photo",
+        "models/preprocess/config.pbtxt: instance_group.0.count 1 -> 3",
+        "models/classifier/labels.txt: removed tench",
+        "models/classifier/labels.txt: added carp",
         f"parity.fp32.photos {photos - 1} -> {photos}",
     ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import resource
 import shutil
 import signal
@@ -21,6 +22,9 @@ from PIL import Image
 
 from export.__main__ import main
 from export.contract import TEMPLATE
+from export.layout import EMBEDDER_ONNX
+from export.serving_package import IMPORTED
+from export.training.eye import DECIDES_PIXELS
 from export.training.trained import read_trained
 from tests.contract.colours import COLOURS, paint
 
@@ -257,9 +261,32 @@ def test_train_from_is_refused_when_the_backbone_is_another(
     assert main(arguments(repository, shop)) == 0
     other = tmp_path / "other"
     shutil.copytree(repository, other)
-    model = onnx.load(other / "embedder/1/model.onnx")
+    model = onnx.load(other / EMBEDDER_ONNX)
     model.graph.node[1].attribute[0].ints[:] = [0, 3, 2, 1]
-    onnx.save(model, other / "embedder/1/model.onnx")
+    onnx.save(model, other / EMBEDDER_ONNX)
     more = ["--from", str(shop.parent / "trained"), "--output", str(tmp_path / "next")]
     assert main(arguments(other, shop, *more)) == 1
     assert "trained on another backbone" in capsys.readouterr().err
+
+
+def test_train_is_refused_when_the_repository_serves_other_code(
+    repository: Path, shop: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    other = Path(shutil.copytree(repository, tmp_path / "other"))
+    with (other / "triptych_models/recognition/preprocessing.py").open("a") as code:
+        code.write("# Another version.\n")
+    assert main(arguments(other, shop)) == 1
+    said = capsys.readouterr().err
+    assert "(recognition/preprocessing.py differs)" in said
+    assert f"Run `python -m export place --repository {other}` again." in said
+    assert not (shop.parent / "trained").exists()
+
+
+def test_kept_features_are_made_anew_when_any_code_that_decodes_changes() -> None:
+    assert set(DECIDES_PIXELS) == {"recognition/preprocessing.py", *imported_by("recognition/preprocessing.py")}
+
+
+def imported_by(module: str) -> set[str]:
+    """Modules of the package that one needs for its pixels; `errors` decides what is refused, not what is seen."""
+    names = re.findall(r"^from triptych_models\.(\S+) import", (IMPORTED / module).read_text(), re.MULTILINE)
+    return {f"{name.replace('.', '/')}.py" for name in names if name != "errors"}

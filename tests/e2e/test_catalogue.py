@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -153,6 +154,10 @@ def test_write_is_visible_to_the_next_search_when_acknowledged(caller: Caller) -
 def test_catalogue_rebuilds_and_answers_as_before(caller: Caller, photos: list[Path]) -> None:
     before = caller.search("index", product_id=photos[3].stem.encode())
     assert caller.catalogue("rebuild")["photos"] == 20
+    deadline_s = time.monotonic() + 30
+    while caller.catalogue("status")["state"] != "idle":
+        assert time.monotonic() < deadline_s
+        time.sleep(0.05)
     assert caller.search("index", product_id=photos[3].stem.encode()) == before
 
 

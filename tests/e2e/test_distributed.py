@@ -18,16 +18,17 @@ from typing import Any
 import numpy as np
 import pytest
 
-from catalogue_errors import EngineUnavailable, IncompatibleIndex, InvalidRequest, StoreFault
-from follower import Follower
 from ops.local_server import LocalServer
 from ops.settings import REPOSITORY, Settings
-from queries import Query, parse_query
-from shelf import EmbeddedShelf
-from store import Item, Store
 from tests.weaviate.process import Node, catalogue_in, free_ports, weaviate_node
 from triptych import Client, Unavailable
 from triptych import IncompatibleIndex as ClientIncompatibleIndex
+from triptych_models.catalogue.records import Item
+from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
+from triptych_models.errors import EngineUnavailable, IncompatibleIndex, InvalidRequest, StoreFault
+from triptych_models.search.backend import EmbeddedBackend
+from triptych_models.search.index_sync import IndexSync
+from triptych_models.search.query import SearchQuery, parse_query
 
 pytestmark = [
     pytest.mark.distributed,
@@ -53,7 +54,7 @@ StoreOf = Callable[..., Any]
 def store_of() -> Iterator[StoreOf]:
     """Makes a store of a node; all are closed at the end."""
     # A library of its own that not everybody has.
-    from weaviate_store import WeaviateStore
+    from triptych_models.search.weaviate_store import WeaviateStore
 
     with ExitStack() as stack:
 
@@ -99,15 +100,15 @@ def engines(
 ) -> Iterator[tuple[Any, Any, Any, Any]]:
     """Embedded store and shelf, and Weaviate as both, with the same 300 photos."""
     folder = tmp_path_factory.mktemp("embedded")
-    store = Store(folder)
+    store = SqliteCatalogueStore(folder)
     items, vectors = random_items(300), directions(300)
     far = store_of(node)
     for start in range(0, 300, 100):
         part = slice(start, start + 100)
         store.upsert(items[part], vectors[part], OLD)
         far.upsert(items[part], vectors[part], OLD)
-    follower = Follower(folder, DIMENSION, lambda line: None)
-    yield store, EmbeddedShelf(follower, OLD), far, far
+    follower = IndexSync(folder, DIMENSION, lambda line: None)
+    yield store, EmbeddedBackend(follower, OLD), far, far
     follower.close()
     store.close()
 
@@ -162,7 +163,7 @@ def test_export_brings_every_photo_once(engines: tuple[Any, Any, Any, Any]) -> N
 
 
 def test_engines_find_the_same_duplicates(engines: tuple[Any, Any, Any, Any]) -> None:
-    from duplicates import find_clusters
+    from triptych_models.catalogue.duplicates import find_clusters
 
     store, _, far, _ = engines
     assert find_clusters(far, 0.55) == find_clusters(store, 0.55) != []
@@ -176,7 +177,7 @@ def test_photo_put_in_again_is_replaced_and_a_product_taken_out_is_gone_at_once(
     assert [photo.fields for photo in store.get("a")] == [{"n": 2}, {}]
     assert store.delete(["a", "a", "nobody"]) == 1
     assert store.count() == (1, 1)
-    assert {hit.product_id for hit in store.nearest(vectors[0], 5, Query())} == {"b"}
+    assert {hit.product_id for hit in store.nearest(vectors[0], 5, SearchQuery())} == {"b"}
 
 
 def test_networks_never_mix_and_the_new_one_answers_once_it_is_active(store_of: StoreOf, tmp_path: Path) -> None:
@@ -198,8 +199,8 @@ def test_networks_never_mix_and_the_new_one_answers_once_it_is_active(store_of: 
         time.sleep(1.1)
         # The servers of the old network go on with what they have until they are replaced.
         old.refuse_other_network()
-        assert [hit.product_id for hit in old.nearest(vectors[0], 5, Query())] == ["a", "b"]
-        assert [hit.product_id for hit in new.nearest(vectors[0], 5, Query())] == ["a"]
+        assert [hit.product_id for hit in old.nearest(vectors[0], 5, SearchQuery())] == ["a", "b"]
+        assert [hit.product_id for hit in new.nearest(vectors[0], 5, SearchQuery())] == ["a"]
 
 
 def test_engine_that_is_away_is_unavailable_and_is_found_again(store_of: StoreOf, tmp_path: Path) -> None:
@@ -208,9 +209,9 @@ def test_engine_that_is_away_is_unavailable_and_is_found_again(store_of: StoreOf
         store = store_of(own)
         store.upsert([Item("a", "a")], directions(1), OLD)
     with pytest.raises(EngineUnavailable, match=f"127.0.0.1:{ports[0]} does not answer"):
-        store.nearest(directions(1)[0], 1, Query())
+        store.nearest(directions(1)[0], 1, SearchQuery())
     with weaviate_node(tmp_path, ports):
-        assert [hit.product_id for hit in store.nearest(directions(1)[0], 1, Query())] == ["a"]
+        assert [hit.product_id for hit in store.nearest(directions(1)[0], 1, SearchQuery())] == ["a"]
 
 
 def test_wrong_key_is_said_to_be_one(store_of: StoreOf, tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def test_batch_is_explained_row_by_row_and_a_bad_photo_harms_nobody_else(
 
 def test_map_adds_up_to_the_logit_and_so_to_the_score(client: Client, photos: list[Path]) -> None:
     # log of the ratio of two scores is the difference of their logits; biases are left out of the maps.
-    head = np.load(REPOSITORY / "activation_map/1/heads.npz")
+    head = np.load(REPOSITORY / "models/activation_map/1/heads.npz")
     top, second = client.recognize(photos[1], top_k=2).labels
     one, other = (client.explain(photos[1], label=label) for label in (top, second))
     biases = head["category.bias"]

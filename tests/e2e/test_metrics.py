@@ -8,6 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -21,9 +22,14 @@ from PIL import Image
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tritonclient.utils import InferenceServerException
 
-from metrics import METRICS, MODELS, REASONS, STAGES
 from ops.local_server import LocalServer
 from ops.settings import REPOSITORY, Settings
+from triptych_models.catalogue.model import CatalogueModel
+from triptych_models.errors import Code
+from triptych_models.metrics.families import METRICS, RECOGNITION, STAGES
+from triptych_models.recognition.preprocessor import Preprocessor
+from triptych_models.recognition.recognizer import Recognizer
+from triptych_models.search.model import SearchModel
 
 PATIENCE_S = 5.0
 PUBLISHED_S = 1.5  # every process publishes once a second
@@ -90,21 +96,87 @@ def wait_for(condition: Callable[[], bool], patience_s: float = PATIENCE_S) -> b
     return condition()
 
 
+@contextmanager
+def serving(repository: Path, profile: str | None) -> Iterator[Scraped]:
+    settings = Settings(repository, http_port=0, grpc_port=0, metrics_port=0, profile=profile)
+    with LocalServer(settings) as server:
+        yield Scraped(server)
+
+
 @pytest.fixture
 def fused() -> Iterator[Scraped]:
-    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
-        yield Scraped(server)
+    with serving(REPOSITORY, "cpu") as scraped:
+        yield scraped
 
 
 @pytest.fixture
 def ensemble() -> Iterator[Scraped]:
-    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, profile=None)) as server:
-        yield Scraped(server)
+    with serving(REPOSITORY, None) as scraped:
+        yield scraped
 
 
-@pytest.fixture(params=["fused", "ensemble"])
+@pytest.fixture(scope="session")
+def native_repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_native_stand_in(tmp_path_factory.mktemp("native") / "repository")
+
+
+@pytest.fixture
+def native(native_repository: Path) -> Iterator[Scraped]:
+    with serving(native_repository, "cpu-native") as scraped:
+        yield scraped
+
+
+@pytest.fixture(params=["fused", "ensemble", "native"])
 def scraped(request: pytest.FixtureRequest) -> Scraped:
+    """Each form of `recognizer`: one model, Python steps, steps of which the network runs in a native backend."""
     return request.getfixturevalue(request.param)  # type: ignore[no-any-return]
+
+
+def copied(folder: Path) -> Path:
+    return Path(shutil.copytree(REPOSITORY, folder, ignore=shutil.ignore_patterns("__pycache__")))
+
+
+# What Triton's onnxruntime backend does, as far as callers and metrics can tell, for servers that have no such backend.
+STAND_IN_SLEEPS_S = 0.02
+STAND_IN = f"""
+import json, time
+import numpy as np
+import onnxruntime as ort
+import triton_python_backend_utils as pb_utils
+
+
+class TritonPythonModel:
+    def initialize(self, args):
+        config = json.loads(args["model_config"])
+        self.session = ort.InferenceSession(args["model_repository"] + "/1/model.onnx")
+        self.outputs = [output["name"] for output in config["output"]]
+
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            time.sleep({STAND_IN_SLEEPS_S})
+            pixels = pb_utils.get_input_tensor_by_name(request, "pixels").as_numpy()
+            arrays = self.session.run(self.outputs, {{"pixels": pixels}})
+            tensors = [pb_utils.Tensor(name, array) for name, array in zip(self.outputs, arrays)]
+            responses.append(pb_utils.InferenceResponse(tensors))
+        return responses
+"""
+
+
+def with_native_stand_in(folder: Path) -> Path:
+    """The repository, its profile `cpu-native` as placed, but for the backend of what would run natively."""
+    copied(folder)
+    swapped = []
+    for file in folder.glob("models/*/configs/cpu-native.pbtxt"):
+        config = text_format.Parse(file.read_text(), ModelConfig())
+        if config.backend == "onnxruntime":
+            config.backend = "python"
+            config.ClearField("parameters")
+            file.write_text(text_format.MessageToString(config))
+            (file.parents[1] / "1/model.py").write_text(STAND_IN)
+            swapped.append(config.name)
+    assert swapped == ["embedder"]
+    return folder
 
 
 def pixels(photo: Path) -> int:
@@ -119,17 +191,18 @@ def jpeg(width_px: int, height_px: int) -> bytes:
     return file.getvalue()
 
 
-def test_everything_declared_is_there_before_the_first_request(scraped: Scraped) -> None:
+def test_every_family_is_there_before_the_first_request_in_every_profile(scraped: Scraped) -> None:
     time.sleep(PUBLISHED_S)  # what the warm-up would have counted would be there by now
     samples = scraped.scrape()
     names = {name for name, _ in samples}
+    is_fused = scraped.server.settings.profile == "cpu"
     for metric in METRICS:
         suffixes = ("_bucket", "_sum", "_count") if metric.buckets else ("",)
-        # The ensemble has no answer cache, and no process that sees a recognition whole.
-        is_fused_only = metric.name.startswith(("triptych_answer_cache", "triptych_recognition_duration"))
-        if not is_fused_only or scraped.server.settings.profile:
-            assert {metric.name + suffix for suffix in suffixes} <= names
-    assert {name for (name, _), value in samples.items() if value} == {"triptych_shared_memory_free_bytes"}
+        if metric.name.startswith("triptych_answer_cache") and not is_fused:
+            continue  # an ensemble has no answer cache
+        assert {metric.name + suffix for suffix in suffixes} <= names
+    at_rest = {name for (name, _), value in samples.items() if value}
+    assert at_rest <= {"triptych_shared_memory_free_bytes", "triptych_index_rebuild_progress_ratio"}
 
 
 def test_scrape_has_declared_labels_alone(scraped: Scraped, photos: list[Path]) -> None:
@@ -161,9 +234,10 @@ def test_good_and_bad_photos_are_counted_exactly(scraped: Scraped, photos: list[
         ("triptych_photo_size_bytes_bucket", {"le": "+Inf"}, good),
         ("triptych_photo_size_pixels_sum", {}, sum(map(pixels, photos))),
         *(("triptych_stage_duration_seconds_count", {"stage": stage}, requests) for stage in STAGES),
-        ("triptych_request_errors_total", {}, 4),
-        ("triptych_request_errors_total", {"stage": "decode", "reason": "unreadable"}, 3),
-        ("triptych_request_errors_total", {"stage": "decode", "reason": "too_large"}, 1),
+        ("triptych_recognition_duration_seconds_count", {"model": "recognizer"}, requests),
+        ("triptych_refusals_total", {}, 4),
+        ("triptych_refusals_total", {"code": "image_unreadable"}, 3),
+        ("triptych_refusals_total", {"code": "image_too_large"}, 1),
     )
     assert 0 < scraped.value("triptych_stage_duration_seconds_sum", stage="embed") < 60
     assert scraped.value("triptych_top1_score_sum") == pytest.approx(sum(scores), rel=1e-5)
@@ -173,8 +247,8 @@ def test_model_is_the_step_in_the_ensemble_and_recognizer_in_the_fused_model(
     scraped: Scraped, photos: list[Path]
 ) -> None:
     scraped.recognize(photos[0].read_bytes())
-    is_fused = scraped.server.settings.profile is not None
-    models = dict.fromkeys(STAGES, "recognizer") if is_fused else dict(zip(STAGES, MODELS[1:], strict=True))
+    is_fused = scraped.server.settings.profile == "cpu"
+    models = dict.fromkeys(STAGES, "recognizer") if is_fused else dict(zip(STAGES, RECOGNITION[1:], strict=True))
     scraped.settles(
         *(("triptych_stage_duration_seconds_count", {"stage": stage, "model": models[stage]}, 1) for stage in STAGES),
         ("triptych_photos_total", {"model": models["classify"]}, 1),
@@ -219,7 +293,7 @@ def test_refusal_is_logged_with_its_request_id_as_information(scraped: Scraped) 
     scraped.refused(b"no photo", request_id="order-7")
     line = scraped.logged("order-7")
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ I ", line)
-    for part in ("refused", "stage=decode", "reason=unreadable", "request_id=order-7", "got 8 bytes"):
+    for part in ("refused", "code=image_unreadable", "request_id=order-7", "got 8 bytes"):
         assert part in line
 
 
@@ -237,16 +311,16 @@ def unable_to_batch(onnx_file: Path) -> bytes:
 @pytest.fixture
 def broken_embedder(tmp_path: Path) -> Path:
     """The repository with an embedder that loads, and fails on two photos at once."""
-    folder = tmp_path / "models"
-    shutil.copytree(REPOSITORY, folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "embedder/1/model.onnx").write_bytes(unable_to_batch(REPOSITORY / "embedder/1/model.onnx"))
-    network = folder / "recognizer/1/network.py"
+    folder = copied(tmp_path / "repository")
+    network_file = folder / "models/embedder/1/model.onnx"
+    network_file.write_bytes(unable_to_batch(network_file))
+    network = folder / "triptych_models/recognition/network.py"
     lone_only, changes = re.subn(
         r"^(WARM_UP = .*?)(, \([2-9], False\))+\)$", r"\1)", network.read_text(), flags=re.MULTILINE
     )
     assert changes == 1
     network.write_text(lone_only)
-    for config in (folder / "embedder/config.pbtxt", folder / "embedder/configs/cpu.pbtxt"):
+    for config in (folder / "models/embedder/config.pbtxt", folder / "models/embedder/configs/cpu.pbtxt"):
         without_warm_up = text_format.Parse(config.read_text(), ModelConfig())
         without_warm_up.ClearField("model_warmup")  # which asks for eight at once
         config.write_text(text_format.MessageToString(without_warm_up))
@@ -257,18 +331,17 @@ def broken_embedder(tmp_path: Path) -> Path:
 def test_failure_of_ours_is_told_apart_from_a_bad_photo(
     broken_embedder: Path, photos: list[Path], profile: str | None
 ) -> None:
-    settings = Settings(broken_embedder, http_port=0, grpc_port=0, metrics_port=0, profile=profile)
-    with LocalServer(settings) as server:
-        scraped = Scraped(server)
+    with serving(broken_embedder, profile) as scraped:
         contents = [photo.read_bytes() for photo in photos[:3]]
         scraped.recognize(contents[0])
         message = scraped.refused(contents[1], contents[2], request_id="order-8")
         assert "INTERNAL" in message
-        assert "failed at stage embed; the photo is not at fault" in message
+        assert "[internal]" in message
+        assert "the request is not at fault" in message
         assert "onnx" not in message.lower()
         scraped.settles(
-            ("triptych_request_errors_total", {}, 1),
-            ("triptych_request_errors_total", {"stage": "embed", "reason": "internal"}, 1),
+            ("triptych_refusals_total", {}, 1),
+            ("triptych_refusals_total", {"code": "internal"}, 1),
             ("triptych_photos_total", {}, 1),
             ("triptych_stage_duration_seconds_count", {"stage": "embed"}, 1),
         )
@@ -279,17 +352,26 @@ def test_failure_of_ours_is_told_apart_from_a_bad_photo(
 
 
 def test_release_without_a_reference_has_no_drift(tmp_path: Path, photos: list[Path]) -> None:
-    folder = tmp_path / "models"
-    shutil.copytree(REPOSITORY, folder, symlinks=True, ignore=shutil.ignore_patterns("__pycache__"))
-    (folder / "embedder/1/reference.json").unlink()
-    with LocalServer(Settings(folder, http_port=0, grpc_port=0, metrics_port=0)) as server:
-        scraped = Scraped(server)
+    folder = copied(tmp_path / "repository")
+    (folder / "models/embedder/1/reference.json").unlink()
+    with serving(folder, "cpu") as scraped:
         scraped.recognize(photos[0].read_bytes())
         scraped.settles(("triptych_photos_total", {}, 1))
         assert "triptych_embedding_drift_ratio" not in {name for name, _ in scraped.scrape()}
 
 
-def test_every_reason_is_there_from_the_start(ensemble: Scraped) -> None:
-    for stage, reasons in REASONS.items():
-        for reason in reasons:
-            assert ensemble.value("triptych_request_errors_total", stage=stage, reason=reason) == 0
+def test_every_code_of_a_model_is_there_from_the_start(scraped: Scraped) -> None:
+    models = {"recognizer": Recognizer} if scraped.server.settings.profile == "cpu" else {"preprocess": Preprocessor}
+    for name, model in {**models, "index": SearchModel, "catalogue": CatalogueModel}.items():
+        for code in (*model.codes, Code.REQUEST_INVALID, Code.INTERNAL):
+            assert scraped.value("triptych_refusals_total", model=name, code=code.text) == 0
+
+
+def test_time_of_the_network_is_taken_when_it_runs_in_a_native_backend(native: Scraped, photos: list[Path]) -> None:
+    for photo in photos[:5]:
+        native.recognize(photo.read_bytes())
+    labels = {"model": "embedder", "stage": "embed"}
+    native.settles(("triptych_stage_duration_seconds_count", labels, 5))
+    # The stand-in sleeps so long for each request.
+    assert native.value("triptych_stage_duration_seconds_sum", **labels) >= 5 * STAND_IN_SLEEPS_S
+    assert native.value("triptych_recognition_duration_seconds_sum") >= 5 * STAND_IN_SLEEPS_S

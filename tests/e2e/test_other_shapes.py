@@ -15,7 +15,7 @@ from ops.settings import REPOSITORY, Settings
 def test_server_refuses_an_onnx_file_whose_tensors_are_not_those_of_the_config(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     shutil.copytree(REPOSITORY, repository)
-    config = repository / "embedder/config.pbtxt"
+    config = repository / "models/embedder/config.pbtxt"
     config.write_text(config.read_text().replace("1280", "512"))
     settings = Settings(http_port=0, grpc_port=0, metrics_port=0, repository=repository, profile=None)
     with pytest.raises(ServerFailed, match=r"the config says features is \[512\], the placed ONNX file \[1280\]"):

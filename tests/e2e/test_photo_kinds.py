@@ -20,7 +20,7 @@ from triptych import Client, ImageLike, InvalidInput
 # Same picture, another container: the pixels are equal, so the embeddings are, but for how a batch is summed.
 SAME = 1 - 1e-5
 # Of a JPEG the server decodes a smaller version where that will do; of its pixels it gets all. Over 2 times the side
-# asked for, 0.997 was the worst of 20 photos x 15 sizes (model_repository/preprocess).
+# asked for, 0.997 was the worst of 20 photos x 15 sizes (`DCT_MARGIN` of the serving package).
 DCT = 0.99
 ORIENTATION = 0x0112
 

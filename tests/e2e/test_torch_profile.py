@@ -18,6 +18,7 @@ from export.__main__ import main
 from export.building import torch_answer
 from export.contract import MODELS
 from export.encodings import encode, makers
+from export.layout import model_file
 from export.photo_parity import Answer, compare, encode_all
 from export.sources import Choice, load
 from ops.local_server import LocalServer
@@ -32,7 +33,7 @@ def torch_server(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -
     repository = tmp_path_factory.mktemp("torch") / "repository"
     assert main(["place", "--profiles", "gpu-torch", "--repository", str(repository)]) == 0
     for model in MODELS:
-        file = repository / model / "configs/gpu-torch.pbtxt"
+        file = repository / model_file(model, "configs/gpu-torch.pbtxt")
         config = text_format.Parse(file.read_text(), ModelConfig())
         for group in config.instance_group:
             group.kind = ModelInstanceGroup.KIND_CPU

@@ -125,11 +125,11 @@ def test_recognition_has_the_shops_classes_and_what_a_shop_sells(client: Client,
 
 def test_every_profile_has_the_trained_outputs(placed: Path) -> None:
     for profile in ("cpu", "cpu-native", "gpu"):
-        text = (placed / f"classifier/configs/{profile}.pbtxt").read_text()
+        text = (placed / f"models/classifier/configs/{profile}.pbtxt").read_text()
         assert 'label_filename: "side_labels.txt"' in text
-        assert "side_scores" in (placed / f"recognizer/configs/{profile}.pbtxt").read_text()
-    assert (placed / "recognizer/side_labels.txt").read_text() == "left\nright\n"
-    assert (placed / "classifier/side_labels.txt").read_text() == "left\nright\n"
+        assert "side_scores" in (placed / f"models/recognizer/configs/{profile}.pbtxt").read_text()
+    assert (placed / "models/recognizer/side_labels.txt").read_text() == "left\nright\n"
+    assert (placed / "models/classifier/side_labels.txt").read_text() == "left\nright\n"
 
 
 def test_configs_lose_the_outputs_again_when_there_are_no_heads(placed: Path) -> None:

@@ -237,10 +237,6 @@ class WeaviateStore:
         """What is written here is always of the network that is served."""
         return self._fingerprint if key == "fingerprint" else ""
 
-    def start_over(self) -> str:
-        """Nothing is to be done: Weaviate keeps its index itself."""
-        return ""
-
     @contextmanager
     def snapshot(self) -> Iterator[None]:
         """For `duplicates`, which reads everything once."""

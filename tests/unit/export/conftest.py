@@ -36,15 +36,18 @@ def write_release(parent: Path, files: dict[str, bytes]) -> Release:
 
 @pytest.fixture
 def make_release(tmp_path: Path) -> MakeRelease:
-    """`make_release("old")`: a release that differs from others in that word; `size_bytes` fattens one of its files."""
+    """`make_release("old")`: a release that differs from others in that word; `size_bytes` fattens one of its files;
+    `code` is its serving package.
+    """
 
-    def make(word: str, size_bytes: int = 0) -> Release:
+    def make(word: str, size_bytes: int = 0, code: bytes = b"") -> Release:
         config = b'name: "one"\nbackend: "python"\nmax_batch_size: 8\n'
         weights = word.encode() + bytes(size_bytes)
         files = {
-            "one/config.pbtxt": config,
-            "one/1/model.py": b"",
-            "one/1/weights": weights,
+            "models/one/config.pbtxt": config,
+            "models/one/1/model.py": b"",
+            "models/one/1/weights": weights,
+            "triptych_models/__init__.py": code,
             "MODEL_CARD.md": b"# small\n",
         }
         return write_release(tmp_path / "releases", files)

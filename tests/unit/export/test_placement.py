@@ -95,7 +95,14 @@ def test_place_files_removes_what_the_manifest_before_listed_and_this_one_does_n
     (tmp_path / "mine.txt").write_text("kept")
     place_files(tmp_path, {"embedder/configs/gpu.pbtxt": b"old", "a": b"old"}, {})
     place_files(tmp_path, {"a": b"new"}, {})
-    assert sorted(p.name for p in tmp_path.rglob("*") if p.is_file()) == ["a", "manifest.json", "mine.txt"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "manifest.json", "mine.txt"]
+
+
+def test_place_files_leaves_a_folder_that_holds_something_else(tmp_path: Path) -> None:
+    place_files(tmp_path, {"embedder/configs/gpu.pbtxt": b"old"}, {})
+    (tmp_path / "embedder/mine.txt").write_text("kept")
+    place_files(tmp_path, {"a": b"new"}, {})
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "embedder", "manifest.json", "mine.txt"]
 
 
 KILLED_AT_RENAME = """

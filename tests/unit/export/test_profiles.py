@@ -17,12 +17,12 @@ def test_sizing_keeps_threads_within_cores(cores: int) -> None:
 
 
 def test_read_config_says_what_to_do_when_repository_is_missing(tmp_path: Path) -> None:
-    with pytest.raises(RepositoryError, match=r"embedder/config\.pbtxt.*--repository"):
+    with pytest.raises(RepositoryError, match=r"models/embedder/config\.pbtxt.*--repository"):
         read_config(tmp_path, "embedder")
 
 
 def test_read_config_refuses_when_key_is_unknown_to_triton(tmp_path: Path) -> None:
-    (tmp_path / "embedder").mkdir()
-    (tmp_path / "embedder/config.pbtxt").write_text('name: "embedder"\nmax_bach_size: 8\n')
+    (tmp_path / "models/embedder").mkdir(parents=True)
+    (tmp_path / "models/embedder/config.pbtxt").write_text('name: "embedder"\nmax_bach_size: 8\n')
     with pytest.raises(RepositoryError, match="max_bach_size"):
         read_config(tmp_path, "embedder")

@@ -107,7 +107,7 @@ def test_prune_wants_to_keep_something(target: str) -> None:
 
 
 def damage(release: Release) -> None:
-    weights = release.folder / "one/1/weights"
+    weights = release.folder / "models/one/1/weights"
     weights.chmod(0o644)
     weights.write_bytes(b"something else")
 
@@ -119,7 +119,7 @@ def test_damaged_release_is_not_published(
     publish(old, target)
     damage(new)
     assert main(["publish", str(new.folder), target]) == 1
-    assert "one/1/weights was changed" in capsys.readouterr().err
+    assert "models/one/1/weights was changed" in capsys.readouterr().err
     assert (current(target), published(target)) == (old.name, {old.name})
 
 
@@ -130,11 +130,11 @@ def test_rollback_to_a_damaged_release_is_refused(
     publish(old, target)
     publish(new, target)
     if "://" in target:
-        fsspec.filesystem("memory").rm_file(f"{target}/releases/{old.name}/one/1/weights")
+        fsspec.filesystem("memory").rm_file(f"{target}/releases/{old.name}/models/one/1/weights")
     else:
         damage(read_release(Path(target) / "releases" / old.name))
     assert main(["rollback", target]) == 1
-    assert "one/1/weights" in capsys.readouterr().err
+    assert "models/one/1/weights" in capsys.readouterr().err
     assert current(target) == new.name
 
 

@@ -33,26 +33,30 @@ def test_whole_release_has_no_faults(release: Release, capsys: pytest.CaptureFix
     assert find_faults(release) == []
     assert main(["verify", str(release.folder)]) == 0
     assert (
-        f"is whole: 4 files as in the manifest; not signed.\nDigest sha256:{release.digest}" in capsys.readouterr().out
+        f"is whole: 5 files as in the manifest; not signed.\nDigest sha256:{release.digest}" in capsys.readouterr().out
     )
 
 
 def change_file(folder: Path) -> None:
-    (folder / "one/1/weights").write_bytes(b"Old")
+    (folder / "models/one/1/weights").write_bytes(b"Old")
 
 
 def remove_file(folder: Path) -> None:
-    (folder / "one/1/weights").unlink()
+    (folder / "models/one/1/weights").unlink()
 
 
 def add_file(folder: Path) -> None:
-    (folder / "one/1/__pycache__").mkdir()
-    (folder / "one/1/__pycache__/model.cpython-311.pyc").write_bytes(b"anything")
+    (folder / "models/one/1/__pycache__").mkdir()
+    (folder / "models/one/1/__pycache__/model.cpython-311.pyc").write_bytes(b"anything")
+
+
+def add_module(folder: Path) -> None:
+    (folder / "triptych_models/extra.py").write_text("")
 
 
 def link_elsewhere(folder: Path) -> None:
-    (folder / "one/1/weights").rename(folder.parent / "weights")
-    (folder / "one/1/weights").symlink_to(folder.parent / "weights")
+    (folder / "models/one/1/weights").rename(folder.parent / "weights")
+    (folder / "models/one/1/weights").symlink_to(folder.parent / "weights")
 
 
 def change_manifest(folder: Path) -> None:
@@ -63,10 +67,11 @@ def change_manifest(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (change_file, "one/1/weights was changed: its SHA-256 is "),
-        (remove_file, "one/1/weights is missing."),
-        (add_file, "one/1/__pycache__/model.cpython-311.pyc is not in the manifest."),
-        (link_elsewhere, "one/1/weights is a link, expected a file."),
+        (change_file, "models/one/1/weights was changed: its SHA-256 is "),
+        (remove_file, "models/one/1/weights is missing."),
+        (add_file, "models/one/1/__pycache__/model.cpython-311.pyc is not in the manifest."),
+        (add_module, "triptych_models/extra.py is not in the manifest."),
+        (link_elsewhere, "models/one/1/weights is a link, expected a file."),
         (change_manifest, "its manifest makes it small-"),
     ],
 )
@@ -92,8 +97,8 @@ def test_verify_names_the_damage(
         "",
         "[]",
         '{"files": {}}',
-        '{"release": {"format": 2, "name": "x"}, "files": {}}',
-        '{"release": {"format": 1, "name": "../x"}, "files": {}}',
+        '{"release": {"format": 3, "name": "x"}, "files": {}}',
+        '{"release": {"format": 2, "name": "../x"}, "files": {}}',
     ],
 )
 def test_verify_exits_2_when_there_is_no_release(
@@ -105,8 +110,61 @@ def test_verify_exits_2_when_there_is_no_release(
     assert "is no release" in capsys.readouterr().err
 
 
+@pytest.fixture
+def earlier_release(release: Release, tmp_path: Path) -> Path:
+    """Of format 1: the models in the release itself, no package."""
+    folder = tmp_path / "small-0123456789ab"
+    shutil.copytree(release.folder / "models", folder)
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    manifest = {"release": {"format": 1, "name": "small"}, "golden": {}, "files": files}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("command", "exit_code"),
+    [
+        ("verify EARLIER", 2),
+        ("publish EARLIER TARGET", 2),
+        ("rollback TARGET --to small-0123456789ab", 2),
+        ("inspect EARLIER", 1),
+        ("diff EARLIER RELEASE", 1),
+        ("diff RELEASE EARLIER", 1),
+        ("release --repository EARLIER --output TARGET", 1),
+        ("place --repository EARLIER", 1),
+        ("quantize --repository EARLIER", 1),
+        ("train EARLIER --repository EARLIER", 1),
+    ],
+)
+def test_release_of_the_earlier_layout_is_refused_by_every_command(
+    command: str,
+    exit_code: int,
+    release: Release,
+    earlier_release: Path,
+    tmp_path: Path,
+    photos: list[Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = tmp_path / "target"
+    shutil.copytree(earlier_release, target / "releases" / earlier_release.name)
+    places = {"EARLIER": earlier_release, "TARGET": target, "RELEASE": release.folder}
+    before = sorted(tmp_path.rglob("*"))
+    assert main([str(places.get(word, word)) for word in command.split()]) == exit_code
+    said = capsys.readouterr().err
+    assert "of an earlier layout" in said
+    assert "`python -m export release`" in said
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.name != ".lock"] == before
+
+
+def test_releases_of_other_code_have_other_digests(make_release: Callable[..., Release]) -> None:
+    old, new = (make_release("same", code=code) for code in (b"VERSION = 1\n", b"VERSION = 2\n"))
+    assert old.digest != new.digest
+    assert old.files["models/one/1/weights"] == new.files["models/one/1/weights"]
+
+
 def test_manifest_that_points_outside_is_refused(release: Release) -> None:
-    content = (release.folder / "manifest.json").read_text().replace("one/1/weights", "../weights")
+    content = (release.folder / "manifest.json").read_text().replace("models/one/1/weights", "../weights")
     (release.folder / "manifest.json").write_text(content)
     with pytest.raises(ReleaseError, match=r"files outside the release: \.\./weights"):
         read_release(release.folder)
@@ -140,7 +198,7 @@ def test_signature_does_not_hold_for_a_forged_manifest(release: Release, tmp_pat
     sign(release, private)
     change_file(release.folder)
     manifest = json.loads((release.folder / "manifest.json").read_text())
-    manifest["files"]["one/1/weights"] = hashlib.sha256(b"Old").hexdigest()
+    manifest["files"]["models/one/1/weights"] = hashlib.sha256(b"Old").hexdigest()
     (release.folder / "manifest.json").write_text(json.dumps(manifest))
     forged = read_release(release.folder.rename(tmp_path / "forged"))
     assert find_faults(forged) == []
