@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -160,19 +161,43 @@ def test_weights_that_cannot_be_fetched_are_refused_with_their_address(monkeypat
         find_architecture("resnet50").fetch("default")
 
 
-def test_second_run_with_nothing_changed_places_nothing(tmp_path: Path, photos: list[Path]) -> None:
-    served = tmp_path / "served"
-    arguments = ["place", "--model", "mobilenet_v3_small", "--weights", "none", "--repository", str(served)]
-    assert main(arguments) == 0
+def few(photos: list[Path], count: int, folder: Path) -> Path:
+    """A folder of the first photos: what is compared in 38 encodings takes its time from them."""
+    folder.mkdir()
+    for photo in photos[:count]:
+        shutil.copy(photo, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def placed(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -> tuple[Path, Path]:
+    """A repository of its own with a small network, and the photos it was placed with."""
+    folder = tmp_path_factory.mktemp("placed")
+    own = few(photos, 3, folder / "photos")
+    assert main(words_for(folder / "served", own)) == 0
+    return folder / "served", own
+
+
+def words_for(repository: Path, photos: Path) -> list[str]:
+    choice = ["--model", "mobilenet_v3_small", "--weights", "none"]
+    return ["place", *choice, "--repository", str(repository), "--photos", str(photos)]
+
+
+@pytest.fixture
+def served(placed: tuple[Path, Path], tmp_path: Path) -> Path:
+    """A copy that a test may change."""
+    return Path(shutil.copytree(placed[0], tmp_path / "served"))
+
+
+def test_second_run_with_nothing_changed_places_nothing(served: Path, placed: tuple[Path, Path]) -> None:
     before = {path: path.stat().st_mtime_ns for path in served.rglob("*")}
-    assert main(arguments) == 0
+    assert main(words_for(served, placed[1])) == 0
     assert {path: path.stat().st_mtime_ns for path in served.rglob("*")} == before
 
 
-def test_code_is_placed_as_it_was_verified_when_the_repository_has_another(tmp_path: Path, photos: list[Path]) -> None:
-    served = tmp_path / "served"
-    arguments = ["place", "--model", "mobilenet_v3_small", "--weights", "none", "--repository", str(served)]
-    assert main(arguments) == 0
+def test_code_is_placed_as_it_was_verified_when_the_repository_has_another(
+    served: Path, placed: tuple[Path, Path]
+) -> None:
     manifest = json.loads((served / "manifest.json").read_text())
     assert package_files().items() <= {name: (served / name).read_bytes() for name in manifest["files"]}.items()
     # As an earlier version of the checkout left it.
@@ -185,20 +210,14 @@ def test_code_is_placed_as_it_was_verified_when_the_repository_has_another(tmp_p
     (served / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(RepositoryError, match=r"errors\.py differs, old/gone\.py must be removed"):
         require_same_package(served)
-    assert main(arguments) == 0
+    assert main(words_for(served, placed[1])) == 0
     require_same_package(served)
     assert not (served / "triptych_models/old").exists()
     shim = "models/index/1/model.py"
     assert (served / shim).read_bytes() == (TEMPLATE / shim).read_bytes() != b""
 
 
-def test_other_photos_give_another_reference(tmp_path: Path, photos: list[Path]) -> None:
-    served, own = tmp_path / "served", tmp_path / "own"
-    own.mkdir()
-    for photo in photos[:5]:
-        (own / photo.name).write_bytes(photo.read_bytes())
-    arguments = ["place", "--model", "mobilenet_v3_small", "--weights", "none", "--repository", str(served)]
-    assert main(arguments) == 0
+def test_other_photos_give_another_reference(served: Path, photos: list[Path], tmp_path: Path) -> None:
     reference = (served / REFERENCE).read_bytes()
-    assert main([*arguments, "--photos", str(own)]) == 0
+    assert main(words_for(served, few(photos, 5, tmp_path / "others"))) == 0
     assert (served / REFERENCE).read_bytes() != reference

@@ -107,9 +107,9 @@ def engines(
         part = slice(start, start + 100)
         store.upsert(items[part], vectors[part], OLD)
         far.upsert(items[part], vectors[part], OLD)
-    follower = IndexSync(folder, DIMENSION, lambda line: None)
-    yield store, EmbeddedBackend(follower, OLD), far, far
-    follower.close()
+    sync = IndexSync(folder, DIMENSION, lambda line: None)
+    yield store, EmbeddedBackend(sync, OLD), far, far
+    sync.close()
     store.close()
 
 

@@ -93,7 +93,7 @@ def attributes_of(fields: dict[str, Any]) -> Iterable[tuple[str, Value]]:
 
 
 def check_fields(conditions: Iterable[Condition], known: Iterable[str]) -> None:
-    """Refuses a field that no product has: a typo must not look like an empty shelf.
+    """Refuses a field that no product has: a typo must not look like an empty result.
 
     Raises:
         InvalidFilter: with the nearest name there is.

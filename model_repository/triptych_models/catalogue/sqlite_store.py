@@ -191,7 +191,7 @@ class SqliteCatalogueStore:
 
     def _commit_sequence(self) -> int:
         made = self._connection.execute("INSERT INTO commits (token) VALUES (?)", (os.urandom(8).hex(),))
-        # One row is enough to be told from another history, a few more let a late follower find its own.
+        # One row is enough to be told from another history, a few more let a late reader find its own.
         self._connection.execute("DELETE FROM commits WHERE sequence <= ? - 100000", (made.lastrowid,))
         return int(made.lastrowid or 0)
 

@@ -21,7 +21,7 @@ def embedding_of(number: int) -> np.ndarray:  # type: ignore[type-arg]
 
 def main(folder: Path, start: int) -> None:
     store = SqliteCatalogueStore(folder)
-    follower = IndexSync(folder, DIMENSION, lambda line: None, exact_below=20)
+    sync = IndexSync(folder, DIMENSION, lambda line: None, exact_below=20)
     number = start
     while True:
         names = [f"p{number + offset}" for offset in range(3)]
@@ -31,7 +31,7 @@ def main(folder: Path, start: int) -> None:
         if number % 5 == 0:
             store.delete([f"p{number}"])
             print("delete", number, flush=True)
-        follower.tend()  # graphs and saved files are killed half-way too
+        sync.tend()  # graphs and saved files are killed half-way too
         number += 3
 
 

@@ -53,15 +53,15 @@ def test_catalogue_has_every_acknowledged_write_when_killed_fifty_times(tmp_path
         with sqlite3.connect(tmp_path / FILE) as connection:
             assert connection.execute("PRAGMA quick_check").fetchone() == ("ok",), kill
         connection.close()
-        follower = IndexSync(tmp_path, DIMENSION, lambda line: None, exact_below=20)
-        kept = {int(row[0][1:]) for row in follower.store.rows(follower.index.vectors.ids.tolist()).values()}
+        sync = IndexSync(tmp_path, DIMENSION, lambda line: None, exact_below=20)
+        kept = {int(row[0][1:]) for row in sync.store.rows(sync.index.vectors.ids.tolist()).values()}
         assert alive - gone - unsaid <= kept <= alive | unsaid, kill
         for number in chance.sample(sorted(alive - gone - unsaid), min(5, len(alive - gone - unsaid))):
-            follower.catch_up()
-            ids, _ = follower.index.search(embedding_of(number), 1, SearchQuery())
-            (row,) = follower.store.rows(ids.tolist()).values()
+            sync.catch_up()
+            ids, _ = sync.index.search(embedding_of(number), 1, SearchQuery())
+            (row,) = sync.store.rows(ids.tolist()).values()
             assert row[0] == f"p{number}"
         for number in gone:
-            assert follower.store.get(f"p{number}") == []
-        follower.close()
+            assert sync.store.get(f"p{number}") == []
+        sync.close()
     assert len(alive) > 3 * KILLS
