@@ -13,7 +13,7 @@ PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 .PHONY: sbom bench loadtest generate check clean
 
 help: ## list the commands
-	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: .venv/.ready ## install everything into .venv (PYTHON=python3.12 to choose one)
 
@@ -112,6 +112,6 @@ generate: setup ## write what is derived: constraints, API reference, METRICS.md
 
 check: lint types test ## what CI runs
 
-clean: ## remove what was built, placed and downloaded (not .venv)
+clean: ## remove what was built, placed and downloaded, and the local server's state with its catalogue (not .venv, not releases/)
 	@rm -rf .cache .run .mypy_cache .ruff_cache .pytest_cache .hypothesis model_repository/manifest.json
 	@git clean -qfdX model_repository/models

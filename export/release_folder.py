@@ -133,7 +133,9 @@ def require_whole(release: Release) -> None:
     """
     faults = find_faults(release)
     if faults:
-        raise ReleaseError(f"{release.folder} is damaged: {' '.join(faults[:3])} Fetch or make the release again.")
+        raise ReleaseError(
+            f"{release.folder} is damaged: {' '.join(faults[:3])} Remove it, then fetch or make the release again."
+        )
 
 
 def sha256_of(file: Path) -> str:

@@ -228,7 +228,7 @@ def test_searches_go_on_while_a_new_network_takes_over(photos: list[Path], tmp_p
     """Two releases on one cluster: nobody who searches sees a pause or the other network's products."""
     repository = tmp_path / "repository"
     shutil.copytree(REPOSITORY, repository)
-    transform = repository / "preprocess/1/transform.json"
+    transform = repository / "models/preprocess/1/transform.json"
     transform.write_text(transform.read_text().replace("}", " }"))  # another file: another fingerprint
     with weaviate_node(tmp_path) as own, catalogue_in(own):
         blue = LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0))

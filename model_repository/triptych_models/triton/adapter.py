@@ -152,8 +152,14 @@ def _refuse_other_package(config: ModelConfig) -> None:
     """The code of one release with the weights of another would answer, and differently from both."""
     expected = config.files.models.parent
     got = Path(triptych_models.__file__).resolve().parents[1]
-    if got != expected:
+    if got == expected:
+        return
+    if not (expected / triptych_models.__name__).is_dir():
         raise RuntimeError(
-            f"the model is of {expected}, the package triptych_models of {got}. Start tritonserver with {expected} as "
-            "its working directory and as PYTHONPATH."
+            f"{expected} has no folder triptych_models beside models, and the one of {got} is another release's. Serve "
+            "a whole release, or place the weights there with `python -m export place --repository`."
         )
+    raise RuntimeError(
+        f"the model is of {expected}, the package triptych_models of {got}. Start tritonserver with {expected} as "
+        "its working directory and as PYTHONPATH."
+    )
