@@ -218,8 +218,8 @@ _DOCUMENT = """\
 # Error codes
 
 An error that a model answers reads `[code] sentence`, over gRPC and HTTP; Triton puts `[request id: x] ` before it
-where the caller chose an id, and `in ensemble 'searcher', ` where the model is a step. The client's errors have the code as
-`.code`; the code decides the class. Written by `python -m triptych_models.errors`, the one home of the codes.
+where the caller chose an id, and `in ensemble 'searcher', ` where the model is a step. The client's errors have the
+code as `.code`; the code decides the class. Written by `python -m triptych_models.errors`, the one home of the codes.
 """
 
 
