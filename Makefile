@@ -48,8 +48,8 @@ train-demo: export $(if $(CATALOGUE),,$(TRAIN_DEMO)/catalogue) ## teach it CATAL
 	@$(BIN)/python -m ops run --repository $(TRAIN_DEMO)/served -- $(BIN)/python client/examples/recognize_split.py $(TRAIN_DEMO)/trained $(or $(CATALOGUE),$(TRAIN_DEMO)/catalogue)
 
 test: export ## run every test but `families`, `distributed`, `soak`, `chart-e2e`; a tier whose tools are missing is skipped with its reason
-	@$(PYTEST) -n logical --maxprocesses 4 --dist loadfile tests/unit tests/contract tests/chart --ignore tests/chart/cluster
-	@$(PYTEST) tests/e2e tests/rules tests/faults
+	@$(PYTEST) -n logical --maxprocesses 4 --dist loadfile tests/unit tests/contract tests/chart tests/e2e --ignore tests/chart/cluster
+	@$(PYTEST) tests/rules tests/faults
 
 unit contract e2e faults: export ## run one tier of tests
 	@$(PYTEST) -m $@
