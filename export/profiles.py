@@ -65,6 +65,7 @@ def _cpu(configs: Configs, sizing: CpuSizing) -> Configs:
     served["embedder"].instance_group[0].count = 1
     served["embedder"].parameters["intra_op_threads"].string_value = str(sizing.lone_threads)
     served["recognizer"] = _fused_recognizer(configs, sizing)
+    _remove_input(served["classifier"], "timing")  # no ensemble ends in it
     _search_behind(served["searcher"], served["recognizer"])
     return served
 
@@ -103,6 +104,12 @@ def _fused_recognizer(configs: Configs, sizing: CpuSizing) -> ModelConfig:
     fused.parameters["lone_threads"].string_value = str(sizing.lone_threads)
     fused.parameters["cache_mb"].string_value = str(CACHE_MB)
     return fused
+
+
+def _remove_input(config: ModelConfig, name: str) -> None:
+    kept = [tensor for tensor in config.input if tensor.name != name]
+    del config.input[:]
+    config.input.extend(kept)
 
 
 def _search_behind(searcher: ModelConfig, recognizer: ModelConfig) -> None:

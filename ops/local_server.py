@@ -324,7 +324,10 @@ class LocalServer:
                     must_unload = not is_drained or has_finalizers(self._serving.folder, self.settings.profile)
                     shut_down(self._process, self._log, self.settings.exit_timeout_s, must_unload, is_hurried)
         finally:
-            self._leave_nothing()
+            if self._state_folder.is_claimed:
+                self._leave_nothing()
+            elif self._is_private:
+                shutil.rmtree(self._state_folder.folder, ignore_errors=True)
         return is_drained
 
     def _leave_nothing(self) -> None:

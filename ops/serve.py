@@ -77,6 +77,7 @@ def serve_detached(settings: Settings, *, quiet: bool) -> None:
     folder = StateFolder((settings.state_dir or STATE_DIR).absolute())
     folder.folder.mkdir(parents=True, exist_ok=True)
     started_s = time.monotonic()
+    folder.refuse_claimed()
     with folder.supervisor_log_file.open("wb") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "ops", "serve", "--quiet", *as_arguments(settings, folder.folder)],

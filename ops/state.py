@@ -110,6 +110,18 @@ class StateFolder:
             raise OpsError(self._describe_holder()) from error
         self._lock = lock
 
+    def refuse_claimed(self) -> None:
+        """Raises:
+        OpsError: another process has the folder.
+        """
+        self.claim()
+        self.release()
+
+    @property
+    def is_claimed(self) -> bool:
+        """Whether the folder is this process's: what is in it is another one's else."""
+        return self._lock is not None
+
     def release(self) -> None:
         if self._lock is not None:
             os.close(self._lock)

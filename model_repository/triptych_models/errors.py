@@ -36,6 +36,9 @@ class Origin(Enum):
 _INVALID, _AWAY, _FAULT = Status.INVALID_ARGUMENT, Status.UNAVAILABLE, Status.INTERNAL
 
 
+_AWAY_BY_FAULT = ("CATALOGUE_UNAVAILABLE", "QUEUE_FULL", "MODEL_NOT_READY")
+
+
 class Code(Enum):
     """A code: the status it travels with, who says it, what it means.
 
@@ -84,14 +87,19 @@ class Code(Enum):
     @property
     def is_servers_fault(self) -> bool:
         """Whether it counts against the availability objective: neither the request nor its moment is at fault."""
-        return self.status is Status.INTERNAL or self.name in ("CATALOGUE_UNAVAILABLE", "QUEUE_FULL")
+        return self.status is Status.INTERNAL or self.name in _AWAY_BY_FAULT
 
 
 # What models say, and so what logs and metrics know.
 MODEL_CODES = tuple(code for code in Code if code.origin is Origin.MODEL)
 
 
-_CODED = re.compile(r"\[([a-z_]+)\] (.*)", re.DOTALL)
+# gRPC carries the text as metadata of at most 16 kB, in which a character takes up to 12 bytes. What is too long echoes
+# the caller's own words: the end, which says what to do, is kept.
+MAX_SENTENCE_CHARS = 700
+_HEAD_CHARS = 450
+
+_CODED = re.compile(r"\[([a-z][a-z0-9_]*)\] (.*)", re.DOTALL)
 
 
 def split_wire_text(text: str) -> tuple[Code | None, str]:
@@ -111,12 +119,14 @@ class ServingError(Exception):
     """
 
     code: Code
-    advice: ClassVar[str] = "Try again in a moment; the server's log says more."
+    advice: ClassVar[str] = "Try again in a moment."
 
     @property
     def wire_text(self) -> str:
         """`[code] sentence`. Of a fault of ours the caller is told the kind, and the log the rest."""
         sentence = f"{self.code.meaning} {self.advice}" if self.code.is_servers_fault else str(self)
+        if len(sentence) > MAX_SENTENCE_CHARS:
+            sentence = f"{sentence[:_HEAD_CHARS]} ... {sentence[_HEAD_CHARS - MAX_SENTENCE_CHARS :]}"
         return f"[{self.code.text}] {sentence}"
 
 

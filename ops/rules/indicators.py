@@ -25,7 +25,7 @@ TOTAL = "triptych:sli_total:rate"
 REFUSALS = "triptych_refusals_total"
 # Codes that are the server's fault; the others are the caller's, or of a moment that passes. A test compares them with
 # model_repository/triptych_models/errors.py.
-FAULT_CODES = ("catalogue_unavailable", "catalogue_unusable", "internal", "queue_full")
+FAULT_CODES = ("catalogue_unavailable", "catalogue_unusable", "internal", "model_not_ready", "queue_full")
 FAULTS = "|".join(FAULT_CODES)
 PHOTO_CODES = "image_too_large|image_unreadable"
 OWN_SECONDS = "triptych_recognition_duration_seconds"

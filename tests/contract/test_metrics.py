@@ -13,6 +13,7 @@ import export.drift
 from export.contract import read_config, read_configs
 from export.labels import SEPARATOR, read_retail_categories
 from export.profiles import render_profiles, size_for
+from ops.rules.indicators import FAULT_CODES
 from triptych_models.errors import Code, Origin
 from triptych_models.metrics import stages
 from triptych_models.metrics.families import MAX_CATEGORIES, METRICS, REFUSALS, Metric, render
@@ -75,3 +76,10 @@ def test_placed_reference_is_the_mean_of_unit_vectors() -> None:
     assert [len(mean)] == list(embedding.dims)
     assert reference["photos"] >= 1
     assert 0 < np.linalg.norm(mean) <= 1 + 1e-6
+
+
+def test_rules_and_chart_count_the_codes_that_are_the_servers_fault() -> None:
+    faults = sorted(code.text for code in Code if code.is_servers_fault and code.text in REFUSALS.labels["code"])
+    assert sorted(FAULT_CODES) == faults
+    queries = (ROOT / "helm/triptych/templates/_queries.tpl").read_text()
+    assert f'code=~"{"|".join(faults)}"' in queries

@@ -55,7 +55,10 @@ def test_profile_has_the_tensors_of_config_in_the_backbones_size(profile: str, s
     for model, config in rendered(profile, shape).items():
         expected = shaped(base, shape)[model]
         assert config.name == model
-        assert tensors(config.input) == tensors(expected.input) | observed(profile, model, shape)
+        inputs = tensors(expected.input) | observed(profile, model, shape)
+        if model == "classifier" and profile == "cpu":
+            del inputs["timing"]  # no ensemble ends in it
+        assert tensors(config.input) == inputs
         assert tensors(config.output) == tensors(expected.output)
         assert config.max_batch_size >= min(base["recognizer"].max_batch_size, base[model].max_batch_size)
         for sample in config.model_warmup:

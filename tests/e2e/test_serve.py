@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import signal
@@ -19,9 +20,11 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import trustme
 
+from ops import probe
 from ops.errors import OpsError, ServerFailed
 from ops.local_server import LocalServer
 from ops.processes import ProcessIdentity, find_stubs
+from ops.serve import serve_detached
 from ops.settings import REPOSITORY, ROOT, Settings
 from ops.state import ServerState, StateFolder
 
@@ -347,3 +350,23 @@ def test_unplaced_repository_names_make_export(tmp_path: Path) -> None:
     settings = Settings(tmp_path, http_port=0, grpc_port=0, metrics_port=0)
     with pytest.raises(OpsError, match=r"not placed: missing .*labels\.txt.*make export"), LocalServer(settings):
         pass
+
+
+def test_refused_start_touches_nothing_of_the_server_that_runs(tmp_path: Path) -> None:
+    state = tmp_path / "state"
+    settings = Settings(REPOSITORY, http_port=0, grpc_port=0, metrics_port=0, state_dir=state)
+
+    def files() -> set[Path]:
+        return {path.relative_to(state) for path in state.rglob("*") if "__pycache__" not in path.parts}
+
+    with LocalServer(settings) as server:
+        (state / "supervisor.log").write_text("of the one that runs")
+        before = files()
+        for refused in (settings, dataclasses.replace(settings, profile="none-such")):
+            with pytest.raises(OpsError), LocalServer(refused):
+                pass
+        with pytest.raises(OpsError, match="already runs"):
+            serve_detached(settings, quiet=True)
+        assert files() >= before
+        assert (state / "supervisor.log").read_text() == "of the one that runs"
+        assert probe.is_ready(server.ports)

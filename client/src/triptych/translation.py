@@ -42,7 +42,7 @@ class Reading:
     detail: str
 
 
-# Triton's words for its log, and the code; nested ensembles repeat them.
+# Triton's words for its log, repeated by nested ensembles, and the code: what follows it is the model's sentence.
 _BEFORE_SENTENCE = re.compile(r"\[request id: [^\]]*\]\s*|in ensemble '[^']*',\s*|\[(?P<code>[a-z][a-z0-9_]*)\]\s")
 _WHY_UNREACHED = re.compile(
     r"^(?:failed to connect to all addresses|connections to all backends failing|errors resolving).*: (.+?)\]?$",
@@ -103,8 +103,8 @@ def deadline_exceeded(sent: Sent) -> DeadlineExceeded:
 def _split(text: str) -> tuple[str | None, str]:
     """The outermost code, None where there is none, and the sentence behind it."""
     code = None
-    while (match := _BEFORE_SENTENCE.match(text)) is not None:
-        code = code or match["code"]
+    while code is None and (match := _BEFORE_SENTENCE.match(text)) is not None:
+        code = match["code"]
         text = text[match.end() :]
     return code, text
 

@@ -115,6 +115,8 @@ RULES = (
     Rule("INTERNAL", r"failed to increase the shared memory pool size", "queue_full", _TRITON),
     # Over HTTP a proxy's 413, which `http_wire` puts into gRPC's words.
     Rule("RESOURCE_EXHAUSTED", r"message larger than max", "message_too_large", _BOTH),
+    # A server whose model echoes 16 kB of the caller's own words.
+    Rule("RESOURCE_EXHAUSTED", r"received metadata size exceeds", "request_invalid", _GRPC),
 )
 
 # What models of the release before ERRORS.md say, which sent no codes. A server may be one release older than its

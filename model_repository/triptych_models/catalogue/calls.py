@@ -63,7 +63,7 @@ class CatalogueCalls:
         """
         asked = parse_object(request, "request")
         name = asked.pop("call", None)
-        if name not in self._calls:
+        if not isinstance(name, str) or name not in self._calls:
             raise InvalidRequest(f"`call` is {name!r}, expected one of {', '.join(self._calls)}.")
         return name, asked
 

@@ -35,6 +35,7 @@ class CatalogueModel(Model):
         Code.CATALOGUE_UNAVAILABLE,
         Code.CATALOGUE_UNUSABLE,
         Code.QUEUE_FULL,
+        Code.MODEL_NOT_READY,
     )
 
     def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:

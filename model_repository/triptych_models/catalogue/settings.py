@@ -39,7 +39,7 @@ def find_folder(log: Callable[[str], None]) -> Path:
     return folder
 
 
-def check_key(shown: str | None) -> None:
+def check_key(shown: object) -> None:
     """Read at each call, so that a new key needs no restart.
 
     Raises:
@@ -57,6 +57,8 @@ def check_key(shown: str | None) -> None:
         expected = Path(file).read_text(encoding="utf-8").strip()
     except OSError as error:
         raise KeyRefused(f"Permission denied: the server cannot read its catalogue key ({error.strerror}).") from error
+    if shown is not None and not isinstance(shown, str):
+        raise KeyRefused("Permission denied: the parameter catalogue_key is no text, expected the catalogue's key.")
     if not expected or not hmac.compare_digest((shown or "").encode(), expected.encode()):
         got = "another key" if shown else "no key"
         raise KeyRefused(

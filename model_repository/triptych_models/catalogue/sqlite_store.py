@@ -195,10 +195,14 @@ class SqliteCatalogueStore:
         self._connection.execute("DELETE FROM commits WHERE sequence <= ? - 100000", (made.lastrowid,))
         return int(made.lastrowid or 0)
 
+    def _read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        with self._explained((sqlite3.Error,)):
+            return self._connection.execute(sql, values).fetchall()
+
     def product_key(self, product_id: str) -> int | None:
         """By which `added_after` names the product."""
-        row = self._connection.execute("SELECT key FROM products WHERE product_id = ?", (product_id,)).fetchone()
-        return None if row is None else int(row[0])
+        rows = self._read("SELECT key FROM products WHERE product_id = ?", (product_id,))
+        return int(rows[0][0]) if rows else None
 
     def _set_meta(self, key: str, value: str) -> None:
         self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
@@ -219,8 +223,8 @@ class SqliteCatalogueStore:
 
     def meta(self, key: str) -> str:
         """`epoch`, REQUESTED_AT, and once something was written `fingerprint` and `dimension`; else empty."""
-        row = self._connection.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
-        return "" if row is None else str(row[0])
+        rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
+        return str(rows[0][0]) if rows else ""
 
     def tip(self) -> Tip:
         sequence, token = self._connection.execute(
@@ -250,11 +254,11 @@ class SqliteCatalogueStore:
 
     def select(self, conditions: Sequence[Condition]) -> Ids:
         """Ids of the photos that meet all conditions, in any order."""
-        return np.array([row[0] for row in self._connection.execute(*to_sql(conditions))], np.int64)
+        return np.array([row[0] for row in self._read(*to_sql(conditions))], np.int64)
 
     def field_names(self) -> list[str]:
         """Every field that a photo has; one probe of the primary key a name."""
-        rows = self._connection.execute(
+        rows = self._read(
             "WITH RECURSIVE names (name) AS (SELECT min(name) FROM attributes UNION ALL "
             "SELECT (SELECT min(a.name) FROM attributes a WHERE a.name > names.name) FROM names WHERE name NOT NULL) "
             "SELECT name FROM names WHERE name NOT NULL"
@@ -274,7 +278,7 @@ class SqliteCatalogueStore:
         for start in range(0, len(ids), 500):
             part = ids[start : start + 500]
             marks = ", ".join("?" * len(part))
-            for row in self._connection.execute(
+            for row in self._read(
                 "SELECT id, product_id, photo_id, fields, image_digest, phash FROM photos "
                 f"JOIN products ON key = product WHERE id IN ({marks})",
                 part,
@@ -307,7 +311,7 @@ class SqliteCatalogueStore:
         return self._photos("id > ? ORDER BY id LIMIT ?", (after, limit))
 
     def _photos(self, condition: str, values: tuple[Any, ...]) -> list[Photo]:
-        rows = self._connection.execute(
+        rows = self._read(
             "SELECT id, product_id, photo_id, fields, image_digest, phash, embedding FROM photos "
             f"JOIN products ON key = product WHERE {condition}",
             values,
@@ -321,10 +325,7 @@ class SqliteCatalogueStore:
         """How many photos meet the conditions, of how many products."""
         sql, values = to_sql(conditions)
         among = f"WHERE id IN ({sql})" if conditions else ""
-        photos, products = self._connection.execute(
-            f"SELECT count(*), count(DISTINCT product) FROM photos {among}",
-            values,
-        ).fetchone()
+        ((photos, products),) = self._read(f"SELECT count(*), count(DISTINCT product) FROM photos {among}", values)
         return int(photos), int(products)
 
 

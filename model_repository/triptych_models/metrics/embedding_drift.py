@@ -67,7 +67,8 @@ class RunningMean:
         self._photos = 0
 
     def add(self, embeddings: npt.NDArray[np.float32]) -> None:
-        """float32[N,D], each of L2 norm 1."""
+        """float32[N,D], each of L2 norm 1; rows that are not finite are left out."""
+        embeddings = embeddings[np.isfinite(embeddings).all(axis=1)]
         added = embeddings.sum(axis=0, dtype=np.float64)
         with self._lock:
             self._sum += added

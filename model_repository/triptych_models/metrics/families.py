@@ -18,8 +18,8 @@ RECOGNITION = ("recognizer", "preprocess", "embedder", "classifier")
 MODELS = (*RECOGNITION, "activation_map", "index", "catalogue")
 DECODE, EMBED, CLASSIFY = "decode", "embed", "classify"
 STAGES = (DECODE, EMBED, CLASSIFY)
-# `catalogue` passes on that the queue of the model which it calls is full.
-CODES = tuple(code.text for code in (*MODEL_CODES, Code.QUEUE_FULL))
+# `catalogue` passes on why the model that it calls cannot be reached.
+CODES = tuple(code.text for code in (*MODEL_CODES, Code.QUEUE_FULL, Code.MODEL_NOT_READY))
 CATALOGUE_CALLS = (
     *("upsert", "get", "delete", "count", "export", "duplicates", "rebuild", "status", "info", "activate", "other"),
 )

@@ -8,8 +8,25 @@ from typing import Any
 from triptych_models.metrics.families import RECOGNITION_DURATION
 from triptych_models.metrics.registry import MetricRegistry
 
-# What a caller who names a step by hand sends as `timing` is not believed.
-MAX_DURATION_S = 600.0
+# Columns of `timing`, as `preprocess` makes it.
+RECEIVED, DECODED = 0, 1
+
+# Each of three steps waits 60 s at most. What a caller who names a step by hand sends as `timing` is not believed.
+MAX_DURATION_S = 180.0
+
+
+def plausible_duration(timing: Any, column: int, now_s: float) -> float | None:
+    """Seconds from a stamp of a request's first photo until now; None where there is none, or none to believe.
+
+    Args:
+        timing: float64[N,2] of the system's monotonic clock, or None.
+        column: `RECEIVED` or `DECODED`.
+        now_s: of the same clock.
+    """
+    if timing is None or not len(timing):
+        return None
+    duration_s = now_s - float(timing[0, column])
+    return duration_s if 0 <= duration_s <= MAX_DURATION_S else None
 
 
 class RecognitionMetrics:
@@ -28,8 +45,6 @@ class RecognitionMetrics:
         Args:
             timing: float64[N,2] as `preprocess` made it; None for a request that did not come from there.
         """
-        if timing is None or not len(timing):
-            return
-        duration_s = time.monotonic() - float(timing[0, 0])
-        if 0 <= duration_s <= MAX_DURATION_S:
+        duration_s = plausible_duration(timing, RECEIVED, time.monotonic())
+        if duration_s is not None:
             self._seconds.observe(duration_s)

@@ -80,12 +80,14 @@ class MetricRegistry:
         series: in the order of `totals`. A scrape between two of them finds a histogram's larger buckets first, so none
             is ever larger than the one above it.
         gauges: read when they are published.
+        failures: what could not be counted, for the log; at most the last few.
     """
 
     def __init__(self, model: str, warm_ups: int = 0) -> None:
         self.model = model
         self.series: list[Series] = []
         self.gauges: list[Gauge] = []
+        self.failures: deque[str] = deque(maxlen=4)
         self._totals: list[float] = []
         self._warm_ups = warm_ups
         # Appending needs no lock.
@@ -145,9 +147,15 @@ class MetricRegistry:
     def totals(self) -> list[float]:
         """Counts what was noted until now; a copy, in the order of `series`."""
         with self._counting:
+            failure = None
             while self._noted:  # counting an answer notes more
                 count, values = self._noted.popleft()
-                count(*values)
+                try:
+                    count(*values)
+                except Exception as error:  # costs itself alone
+                    failure = error
+            if failure is not None:
+                self.failures.append(f"{type(failure).__name__}: {failure}")
             return list(self._totals)
 
     def _open(self, metric: Metric, kind: str, parts: list[tuple[str, dict[str, str]]]) -> int:

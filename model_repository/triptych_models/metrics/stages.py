@@ -100,10 +100,11 @@ class ClassifyMetrics(StageMetrics):
         self._by_class = [counters[category] for category in categories]
 
     def record_answer(self, category_scores: Floats) -> None:
-        """float32[N,C], 0 to 1; must not be changed afterwards."""
+        """float32[N,C], 0 to 1; must not be changed afterwards. Rows that are not finite are not counted."""
         self._registry.note(self._count, category_scores)
 
     def _count(self, category_scores: Floats) -> None:
+        category_scores = category_scores[np.isfinite(category_scores).all(axis=1)]
         self._photos.add(len(category_scores))
         for scores in category_scores:
             best = int(scores.argmax())

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from triptych_models.metrics.embedding_drift import open_running_mean
-from triptych_models.metrics.recognitions import RecognitionMetrics
+from triptych_models.metrics.recognitions import DECODED, RecognitionMetrics, plausible_duration
 from triptych_models.metrics.registry import MetricRegistry
 from triptych_models.metrics.stages import ClassifyMetrics, EmbedMetrics, Floats, StageMetrics
 from triptych_models.placed_files import PlacedFiles
@@ -118,8 +118,10 @@ class Classifier(NetworkStep):
     def _record(self, requests: Sequence[Request], outputs: dict[str, Floats], started_s: float) -> None:
         self._classify.record_answer(outputs["category_scores"])
         for request in requests:
-            timing = request.array("timing")
+            timing, embedding = request.array("timing"), request.array("embedding")
             self._recognitions.record(timing)
-            if self._native_embedder is not None and timing is not None:
-                self._native_embedder.record_answer(request.array("embedding"))
-                self._native_embedder.observe(max(0.0, started_s - float(timing[0, 1])), 1)
+            # Both, or the request is not the ensemble's.
+            if self._native_embedder is not None and timing is not None and embedding is not None:
+                self._native_embedder.record_answer(embedding)
+                if (duration_s := plausible_duration(timing, DECODED, started_s)) is not None:
+                    self._native_embedder.observe(duration_s, 1)

@@ -108,7 +108,9 @@ class IndexSync:
         """One round of what is done aside: follow, rebuild, extend the graph, save."""
         self.catch_up()
         self._reports.mend()
-        if self._wants_rebuild() and not self._reports.is_pausing and self._reports.take():
+        if self._wants_rebuild() and not self._reports.is_pausing:
+            if not self._reports.take():
+                return  # another process is at it, of the release before: what is made here would not be seen
             self._rebuild()
         if self.index.wants_graph:
             self._extend_graph()

@@ -133,8 +133,9 @@ class TritonServer:
         ).exec()
         if answer.has_error():
             code, sentence = split_wire_text(answer.error().message())
-            is_away = answer.error().code() == pb_utils.TritonError.UNAVAILABLE  # said by Triton, without a code
-            raise InvalidRequest(sentence, code or (Code.QUEUE_FULL if is_away else Code.INTERNAL))
+            is_full = answer.error().code() == pb_utils.TritonError.UNAVAILABLE
+            # Without a code it is Triton that speaks: of a queue, or of a model that is loading, gone or dead.
+            raise InvalidRequest(sentence, code or (Code.QUEUE_FULL if is_full else Code.MODEL_NOT_READY))
         return pb_utils.get_output_tensor_by_name(answer, output).as_numpy()
 
 

@@ -51,6 +51,9 @@ class Publisher:
                 self._published[position] = total
         for gauge, read in self._gauges:
             gauge.set(read())
+        while self._registry.failures:
+            fields = {"model": self._registry.model, "message": self._registry.failures.popleft()}
+            pb_utils.Logger.log_error(describe("uncounted", **fields))
 
     def _run(self) -> None:
         while True:

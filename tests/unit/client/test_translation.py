@@ -174,6 +174,12 @@ SPOKEN = [
         "connection_failed",
     ),
     ("RESOURCE_EXHAUSTED", "CLIENT: Sent message larger than max (9 vs. 8)", ImageTooLarge, "message_too_large"),
+    (
+        "RESOURCE_EXHAUSTED",
+        "Stream removed (received metadata size exceeds hard limit (20155 vs. 16384))",
+        InvalidInput,
+        "request_invalid",
+    ),
 ]
 
 # What models of the release before error codes said.
@@ -289,7 +295,13 @@ def test_outer_code_decides_when_a_model_passes_anothers_error_on() -> None:
     text = "in ensemble 'searcher', [internal] in ensemble 'recognizer', [image_unreadable] no photo."
     error = translate(TransportError("INTERNAL", text), SENT)
     assert (type(error), error.code) == (ServerFault, "internal")
-    assert "INTERNAL: no photo)" in str(error)
+    assert "in ensemble 'recognizer', [image_unreadable] no photo)" in str(error)
+
+
+def test_sentence_of_a_model_is_left_as_it_is_when_it_begins_with_what_looks_like_a_code() -> None:
+    error = translate(TransportError("INVALID_ARGUMENT", "[request_invalid] [internal] is no option."), SENT)
+    assert error.code == "request_invalid"
+    assert "[internal] is no option" in str(error)
 
 
 @pytest.mark.parametrize("prefix", PREFIXES)

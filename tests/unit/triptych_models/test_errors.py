@@ -82,3 +82,12 @@ def test_error_class_has_a_code_of_the_enum() -> None:
     codes = [error.__dict__.get("code") for error in below(ServingError)]
     assert all(code is None or code in Code for code in codes)
     assert len([code for code in codes if code is not None]) >= 7
+
+
+@pytest.mark.parametrize("text", ["x" * 20_000, "\U0001f45f" * 20_000])
+def test_sentence_that_echoes_a_long_text_is_cut_and_keeps_its_advice(text: str) -> None:
+    error = InvalidFilter(f"No product has the field {text!r} that the filter names. Did you mean 'colour'?")
+    assert error.wire_text.startswith("[filter_invalid] No product has the field ")
+    assert error.wire_text.endswith("Did you mean 'colour'?")
+    # gRPC's metadata, percent-encoded, holds 16 kB with all else in it.
+    assert sum(3 * len(char.encode()) for char in error.wire_text) < 12_000

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ import pytest
 from tests.unit.triptych_models.model_doubles import ArrayRequest, OneAnswerServer, config_of, place_network
 from triptych_models.catalogue.model import CatalogueModel
 from triptych_models.catalogue.settings import FOLDER_VARIABLE, KEY_VARIABLE
-from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
+from triptych_models.catalogue.sqlite_store import FILE, SqliteCatalogueStore
 from triptych_models.errors import Code, InvalidRequest, ServingError, StoreFault
 from triptych_models.metrics.registry import MetricRegistry
 
@@ -59,7 +61,14 @@ def test_photo_is_embedded_by_the_recognizer_when_no_embedding_comes_with_it(mod
     [
         (request({"call": "count"}, key=None), Code.CATALOGUE_KEY_REFUSED),
         (request({"call": "count"}, key="another"), Code.CATALOGUE_KEY_REFUSED),
+        (request({"call": "count"}, key=5), Code.CATALOGUE_KEY_REFUSED),
+        (request({"call": "count"}, key=True), Code.CATALOGUE_KEY_REFUSED),
         (request({"call": "fetch"}), Code.REQUEST_INVALID),
+        (request({"call": ["count"]}), Code.REQUEST_INVALID),
+        (request({"call": {}}), Code.REQUEST_INVALID),
+        (request(b'{"call": "get", "product_id": "\\ud800"}'), Code.REQUEST_INVALID),
+        (request(b'{"call": "count", "filter": {"price": {"gte": 100000000000000000000}}}'), Code.REQUEST_INVALID),
+        (request(b'{"call": "count", "filter": {"price": 1e400}}'), Code.REQUEST_INVALID),
         (request(b"{"), Code.REQUEST_INVALID),
         (request(ITEM), Code.REQUEST_INVALID),
         (request(ITEM, embedding=EMBEDDING, image=np.array([b"jpeg"], object)), Code.REQUEST_INVALID),
@@ -100,3 +109,24 @@ def test_store_that_cannot_be_written_is_a_fault_of_the_server(
         model.answer(request(ITEM, embedding=EMBEDDING))
     assert refusal.value.wire_text.startswith("[catalogue_unusable] ")
     assert "/somewhere" not in refusal.value.wire_text
+
+
+def test_text_beyond_the_basic_plane_is_kept(model: CatalogueModel) -> None:
+    item = b'{"call": "upsert", "items": [{"product_id": "\\ud83d\\udc5f", "fields": {"gtin": 9223372036854775807}}]}'
+    assert response(model, request(item, embedding=EMBEDDING))["upserted"] == 1
+    (photo,) = response(model, request({"call": "get", "product_id": "\U0001f45f"}))["photos"]
+    assert photo["fields"] == {"gtin": 2**63 - 1}
+
+
+@pytest.mark.parametrize(
+    "call", [{"call": "info"}, {"call": "count"}, {"call": "export"}, {"call": "get", "product_id": "a"}]
+)
+def test_store_that_cannot_be_read_is_a_fault_of_the_server(
+    model: CatalogueModel, tmp_path: Path, call: dict[str, Any]
+) -> None:
+    response(model, request(ITEM, embedding=EMBEDDING))
+    with closing(sqlite3.connect(tmp_path / "catalogue" / FILE)) as other:
+        other.executescript("PRAGMA writable_schema = ON; DROP TABLE attributes; DROP TABLE photos;")
+    with pytest.raises(ServingError) as refusal:
+        model.answer(request(call))
+    assert refusal.value.code is Code.CATALOGUE_UNUSABLE

@@ -90,3 +90,13 @@ def test_nothing_is_lost_when_instances_hand_over_at_once(tmp_path: Path, refere
     with ThreadPoolExecutor(4) as pool:
         list(pool.map(hand_over, means))
     assert means[0].drift() == pytest.approx(1 - np.cos(np.pi / 4))
+
+
+def test_embeddings_that_are_no_numbers_are_left_out(tmp_path: Path, reference: Reference) -> None:
+    mean = RunningMean(tmp_path, reference)
+    bad = np.full((2, SIDE), np.nan, np.float32)
+    bad[1] = np.inf
+    mean.add(bad)
+    assert mean.drift() == 0
+    mean.add(np.stack([unit(1.0)] * HALF_LIFE_PHOTOS))
+    assert mean.drift() > 0.01

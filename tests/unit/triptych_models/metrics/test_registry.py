@@ -96,3 +96,13 @@ def test_undeclared_label_is_refused(metric: families.Metric, labels: dict[str, 
 def test_undeclared_model_is_refused() -> None:
     with pytest.raises(ValueError, match="model='recognizer-0123456789ab'"):
         MetricRegistry("recognizer-0123456789ab").counter(families.PHOTOS)
+
+
+def test_what_cannot_be_counted_costs_itself_alone_and_is_told() -> None:
+    registry = MetricRegistry("recognizer")
+    photos = registry.counter(families.PHOTOS)
+    photos.add()
+    registry.note(lambda: 1 / 0)
+    photos.add()
+    assert registry.totals()[0] == 2
+    assert list(registry.failures) == ["ZeroDivisionError: division by zero"]

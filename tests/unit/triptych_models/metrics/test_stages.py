@@ -6,7 +6,7 @@ import pytest
 from triptych_models.errors import Code
 from triptych_models.metrics.families import MAX_CATEGORIES
 from triptych_models.metrics.process import record_shared_memory
-from triptych_models.metrics.recognitions import RecognitionMetrics
+from triptych_models.metrics.recognitions import DECODED, RecognitionMetrics, plausible_duration
 from triptych_models.metrics.refusals import RefusalMetrics
 from triptych_models.metrics.registry import MetricRegistry
 from triptych_models.metrics.stages import (
@@ -107,3 +107,17 @@ def test_refusals_are_counted_by_code_and_only_those_declared() -> None:
     assert value(registry, "triptych_refusals_total", code="image_unreadable", model="preprocess") == 1
     assert value(registry, "triptych_refusals_total", code="internal") == 1
     assert not refusals.knows(Code.FILTER_INVALID)
+
+
+def test_scores_that_are_no_numbers_are_not_counted() -> None:
+    registry = MetricRegistry("classifier")
+    stage = ClassifyMetrics(registry, LABELS, abstain_below=0.3)
+    stage.record_answer(np.array([[np.nan, 0.1, 0.1, 0.1], [np.inf, 0, 0, 0], [0.1, 0.7, 0.1, 0.1]], np.float32))
+    assert value(registry, "triptych_photos_total") == 1
+    assert value(registry, "triptych_top1_score_sum") == pytest.approx(0.7)
+
+
+@pytest.mark.parametrize("stamp", [-np.inf, np.inf, np.nan, -1.0, 1e9])
+def test_stamp_is_not_believed_when_no_ensemble_can_have_made_it(stamp: float) -> None:
+    assert plausible_duration(np.array([[stamp, stamp]]), DECODED, now_s=1000.0) is None
+    assert plausible_duration(np.array([[stamp, 999.5]]), DECODED, now_s=1000.0) == 0.5
