@@ -132,7 +132,7 @@ def test_photo_is_refused_when_it_is_a_directory(tmp_path: Path) -> None:
 def test_photo_is_refused_when_its_file_is_empty(tmp_path: Path) -> None:
     path = tmp_path / "empty.jpg"
     path.touch()
-    with pytest.raises(InvalidInput, match=r"the empty file '.*empty\.j"):
+    with pytest.raises(InvalidInput, match="got the empty file '"):
         read_photo(path)
 
 
