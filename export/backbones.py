@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from export.contract import CATEGORY
 from export.labels import SEPARATOR
+from triptych_models.recognition.transform import Transform
 
 if TYPE_CHECKING:
     from torch import nn
@@ -20,19 +21,6 @@ IMAGENET_STD = (0.229 * 255, 0.224 * 255, 0.225 * 255)
 
 
 @dataclass(frozen=True)
-class PhotoTransform:
-    """How the backbone was trained to see: short side to `side_px / crop_ratio`, then the centre `side_px` squared."""
-
-    side_px: int
-    crop_ratio: float
-    interpolation: str
-
-    @property
-    def resize_px(self) -> int:
-        return round(self.side_px / self.crop_ratio)
-
-
-@dataclass(frozen=True)
 class Preset:
     """The way from a photo to the numbers a network takes.
 
@@ -40,7 +28,7 @@ class Preset:
         mean, std: per channel, on the 0-255 scale of the pixels.
     """
 
-    transform: PhotoTransform
+    transform: Transform
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
 
@@ -81,7 +69,7 @@ class Backbone:
     heads: Mapping[str, AttributeHead] = field(default_factory=dict)
 
     @property
-    def transform(self) -> PhotoTransform:
+    def transform(self) -> Transform:
         return self.preset.transform
 
     @property

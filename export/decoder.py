@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -28,5 +27,4 @@ def read_decoder(repository: Path) -> tuple[Transform, Limits]:
 
 def limits_of(config: ModelConfig) -> Limits:
     """The limits that the config of `preprocess` states."""
-    names = [field.name for field in dataclasses.fields(Limits)]
-    return Limits(**{name: int(config.parameters[name].string_value) for name in names})
+    return Limits.from_parameters({name: value.string_value for name, value in config.parameters.items()})

@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from export.backbones import PhotoTransform
 from export.contract import Configs
 from export.decoder import limits_of
 from export.encodings import makers
@@ -99,7 +98,7 @@ def encode_all(photos: Sequence[Path], per_encoding: int = PHOTOS_PER_ENCODING) 
 
 def compare(
     photos: Sequence[EncodedPhoto],
-    transform: PhotoTransform,
+    transform: Transform,
     reference: Callable[[Pixels], tuple[Floats, Floats]],
     served: Answer,
     batch: int = 8,
@@ -171,12 +170,11 @@ def refuse_when_under(parity: PhotoParity, min_cosine: float, is_random: bool = 
         )
 
 
-def answer_photos(embedder_onnx: bytes, classifier_onnx: bytes, transform: PhotoTransform, configs: Configs) -> Answer:
+def answer_photos(embedder_onnx: bytes, classifier_onnx: bytes, transform: Transform, configs: Configs) -> Answer:
     """What will be served, in this process: the serving package's decoder, and ONNX Runtime."""
-    served_transform = Transform(transform.side_px, transform.crop_ratio, transform.interpolation)
     limits = limits_of(configs["preprocess"])
     from_pixels = answer_pixels(embedder_onnx, classifier_onnx)
-    return lambda contents: from_pixels(preprocess_all(contents, served_transform, limits))
+    return lambda contents: from_pixels(preprocess_all(contents, transform, limits))
 
 
 def answer_pixels(embedder_onnx: bytes, classifier_onnx: bytes) -> Callable[[Pixels], tuple[Floats, Floats]]:

@@ -13,7 +13,6 @@ import numpy as np
 from rich.console import Console
 
 from export import placement, quantization
-from export.backbones import PhotoTransform
 from export.contract import LABELS, Shape, read_configs, shaped
 from export.errors import QuantisationRefused, RepositoryError
 from export.evaluation_photos import read_evaluation
@@ -23,6 +22,7 @@ from export.progress import find_photos, step
 from export.reference import read_pixels
 from export.serving_package import require_same_package
 from export.verification import LIMITS, check_contract, open_session
+from triptych_models.recognition.transform import Transform
 
 MAX_CALIBRATION_PHOTOS = 100
 MAX_EVALUATION_PHOTOS = 400
@@ -54,7 +54,7 @@ def quantize(settings: Settings, console: Console) -> dict[str, Any]:
         raise RepositoryError(f"{settings.repository} {got}; expected float32. Run `python -m export place` first.")
     require_same_package(settings.repository)
     files = {name: (settings.repository / name).read_bytes() for name in manifest["files"]}
-    transform = PhotoTransform(**json.loads(files[TRANSFORM]))
+    transform = Transform(**json.loads(files[TRANSFORM]))
     labels = files[model_file("classifier", LABELS)].decode().splitlines()
     embedder_onnx, classifier_onnx = files[EMBEDDER_ONNX], files[CLASSIFIER_ONNX]
     int8_onnx, figures = best_int8(
@@ -83,7 +83,7 @@ def quantize(settings: Settings, console: Console) -> dict[str, Any]:
 def best_int8(
     embedder_onnx: bytes,
     classifier_onnx: bytes,
-    transform: PhotoTransform,
+    transform: Transform,
     labels: Sequence[str],
     calibration: Path,
     evaluation: Path,

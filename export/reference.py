@@ -11,12 +11,12 @@ import numpy.typing as npt
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
-from export.backbones import PhotoTransform
+from triptych_models.recognition.transform import Transform
 
 Pixels = npt.NDArray[np.uint8]
 
 
-def reference_pixels(photo: bytes, transform: PhotoTransform) -> Pixels:
+def reference_pixels(photo: bytes, transform: Transform) -> Pixels:
     """uint8[S,S,3]: an encoded photo, upright, over white where it is transparent, 16-bit grey by its high byte."""
     resize_and_crop = v2.Compose(
         [
@@ -34,6 +34,6 @@ def reference_pixels(photo: bytes, transform: PhotoTransform) -> Pixels:
         return np.asarray(resize_and_crop(upright.convert("RGB")))
 
 
-def read_pixels(photos: Sequence[Path], transform: PhotoTransform) -> Pixels:
+def read_pixels(photos: Sequence[Path], transform: Transform) -> Pixels:
     """uint8[N,S,S,3]: files by `reference_pixels`."""
     return np.stack([reference_pixels(photo.read_bytes(), transform) for photo in photos])

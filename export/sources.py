@@ -17,10 +17,11 @@ from export.architectures import (
     imagenet_class_names,
     list_torchvision,
 )
-from export.backbones import DEFAULT_MODEL, Backbone, PhotoTransform, Preset
+from export.backbones import DEFAULT_MODEL, Backbone, Preset
 from export.errors import BackboneError
 from export.labels import label_lines, read_label_lines, read_retail_categories
 from export.placement import sha256
+from triptych_models.recognition.transform import Transform
 
 if TYPE_CHECKING:
     import torch
@@ -64,7 +65,7 @@ class Choice:
 
     def preset(self, base: Preset) -> Preset:
         """What the source says, with what was asked for instead."""
-        transform = PhotoTransform(
+        transform = Transform(
             self.side_px or base.transform.side_px,
             self.crop_ratio or base.transform.crop_ratio,
             self.interpolation or base.transform.interpolation,
@@ -95,7 +96,7 @@ def load(choice: Choice, photos: Sequence[Path]) -> Backbone:
     return _from_architecture(choice, photos)
 
 
-_GENERIC = Preset(PhotoTransform(224, 0.875, "bilinear"))
+_GENERIC = Preset(Transform(224, 0.875, "bilinear"))
 
 
 def _sided(preset: Preset, side_px: int) -> Preset:

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
-from export.backbones import PhotoTransform
 from export.errors import VerificationError
 from export.reference import Pixels, read_pixels
+from triptych_models.recognition.transform import Transform
 
 # fp32 on two runtimes differs by the order of summation; 3e-4 is 20 times what was seen on features up to 6 (1.5e-5).
 FEATURES_ATOL = 3e-4
@@ -108,7 +108,7 @@ def _signature(value: onnx.ValueInfoProto) -> tuple[str, tuple[str | int, ...]]:
     return onnx.TensorProto.DataType.Name(tensor.elem_type), dims
 
 
-def sample_pixels(photos: Sequence[Path], transform: PhotoTransform, count: int) -> Pixels:
+def sample_pixels(photos: Sequence[Path], transform: Transform, count: int) -> Pixels:
     """uint8[count,S,S,3]: the photos by the reference transform, then their mirror images, in turn."""
     originals = list(read_pixels(photos[:count], transform))
     cycle = originals + [pixels[:, ::-1] for pixels in originals]

@@ -11,8 +11,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import onnxruntime as ort
-
 
 @dataclass(frozen=True)
 class CeilingShape:
@@ -41,19 +39,15 @@ class InProcess:
     def __init__(self, repository: Path, threads: int) -> None:
         # Not above: the load-test image has this module and no serving package.
         from triptych_models.placed_files import PlacedFiles
+        from triptych_models.recognition.onnx_session import open_session
         from triptych_models.recognition.preprocessing import Limits, preprocess_all
         from triptych_models.recognition.transform import read_transform
 
         files = PlacedFiles(repository / "models")
         limits = Limits(max_image_bytes=20_000_000, max_image_pixels=50_000_000)
         self._decode = functools.partial(preprocess_all, transform=read_transform(files.transform), limits=limits)
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        # Without it the decoder shares its core with threads that spin: 17 ms a photo instead of 9 with two threads.
-        options.add_session_config_entry("session.force_spinning_stop", "1")
         self._embedder, self._classifier = (
-            ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-            for file in (files.embedder, files.classifier)
+            open_session(file, threads, spins_within_a_run=True) for file in (files.embedder, files.classifier)
         )
 
     def recognize(self, photos: list[bytes]) -> tuple[Any, Any]:

@@ -21,7 +21,6 @@ class Status(Enum):
     DEADLINE_EXCEEDED = "DEADLINE_EXCEEDED"
     RESOURCE_EXHAUSTED = "RESOURCE_EXHAUSTED"
     PERMISSION_DENIED = "PERMISSION_DENIED"
-    UNIMPLEMENTED = "UNIMPLEMENTED"
     INTERNAL = "INTERNAL"
 
 
@@ -34,9 +33,6 @@ class Origin(Enum):
 
 
 _INVALID, _AWAY, _FAULT = Status.INVALID_ARGUMENT, Status.UNAVAILABLE, Status.INTERNAL
-
-
-_AWAY_BY_FAULT = ("CATALOGUE_UNAVAILABLE", "QUEUE_FULL", "MODEL_NOT_READY")
 
 
 class Code(Enum):
@@ -87,7 +83,9 @@ class Code(Enum):
     @property
     def is_servers_fault(self) -> bool:
         """Whether it counts against the availability objective: neither the request nor its moment is at fault."""
-        return self.status is Status.INTERNAL or self.name in _AWAY_BY_FAULT
+        return self.status is Status.INTERNAL or (
+            self.status is Status.UNAVAILABLE and self is not Code.REBUILD_RUNNING
+        )
 
 
 # What models say, and so what logs and metrics know.
@@ -203,7 +201,6 @@ class RebuildRunning(ServingError):
     """A rebuild of the index was asked for while another one runs."""
 
     code = Code.REBUILD_RUNNING
-    advice = "The call `status` says how far it is."
 
 
 class EngineUnavailable(ServingError):

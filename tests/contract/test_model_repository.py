@@ -10,7 +10,10 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
+import ops.repository
 import triptych.recognizer
+import triptych_models
+from export import layout
 from export.contract import read_config, read_configs
 from export.labels import SEPARATOR, read_retail_categories
 from export.layout import CLASSIFIER_ONNX, EMBEDDER_ONNX, MODELS_FOLDER, TRANSFORM, model_file
@@ -195,3 +198,12 @@ def test_placed_profiles_are_those_rendered_for_the_placed_cores() -> None:
     sizing = CpuSizing(**inputs["sizing"])
     for path, text in render_profiles(read_configs(REPOSITORY), sizing, inputs["profiles"]).items():
         assert (REPOSITORY / path).read_text() == text
+
+
+def test_layout_has_the_same_names_wherever_it_is_written_down() -> None:
+    """`export` and `ops` share no module, and the package no module with either."""
+    files = PlacedFiles(Path(layout.MODELS_FOLDER))
+    placed = (files.embedder, files.classifier, files.transform)
+    assert tuple(file.as_posix() for file in placed) == (layout.EMBEDDER_ONNX, layout.CLASSIFIER_ONNX, layout.TRANSFORM)
+    assert (ops.repository.MODELS, ops.repository.PACKAGE) == (layout.MODELS_FOLDER, layout.PACKAGE)
+    assert triptych_models.__name__ == layout.PACKAGE

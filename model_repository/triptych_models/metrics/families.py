@@ -21,7 +21,17 @@ STAGES = (DECODE, EMBED, CLASSIFY)
 # `catalogue` passes on why the model that it calls cannot be reached.
 CODES = tuple(code.text for code in (*MODEL_CODES, Code.QUEUE_FULL, Code.MODEL_NOT_READY))
 CATALOGUE_CALLS = (
-    *("upsert", "get", "delete", "count", "export", "duplicates", "rebuild", "status", "info", "activate", "other"),
+    "upsert",
+    "get",
+    "delete",
+    "count",
+    "export",
+    "duplicates",
+    "rebuild",
+    "status",
+    "info",
+    "activate",
+    "other",
 )
 ANSWERED, REFUSED, FAILED, DONE = "answered", "refused", "failed", "done"
 SEARCH, CATALOGUE = "search", "catalogue"
@@ -212,8 +222,8 @@ METRICS = (
 _DOCUMENT = """\
 # Metrics of Triptych's own
 
-In Triton's `/metrics`, beside Triton's. Written by `python -m triptych_models.metrics`; their one
-home is `triptych_models/metrics/families.py`.
+In Triton's `/metrics`, beside Triton's. Written by `python -m triptych_models.metrics`; their one home is
+`triptych_models/metrics/families.py`.
 
 {table}
 

@@ -147,15 +147,12 @@ class MetricRegistry:
     def totals(self) -> list[float]:
         """Counts what was noted until now; a copy, in the order of `series`."""
         with self._counting:
-            failure = None
             while self._noted:  # counting an answer notes more
                 count, values = self._noted.popleft()
                 try:
                     count(*values)
                 except Exception as error:  # costs itself alone
-                    failure = error
-            if failure is not None:
-                self.failures.append(f"{type(failure).__name__}: {failure}")
+                    self.failures.append(f"{type(error).__name__}: {error}")
             return list(self._totals)
 
     def _open(self, metric: Metric, kind: str, parts: list[tuple[str, dict[str, str]]]) -> int:

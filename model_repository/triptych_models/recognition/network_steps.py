@@ -6,17 +6,17 @@ import time
 from abc import abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from triptych_models.metrics.embedding_drift import open_running_mean
 from triptych_models.metrics.recognitions import DECODED, RecognitionMetrics, plausible_duration
 from triptych_models.metrics.registry import MetricRegistry
-from triptych_models.metrics.stages import ClassifyMetrics, EmbedMetrics, Floats, StageMetrics
+from triptych_models.metrics.stages import EmbedMetrics, Floats, StageMetrics
 from triptych_models.placed_files import PlacedFiles
 from triptych_models.recognition.onnx_session import open_session
+from triptych_models.recognition.stage_metrics import open_classify_metrics, open_embed_metrics
 from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
-from triptych_models.triton.server_folder import open_server_folder
 
 
 class NetworkStep(Model):
@@ -85,7 +85,7 @@ class Embedder(NetworkStep):
         return files.embedder
 
     def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
-        self._embed = EmbedMetrics(metrics, open_running_mean(open_server_folder(), config.files.reference))
+        self._embed = open_embed_metrics(config, metrics)
         return self._embed
 
     def _record(self, requests: Sequence[Request], outputs: dict[str, Floats], started_s: float) -> None:
@@ -106,22 +106,25 @@ class Classifier(NetworkStep):
         return files.classifier
 
     def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
-        files = config.files
-        self._classify = ClassifyMetrics(metrics, files.read_labels(), float(config.parameters["abstain_below"]))
+        self._classify = open_classify_metrics(config, metrics)
         self._recognitions = RecognitionMetrics(metrics)
-        self._native_embedder: EmbedMetrics | None = None
-        if "embedding" in config.inputs:
-            mean = open_running_mean(open_server_folder(), files.reference)
-            self._native_embedder = EmbedMetrics(metrics, mean, model=Embedder.role)
+        is_handed = "embedding" in config.inputs
+        self._native_embedder = open_embed_metrics(config, metrics, model=Embedder.role) if is_handed else None
         return self._classify
 
     def _record(self, requests: Sequence[Request], outputs: dict[str, Floats], started_s: float) -> None:
         self._classify.record_answer(outputs["category_scores"])
         for request in requests:
-            timing, embedding = request.array("timing"), request.array("embedding")
+            timing = request.array("timing")
             self._recognitions.record(timing)
-            # Both, or the request is not the ensemble's.
-            if self._native_embedder is not None and timing is not None and embedding is not None:
-                self._native_embedder.record_answer(embedding)
-                if (duration_s := plausible_duration(timing, DECODED, started_s)) is not None:
-                    self._native_embedder.observe(duration_s, 1)
+            if self._native_embedder is not None:
+                _record_embedding(self._native_embedder, request.array("embedding"), timing, started_s)
+
+
+def _record_embedding(embed: EmbedMetrics, embedding: Any, timing: Any, started_s: float) -> None:
+    if embedding is None or timing is None:
+        return  # not the ensemble's request
+    embed.record_answer(embedding)
+    duration_s = plausible_duration(timing, DECODED, started_s)
+    if duration_s is not None:
+        embed.observe(duration_s, 1)

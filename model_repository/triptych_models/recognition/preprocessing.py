@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -89,6 +89,11 @@ class Limits:
 
     max_image_bytes: int
     max_image_pixels: int
+
+    @classmethod
+    def from_parameters(cls, parameters: Mapping[str, str]) -> Limits:
+        """As the parameters of a model's config state them."""
+        return cls(int(parameters["max_image_bytes"]), int(parameters["max_image_pixels"]))
 
 
 class Header(NamedTuple):

@@ -24,9 +24,7 @@ class Preprocessor(Model):
     def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
         config.files.require(config.files.transform)
         self._transform = read_transform(config.files.transform)
-        self._limits = preprocessing.Limits(
-            int(config.parameters["max_image_bytes"]), int(config.parameters["max_image_pixels"])
-        )
+        self._limits = preprocessing.Limits.from_parameters(config.parameters)
         side_px = self._transform.side_px
         if config.outputs["pixels"] != (side_px, side_px, 3):
             raise ValueError(

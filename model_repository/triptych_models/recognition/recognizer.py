@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 
 from triptych_models.errors import Code
-from triptych_models.metrics.embedding_drift import open_running_mean
 from triptych_models.metrics.families import RECOGNITION_DURATION
 from triptych_models.metrics.registry import MetricRegistry
-from triptych_models.metrics.stages import CacheMetrics, ClassifyMetrics, DecodeMetrics, EmbedMetrics
+from triptych_models.metrics.stages import CacheMetrics, DecodeMetrics
 from triptych_models.placed_files import PlacedFiles
 from triptych_models.recognition import preprocessing
 from triptych_models.recognition.answer_cache import AnswerCache
 from triptych_models.recognition.instance_activity import InstanceActivity
 from triptych_models.recognition.network import Network
+from triptych_models.recognition.stage_metrics import open_classify_metrics, open_embed_metrics
 from triptych_models.recognition.transform import read_transform
 from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
 from triptych_models.triton.server_folder import open_server_folder
@@ -67,7 +67,7 @@ class Recognizer(Model):
         files, parameters = config.files, config.parameters
         files.require(files.transform, files.embedder, files.classifier, files.labels())
         self._transform = read_transform(files.transform)
-        self._limits = preprocessing.Limits(int(parameters["max_image_bytes"]), int(parameters["max_image_pixels"]))
+        self._limits = preprocessing.Limits.from_parameters(parameters)
         self._network = Network(files.embedder, files.classifier, lone_threads=int(parameters["lone_threads"]))
         self._decode_warm_up_photo(files.warm_up_photo)
         self._outputs = list(config.outputs)
@@ -78,8 +78,8 @@ class Recognizer(Model):
         answer_bytes = 4 * int(self._edges[-1])
         self._cache = AnswerCache(folder, cache_mb, answer_bytes, _fingerprint(files)) if cache_mb else None
         self._decode = DecodeMetrics(metrics)
-        self._embed = EmbedMetrics(metrics, open_running_mean(folder, files.reference))
-        self._classify = ClassifyMetrics(metrics, files.read_labels(), float(parameters["abstain_below"]))
+        self._embed = open_embed_metrics(config, metrics)
+        self._classify = open_classify_metrics(config, metrics)
         self._cached = CacheMetrics(metrics)
         self._seconds = metrics.histogram(RECOGNITION_DURATION)
 

@@ -14,13 +14,12 @@ from typing import Any
 import torch
 from torch.export.passes import move_to_device_pass
 
-from triptych_models.metrics.embedding_drift import open_running_mean
 from triptych_models.metrics.recognitions import RecognitionMetrics
 from triptych_models.metrics.registry import MetricRegistry
-from triptych_models.metrics.stages import ClassifyMetrics, EmbedMetrics, StageMetrics
+from triptych_models.metrics.stages import StageMetrics
 from triptych_models.placed_files import NotPlaced
+from triptych_models.recognition.stage_metrics import open_classify_metrics, open_embed_metrics
 from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
-from triptych_models.triton.server_folder import open_server_folder
 
 
 class TorchStep(Model):
@@ -66,7 +65,7 @@ class TorchEmbedder(TorchStep):
     _input = "pixels"
 
     def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
-        self._embed = EmbedMetrics(metrics, open_running_mean(open_server_folder(), config.files.reference))
+        self._embed = open_embed_metrics(config, metrics)
         return self._embed
 
     def _record(self, requests: Sequence[Request], outputs: dict[str, torch.Tensor]) -> None:
@@ -80,8 +79,7 @@ class TorchClassifier(TorchStep):
     _input = "features"
 
     def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
-        abstain_below = float(config.parameters["abstain_below"])
-        self._classify = ClassifyMetrics(metrics, config.files.read_labels(), abstain_below)
+        self._classify = open_classify_metrics(config, metrics)
         self._recognitions = RecognitionMetrics(metrics)
         return self._classify
 

@@ -45,9 +45,7 @@ class TorchPreprocessor(Model):
         config.files.require(config.files.transform)
         self.device = torch.device(config.device)
         self.transform = read_transform(config.files.transform)
-        self.limits = preprocessing.Limits(
-            int(config.parameters["max_image_bytes"]), int(config.parameters["max_image_pixels"])
-        )
+        self.limits = preprocessing.Limits.from_parameters(config.parameters)
         self._decode = DecodeMetrics(metrics)
 
     def answer_batch(self, requests: Sequence[Request]) -> list[Arrays | Exception]:

@@ -81,8 +81,8 @@ class Adapter:
     def _refuse(self, error: Exception, request_id: str) -> Any:
         """Returned, not raised: a raised error fails the others of the batch too, and Triton counts it twice."""
         role = self._model_class.role
-        is_told = isinstance(error, ServingError) and self._refusals.knows(error.code)
-        code = error.code if isinstance(error, ServingError) and is_told else Code.INTERNAL
+        told = error if isinstance(error, ServingError) and self._refusals.knows(error.code) else None
+        code = Code.INTERNAL if told is None else told.code
         self._refusals.count(code)
         fields = {"model": role, "code": code.text, "request_id": request_id or "-"}
         if code.is_servers_fault:
@@ -90,8 +90,8 @@ class Adapter:
         else:
             cause = {"cause": str(error.__cause__)} if error.__cause__ is not None else {}
             pb_utils.Logger.log_info(describe("refused", **fields, message=str(error), **cause))
-        if isinstance(error, ServingError) and is_told:
-            return _error(error.wire_text, code)
+        if told is not None:
+            return _error(told.wire_text, code)
         sentence = f"{role} failed; the request is not at fault. Send it again; the server's log says why."
         return _error(f"[{code.text}] {sentence}", code)
 
@@ -101,10 +101,6 @@ class TritonRequest:
 
     def __init__(self, request: Any) -> None:
         self._request = request
-
-    @property
-    def id(self) -> str:
-        return str(self._request.request_id())
 
     @property
     def parameters(self) -> Mapping[str, Any]:

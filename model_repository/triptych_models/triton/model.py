@@ -21,10 +21,6 @@ class Request(Protocol):
     """One request of a batch."""
 
     @property
-    def id(self) -> str:
-        """Chosen by the caller; empty where it chose none."""
-
-    @property
     def parameters(self) -> Mapping[str, Any]:
         """Parameters of KServe v2 beside the tensors."""
 
@@ -54,14 +50,12 @@ class ModelConfig:
     """`config.pbtxt`, or the profile's, as Triton hands it over, and which instance this is.
 
     Attributes:
-        name: under which the model is loaded; while a release takes over, not the one in its folder.
         files: of the release that the model is of.
         inputs, outputs: tensor name -> dims without the batch.
         instance: number of this instance.
         device: "cpu", or "cuda:0".
     """
 
-    name: str
     files: PlacedFiles
     parameters: Mapping[str, str]
     inputs: Mapping[str, tuple[int, ...]]
@@ -77,7 +71,6 @@ class ModelConfig:
         config = json.loads(args["model_config"])
         is_gpu = args["model_instance_kind"] == "GPU"
         return cls(
-            name=config["name"],
             files=PlacedFiles(shim.resolve().parents[2]),
             parameters={name: value["string_value"] for name, value in config.get("parameters", {}).items()},
             inputs=_dims(config["input"]),

@@ -18,7 +18,6 @@ class ArrayRequest:
 
     arrays: Mapping[str, Any]
     parameters: Mapping[str, Any] = field(default_factory=dict)
-    id: str = ""
 
     def array(self, name: str) -> Any:
         return self.arrays.get(name)
@@ -51,7 +50,6 @@ def config_of(
     outputs: Mapping[str, tuple[int, ...]] | None = None,
 ) -> ModelConfig:
     return ModelConfig(
-        name="model",
         files=PlacedFiles(models),
         parameters=parameters or {},
         inputs=inputs or {},
