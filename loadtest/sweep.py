@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from loadtest.bench import Contestant, TakeTurn
 from loadtest.callers import Call
 from loadtest.driver import Turn
+from loadtest.errors import LoadTestError
 from loadtest.report import STAGES, stage_totals
 from triptych import Client
 
@@ -16,6 +18,7 @@ SIZES = (1, 2, 4, 8, 16, 32)
 # recognizer's max_batch_size: larger batches travel as several requests at once.
 LARGEST_REQUEST = 8
 COLD_GRPC, COLD_HTTP, HOT_GRPC, BATCHES = "gRPC, cold", "HTTP, cold", "gRPC, hot", "batches, cold"
+COUNTED_WITHIN_S = 5
 SERIES = (COLD_GRPC, COLD_HTTP, HOT_GRPC, BATCHES)
 
 MakeTurn = Callable[[Call, Iterator[bytes], int, int], TakeTurn]
@@ -63,8 +66,25 @@ def with_stages(take: TakeTurn, http_address: str) -> TakeTurn:
     def timed(duration_s: float) -> Turn:
         before = stage_totals(http_address)["recognizer"]
         turn = take(duration_s)
-        after = stage_totals(http_address)["recognizer"]
+        after = _stages_once_counted(http_address, before["requests"] + len(turn.latencies_s))
         requests = after["requests"] - before["requests"]
         return replace(turn, stages_ms={name: (after[name] - before[name]) / 1e6 / requests for name in STAGES})
 
     return timed
+
+
+def _stages_once_counted(http_address: str, requests: int) -> dict[str, int]:
+    """Totals of `recognizer` once Triton has counted `requests`; it counts a request after it has sent the answer.
+
+    Raises:
+        LoadTestError: they are not counted within `COUNTED_WITHIN_S`: the calls reached another server.
+    """
+    deadline = time.monotonic() + COUNTED_WITHIN_S
+    while (totals := stage_totals(http_address)["recognizer"])["requests"] < requests:
+        if time.monotonic() > deadline:
+            raise LoadTestError(
+                f"Triton at {http_address} counted {totals['requests']} requests of recognizer, not the {requests} that "
+                "were answered. --target and --http must name the same server; pass the two addresses of one."
+            )
+        time.sleep(0.01)
+    return totals
