@@ -1,4 +1,5 @@
-"""What Triton's Python models run: recognition, explanation, the catalogue and search over it.
+"""The serving package, which Triton's Python models run: recognition, explanation, catalogue and search.
 
-Only `triton/` knows Triton; everything else can be imported, and tested, without a server. Imports no other room.
+Only `triton/` imports Triton's modules; every other module can be imported and tested without a server. Imports no
+other room.
 """

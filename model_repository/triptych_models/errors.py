@@ -1,8 +1,8 @@
-"""Every reason why a request gets no answer: a stable code, a status, a sentence. Imports nothing of Triton's.
+"""Every reason why a request fails: a stable code, a status, a sentence. Imports nothing of Triton's.
 
-`Code` is the one home of the codes. On the wire an error's text is `[code] sentence`, behind whatever Triton puts
-before it; gRPC, HTTP and ensembles pass that text on unchanged (Triton 2.51.0). Logs and `triptych_refusals_total`
-name the same codes. `python -m triptych_models.errors` prints the table of ERRORS.md.
+`Code` is the only definition of the codes. On the wire an error's text is `[code] sentence`, after the text that Triton
+puts before it; gRPC, HTTP and ensembles pass the text on unchanged (Triton 2.51.0). Logs and `triptych_refusals_total`
+use the same codes, and the documentation's page of error codes is derived from it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import ClassVar
 
 
 class Status(Enum):
-    """gRPC's status, as Triton maps it. Triton's HTTP answers 400, 503, 404 and 500."""
+    """The gRPC status, as Triton maps it. Triton's HTTP endpoint uses 400, 503, 404 and 500."""
 
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
     UNAVAILABLE = "UNAVAILABLE"
@@ -25,49 +25,49 @@ class Status(Enum):
 
 
 class Origin(Enum):
-    """Who says the code."""
+    """Where an error gets its code."""
 
-    MODEL = "a model of this package, on the wire"
-    TRITON = "Triton, in a sentence without a code: the client adds it"
-    CLIENT = "the client, about what never reached a server"
+    MODEL = "Codes of the models, on the wire"
+    TRITON = "Codes of Triton's errors, which have a sentence only; the client adds the code"
+    CLIENT = "Codes of the client, for requests that reached no server"
 
 
 _INVALID, _AWAY, _FAULT = Status.INVALID_ARGUMENT, Status.UNAVAILABLE, Status.INTERNAL
 
 
 class Code(Enum):
-    """A code: the status it travels with, who says it, what it means.
+    """A code, with its status, its origin and its meaning.
 
-    Codes are added, never renamed: clients of the release before and after map what they know and take the rest by its
-    status.
+    Codes are added, never renamed: clients of the previous and the next release map the codes they know and treat the
+    others by their status.
     """
 
-    IMAGE_UNREADABLE = (_INVALID, Origin.MODEL, "The bytes are not a whole photo in a supported format.")
+    IMAGE_UNREADABLE = (_INVALID, Origin.MODEL, "The bytes are not a complete photo in a supported format.")
     IMAGE_TOO_LARGE = (_INVALID, Origin.MODEL, "The photo exceeds a limit on bytes, pixels or decode memory.")
-    REQUEST_INVALID = (_INVALID, Origin.MODEL, "A tensor, option or JSON value of the request is not as documented.")
+    REQUEST_INVALID = (_INVALID, Origin.MODEL, "A tensor, option or JSON value of the request is invalid.")
     FILTER_INVALID = (_INVALID, Origin.MODEL, "The filter is malformed, or names a field that no product has.")
-    EMBEDDING_INVALID = (_INVALID, Origin.MODEL, "The embedding has another size than expected, or no direction.")
-    PRODUCT_UNKNOWN = (_INVALID, Origin.MODEL, "No product of the catalogue has the id.")
-    CLASS_UNKNOWN = (_INVALID, Origin.MODEL, "The network has no such attribute or class.")
+    EMBEDDING_INVALID = (_INVALID, Origin.MODEL, "The embedding has the wrong size, or no direction.")
+    PRODUCT_UNKNOWN = (_INVALID, Origin.MODEL, "No product of the catalogue has this id.")
+    CLASS_UNKNOWN = (_INVALID, Origin.MODEL, "The network does not have this attribute or class.")
     EXPLANATION_UNSUPPORTED = (_INVALID, Origin.MODEL, "The served network has no class activation maps.")
-    CATALOGUE_KEY_REFUSED = (_INVALID, Origin.MODEL, "The request lacks the catalogue's key, or shows another one.")
-    INDEX_INCOMPATIBLE = (_INVALID, Origin.MODEL, "The catalogue's embeddings were made by another network.")
-    REBUILD_RUNNING = (_AWAY, Origin.MODEL, "The index is being rebuilt; a second rebuild must wait.")
+    CATALOGUE_KEY_REFUSED = (_INVALID, Origin.MODEL, "The request has no catalogue key, or a wrong one.")
+    INDEX_INCOMPATIBLE = (_INVALID, Origin.MODEL, "Another network made the catalogue's embeddings.")
+    REBUILD_RUNNING = (_AWAY, Origin.MODEL, "A rebuild of the index is running; a second one must wait.")
     CATALOGUE_UNAVAILABLE = (_AWAY, Origin.MODEL, "The distributed search engine does not answer.")
     CATALOGUE_UNUSABLE = (_FAULT, Origin.MODEL, "The catalogue's files cannot be read or written.")
-    INTERNAL = (_FAULT, Origin.MODEL, "The server failed; the request is not at fault. The server's log says why.")
+    INTERNAL = (_FAULT, Origin.MODEL, "The server failed; the request is not the cause. The server's log says more.")
     QUEUE_FULL = (_AWAY, Origin.TRITON, "The model's queue, or the server's shared memory, is full.")
-    DEADLINE_EXCEEDED = (Status.DEADLINE_EXCEEDED, Origin.TRITON, "No answer in the time allowed.")
-    MODEL_NOT_READY = (_AWAY, Origin.TRITON, "The model is loading, stopping or being restarted.")
+    DEADLINE_EXCEEDED = (Status.DEADLINE_EXCEEDED, Origin.TRITON, "No answer within the timeout.")
+    MODEL_NOT_READY = (_AWAY, Origin.TRITON, "The model is loading, stopping or restarting.")
     ACCESS_DENIED = (Status.PERMISSION_DENIED, Origin.TRITON, "The server refuses this client's key or certificate.")
-    CONTRACT_MISMATCH = (_INVALID, Origin.TRITON, "Client and server disagree about a model or its tensors.")
-    CATALOGUE_MISSING = (Status.NOT_FOUND, Origin.TRITON, "The server serves no catalogue.")
-    EXPLAINER_MISSING = (Status.NOT_FOUND, Origin.TRITON, "The server serves no `explainer`.")
-    MESSAGE_TOO_LARGE = (Status.RESOURCE_EXHAUSTED, Origin.TRITON, "The request does not fit into one message.")
-    SERVER_FAULT = (_FAULT, Origin.TRITON, "The server failed in a way that has no code of its own.")
-    INPUT_INVALID = (_INVALID, Origin.CLIENT, "An argument of the call is not as documented; nothing was sent.")
-    PHOTO_NOT_FETCHED = (_AWAY, Origin.CLIENT, "The host of a photo's URL did not give the photo.")
-    CONNECTION_FAILED = (_AWAY, Origin.CLIENT, "The server was not reached, or the connection broke.")
+    CONTRACT_MISMATCH = (_INVALID, Origin.TRITON, "Client and server expect different models or tensors.")
+    CATALOGUE_MISSING = (Status.NOT_FOUND, Origin.TRITON, "The server has no catalogue.")
+    EXPLAINER_MISSING = (Status.NOT_FOUND, Origin.TRITON, "The server has no model `explainer`.")
+    MESSAGE_TOO_LARGE = (Status.RESOURCE_EXHAUSTED, Origin.TRITON, "The request is larger than a message may be.")
+    SERVER_FAULT = (_FAULT, Origin.TRITON, "The server failed with an error that has no code of its own.")
+    INPUT_INVALID = (_INVALID, Origin.CLIENT, "An argument of the call is invalid; no request was sent.")
+    PHOTO_NOT_FETCHED = (_AWAY, Origin.CLIENT, "The photo of a URL could not be downloaded.")
+    CONNECTION_FAILED = (_AWAY, Origin.CLIENT, "The server could not be reached, or the connection broke.")
     CERTIFICATE_REFUSED = (Status.PERMISSION_DENIED, Origin.CLIENT, "The server's certificate is not trusted.")
 
     def __init__(self, status: Status, origin: Origin, meaning: str) -> None:
@@ -77,23 +77,23 @@ class Code(Enum):
 
     @property
     def text(self) -> str:
-        """As it stands on the wire, in logs and in metrics."""
+        """The code on the wire, in logs and in metrics."""
         return self.name.lower()
 
     @property
     def is_servers_fault(self) -> bool:
-        """Whether it counts against the availability objective: neither the request nor its moment is at fault."""
+        """Whether the error counts against the availability objective: the server, not the request, is the cause."""
         return self.status is Status.INTERNAL or (
             self.status is Status.UNAVAILABLE and self is not Code.REBUILD_RUNNING
         )
 
 
-# What models say, and so what logs and metrics know.
+# Codes that models use, and so the codes in logs and metrics.
 MODEL_CODES = tuple(code for code in Code if code.origin is Origin.MODEL)
 
 
-# gRPC carries the text as metadata of at most 16 kB, in which a character takes up to 12 bytes. What is too long echoes
-# the caller's own words: the end, which says what to do, is kept.
+# gRPC sends the text as metadata of at most 16 kB, in which a character takes up to 12 bytes. A longer text quotes the
+# caller's input: the middle is cut, the end with the next step is kept.
 MAX_SENTENCE_CHARS = 700
 _HEAD_CHARS = 450
 
@@ -101,7 +101,7 @@ _CODED = re.compile(r"\[([a-z][a-z0-9_]*)\] (.*)", re.DOTALL)
 
 
 def split_wire_text(text: str) -> tuple[Code | None, str]:
-    """The code and the sentence of a model's error, whatever Triton puts before them; no code where it has none."""
+    """The code and the sentence of a model's error, without Triton's prefix; code None where the text has no code."""
     found = _CODED.search(text)
     if found is None or found[1].upper() not in Code.__members__:
         return None, text
@@ -109,11 +109,11 @@ def split_wire_text(text: str) -> tuple[Code | None, str]:
 
 
 class ServingError(Exception):
-    """A request that gets no answer; the message is a sentence for the caller.
+    """A request that fails; the message is a sentence for the caller.
 
     Attributes:
-        code: why.
-        advice: what the caller can do about what is not their fault.
+        code: the error code.
+        advice: next step for the caller after an error of the server.
     """
 
     code: Code
@@ -121,7 +121,7 @@ class ServingError(Exception):
 
     @property
     def wire_text(self) -> str:
-        """`[code] sentence`. Of a fault of ours the caller is told the kind, and the log the rest."""
+        """`[code] sentence`. For an error of the server, only the code's meaning is sent; the details are logged."""
         sentence = f"{self.code.meaning} {self.advice}" if self.code.is_servers_fault else str(self)
         if len(sentence) > MAX_SENTENCE_CHARS:
             sentence = f"{sentence[:_HEAD_CHARS]} ... {sentence[_HEAD_CHARS - MAX_SENTENCE_CHARS :]}"
@@ -129,22 +129,22 @@ class ServingError(Exception):
 
 
 class InvalidPhoto(ServingError, ValueError):
-    """The photo is the caller's to fix."""
+    """The photo cannot be used; the caller must change it."""
 
-    def tell_which(self, index: int, photos: int) -> None:
-        """Adds to the sentence which of the request's photos it is, when there are several."""
+    def add_position(self, index: int, photos: int) -> None:
+        """Adds the photo's position to the sentence, when the request has several photos."""
         if photos > 1:
             self.args = (f"{self} (photo {index + 1} of {photos} in this request)",)
 
 
 class UnreadableImage(InvalidPhoto):
-    """The bytes are not a whole photo in a known format."""
+    """The bytes are not a complete photo in a supported format."""
 
     code = Code.IMAGE_UNREADABLE
 
     def __init__(self, found: str) -> None:
         super().__init__(
-            f"unreadable image: {found}; expected a whole JPEG, PNG, WebP, GIF, BMP or TIFF file. "
+            f"unreadable image: {found}; expected a complete JPEG, PNG, WebP, GIF, BMP or TIFF file. "
             "Send the file's bytes unchanged."
         )
 
@@ -155,11 +155,11 @@ class ImageTooLarge(InvalidPhoto):
     code = Code.IMAGE_TOO_LARGE
 
     def __init__(self, found: str, limit: str) -> None:
-        super().__init__(f"image too large: {found}, the limit is {limit}. Send a smaller copy of the photo.")
+        super().__init__(f"image too large: {found}; the limit is {limit}. Send a smaller copy of the photo.")
 
 
 class InvalidRequest(ServingError):
-    """The request asks for something that cannot be done."""
+    """The request is invalid."""
 
     code = Code.REQUEST_INVALID
 
@@ -176,70 +176,46 @@ class InvalidFilter(InvalidRequest):
 
 
 class IncompatibleIndex(ServingError):
-    """Embeddings of another network: their similarity to these would mean nothing.
+    """Embeddings of another network: similarities between the two networks have no meaning.
 
     Args:
-        what: whose fingerprint `got` is.
-        got: fingerprint of what came, or of what is stored.
+        what: what has the fingerprint `got`.
+        got: fingerprint of the request's or the stored embeddings.
         expected: fingerprint of the embedder that is served.
-        advice: what to do about it.
+        advice: next step.
     """
 
     code = Code.INDEX_INCOMPATIBLE
 
     def __init__(self, what: str, got: str, expected: str, advice: str) -> None:
-        super().__init__(f"Incompatible index: {what} has the fingerprint {got!r}, expected {expected!r}. {advice}")
+        super().__init__(f"Incompatible index: {what} has the fingerprint {got!r}; expected {expected!r}. {advice}")
 
 
 class KeyRefused(ServingError):
-    """The caller does not hold the catalogue's key."""
+    """The request does not have the catalogue's key."""
 
     code = Code.CATALOGUE_KEY_REFUSED
 
 
 class RebuildRunning(ServingError):
-    """A rebuild of the index was asked for while another one runs."""
+    """A rebuild was requested while another one is running or requested."""
 
     code = Code.REBUILD_RUNNING
 
 
 class EngineUnavailable(ServingError):
-    """The distributed search engine does not answer; the same request may work in a moment."""
+    """The distributed search engine does not answer; the same request may succeed later."""
 
     code = Code.CATALOGUE_UNAVAILABLE
     advice = "Try again in a moment."
 
 
 # Advice of a StoreFault.
-REMEDY = "It needs a folder that the server may write, with room on its disk; TRIPTYCH_CATALOGUE_DIR names it."
+REMEDY = "Name a folder in TRIPTYCH_CATALOGUE_DIR that the server can write, on a disk with free space."
 
 
 class StoreFault(ServingError):
-    """The store or its index cannot be opened or written; the message names the file and what to do."""
+    """The store or its index cannot be opened or written; the message names the file and the next step."""
 
     code = Code.CATALOGUE_UNUSABLE
-    advice = "Nothing of this request was written. Tell the server's operator: its log names the file and the cause."
-
-
-_DOCUMENT = """\
-# Error codes
-
-An error that a model answers reads `[code] sentence`, over gRPC and HTTP; Triton puts `[request id: x] ` before it
-where the caller chose an id, and `in ensemble 'searcher', ` where the model is a step. The client's errors have the
-code as `.code`; the code decides the class. Written by `python -m triptych_models.errors`, the one home of the codes.
-"""
-
-
-def render() -> str:
-    """The document."""
-    parts = [_DOCUMENT]
-    for origin in Origin:
-        parts.append(f"\n## Said by {origin.value}\n\n| code | gRPC status | meaning |\n|---|---|---|\n")
-        parts += [
-            f"| `{code.text}` | {code.status.value} | {code.meaning} |\n" for code in Code if code.origin is origin
-        ]
-    return "".join(parts)
-
-
-if __name__ == "__main__":
-    print(render(), end="")
+    advice = "Nothing of this request was written. Tell the server's operator: the log names the file and the cause."

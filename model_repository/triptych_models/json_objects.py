@@ -1,4 +1,4 @@
-"""The JSON objects that callers send in string tensors."""
+"""JSON objects in string tensors of requests."""
 
 from __future__ import annotations
 
@@ -10,24 +10,24 @@ from triptych_models.errors import InvalidRequest
 
 
 def parse_object(text: bytes, name: str) -> dict[str, Any]:
-    """A JSON object that can be kept: no NaN, no infinities, whole numbers of 64 bits, no halves of characters.
+    """A JSON object that can be stored: no NaN, no infinities, integers of 64 bits, no unpaired surrogates.
 
     Raises:
-        InvalidRequest: it is not one.
+        InvalidRequest: the text is not such an object.
     """
     try:
         value = json.loads(text, parse_constant=_refuse_constant, parse_int=_whole, parse_float=_finite)
         if b"\\ud" in text.lower():
-            json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be kept
+            json.dumps(value, ensure_ascii=False).encode()  # an unpaired surrogate cannot be encoded
     except json.JSONDecodeError as error:
-        raise InvalidRequest(f"`{name}` is not JSON: it cannot be read from character {error.pos} on.") from error
+        raise InvalidRequest(f"`{name}` is not JSON: it cannot be parsed from character {error.pos} on.") from error
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(
-            f"`{name}` is not JSON as expected: UTF-8, whole characters, finite numbers, whole ones of 64 bits at "
-            "most, few nested levels."
+            f"`{name}` is invalid: expected JSON in UTF-8 without unpaired surrogates, with finite numbers, with whole "
+            "numbers of at most 64 bits, and with few nested levels."
         ) from error
     if not isinstance(value, dict):
-        raise InvalidRequest(f"`{name}` is JSON but no object, expected {{...}}.")
+        raise InvalidRequest(f"`{name}` is JSON but not an object; expected {{...}}.")
     return value
 
 
@@ -46,12 +46,19 @@ def _finite(digits: str) -> float:
 
 
 def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def refuse_unknown(left: dict[str, Any], name: str, known: tuple[str, ...]) -> None:
-    """Raises:
-    InvalidRequest: something is left that nobody has taken.
+    """Refuses keys that are not known.
+
+    Args:
+        left: the object without its known keys.
+        name: name of the object in the message.
+        known: the known keys.
+
+    Raises:
+        InvalidRequest: `left` is not empty.
     """
     if left:
         raise InvalidRequest(f"`{name}` has the unknown key {min(left)!r}, expected only: {', '.join(known)}.")

@@ -1,4 +1,4 @@
-"""Where the files are that `python -m export place` puts beside the models: the one home of their names."""
+"""Paths of the files that `python -m export place` puts beside the models: the only definition of their names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class PlacedFiles:
     """The files of one repository or release.
 
     Attributes:
-        models: its folder `models/`, links resolved, so that a model finds the files of its own release.
+        models: folder `models/`, with links resolved, so that a model finds the files of its own release.
     """
 
     models: Path
@@ -35,12 +35,12 @@ class PlacedFiles:
 
     @property
     def reference(self) -> Path:
-        """Mean embedding that drift is measured from; not in every release."""
+        """Reference mean embedding for drift; missing in some releases."""
         return self.models / "embedder/1/reference.json"
 
     @property
     def warm_up_photo(self) -> Path:
-        """Four bytes of length, then a photo: the form in which Triton reads it."""
+        """Four bytes of length and a photo: the format in which Triton reads warm-up data."""
         return self.models / "recognizer/warmup/photo"
 
     @property
@@ -57,11 +57,11 @@ class PlacedFiles:
         return self.models / "activation_map/1/explanation.json"
 
     def program(self, model: str) -> Path:
-        """The torch program of a model, of the profile `gpu-torch`."""
+        """The torch program of a model in profile `gpu-torch`."""
         return self.models / model / "1/model.pt2"
 
     def labels(self, attribute: str = "category") -> Path:
-        """Class names of an attribute, a line each."""
+        """Class names of an attribute, one in each line."""
         name = "labels.txt" if attribute == "category" else f"{attribute}_labels.txt"
         return self.models / "classifier" / name
 
@@ -69,15 +69,17 @@ class PlacedFiles:
         return self.labels(attribute).read_text(encoding="utf-8").splitlines()
 
     def require(self, *files: Path) -> None:
-        """Raises:
-        NotPlaced: one of them is missing.
+        """Checks that files exist.
+
+        Raises:
+            NotPlaced: one of them is missing.
         """
         for file in files:
             if not file.is_file():
                 raise NotPlaced(f"{file} is missing. Place the weights with `make export`.")
 
     def fingerprint(self) -> str:
-        """16 hex digits of what decides an embedding: the network and the photo transform."""
+        """16 hex digits that identify the embeddings: a digest of the network and the photo transform."""
         digest = hashlib.sha256()
         for file in (self.embedder, self.transform):
             digest.update(file.read_bytes())

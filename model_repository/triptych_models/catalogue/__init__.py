@@ -1,1 +1,1 @@
-"""The catalogue: products, their photos and embeddings, who may write to them, and the model `catalogue`."""
+"""Owns products, photos, embeddings, the calls that write them, and model `catalogue`. Does not import `search`."""

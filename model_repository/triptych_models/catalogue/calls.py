@@ -1,4 +1,4 @@
-"""The calls of `catalogue`: a JSON object in, one out. Knows no tensors of Triton's."""
+"""The calls of model `catalogue`: a JSON object in, a JSON object out. Knows no tensors."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ MAX_FIELDS_BYTES = 64 * 1024
 MAX_EXPORT = 1000
 _HEX = re.compile(r"[0-9a-f]+")
 
-Asked = dict[str, Any]
+JsonObject = dict[str, Any]
 
 
 class CatalogueCalls:
-    """Answers one call at a time.
+    """Executes one call at a time.
 
     Args:
-        store: what keeps the photos.
-        rebuilds: of the index of these photos.
-        dimension: of an embedding.
-        fingerprint: of the embedder that is served.
+        store: the store of the photos.
+        rebuilds: rebuilds of the index of these photos.
+        dimension: dimension of an embedding.
+        fingerprint: fingerprint of the embedder that is served.
     """
 
     def __init__(self, store: CatalogueStore, rebuilds: Rebuilds, dimension: int, fingerprint: str) -> None:
@@ -42,7 +42,7 @@ class CatalogueCalls:
         self._rebuilds = rebuilds
         self._dimension = dimension
         self._fingerprint = fingerprint
-        self._calls: dict[str, Callable[[Asked, Floats | None], Asked]] = {
+        self._calls: dict[str, Callable[[JsonObject, Floats | None], JsonObject]] = {
             "upsert": self._upsert,
             "get": self._get,
             "delete": self._delete,
@@ -55,38 +55,46 @@ class CatalogueCalls:
             "activate": self._activate,
         }
 
-    def parse(self, request: bytes) -> tuple[str, Asked]:
-        """The call's name and what is asked of it.
+    def parse(self, request: bytes) -> tuple[str, JsonObject]:
+        """The call's name and its arguments.
 
         Raises:
-            InvalidRequest: the request is no JSON object, or there is no such call.
+            InvalidRequest: the request is not a JSON object, or the call does not exist.
         """
-        asked = parse_object(request, "request")
-        name = asked.pop("call", None)
+        arguments = parse_object(request, "request")
+        name = arguments.pop("call", None)
         if not isinstance(name, str) or name not in self._calls:
-            raise InvalidRequest(f"`call` is {name!r}, expected one of {', '.join(self._calls)}.")
-        return name, asked
+            raise InvalidRequest(f"`call` is {name!r}; expected one of {', '.join(self._calls)}.")
+        return name, arguments
 
-    def answer(self, name: str, asked: Asked, embeddings: Floats | None) -> Asked:
-        """Raises:
-        InvalidRequest, IncompatibleIndex: the caller's to fix; nothing was written.
-        RebuildRunning: a rebuild runs already, or is due.
-        StoreFault: the disk's; nothing was written.
+    def answer(self, name: str, arguments: JsonObject, embeddings: Floats | None) -> JsonObject:
+        """The response of a call.
+
+        Args:
+            name: name of the call.
+            arguments: the request without `call`.
+            embeddings: float32[N,D], a row for each item of an upsert; None for every other call.
+
+        Raises:
+            InvalidRequest: the request is invalid; nothing was written.
+            IncompatibleIndex: the embeddings are of another network; nothing was written.
+            RebuildRunning: a rebuild is running or requested.
+            StoreFault: the store cannot be used; nothing was written.
         """
         if embeddings is not None and name != "upsert":
-            raise InvalidRequest(f"The call {name!r} takes no image and no embedding, only `upsert` does.")
-        return self._calls[name](asked, embeddings)
+            raise InvalidRequest(f"Call {name!r} takes no `image` and no `embedding`; only `upsert` takes them.")
+        return self._calls[name](arguments, embeddings)
 
-    def _upsert(self, asked: Asked, embeddings: Floats | None) -> Asked:
-        (raw,) = _take(asked, items=None)
+    def _upsert(self, arguments: JsonObject, embeddings: Floats | None) -> JsonObject:
+        (raw,) = _take(arguments, items=None)
         if not isinstance(raw, list) or not 1 <= len(raw) <= MAX_ITEMS:
             got = f"{len(raw)} items" if isinstance(raw, list) else repr(raw)
-            raise InvalidRequest(f"`items` is {got}, expected a list of 1 to {MAX_ITEMS}.")
+            raise InvalidRequest(f"`items` is {got}; expected a list of 1 to {MAX_ITEMS} items.")
         if embeddings is None:
-            raise InvalidRequest("The upsert has no embedding and no image, expected a row an item.")
+            raise InvalidRequest("The upsert has no `embedding` and no `image`; expected one row for each item.")
         if embeddings.ndim != 2 or embeddings.shape != (len(raw), self._dimension):
             raise InvalidRequest(
-                f"`embedding` is {list(embeddings.shape)}, expected [{len(raw)},{self._dimension}]: a row an item.",
+                f"`embedding` is {list(embeddings.shape)}; expected [{len(raw)},{self._dimension}], a row an item.",
                 Code.EMBEDDING_INVALID,
             )
         items = [self._parse_item(item, number) for number, item in enumerate(raw)]
@@ -95,7 +103,7 @@ class CatalogueCalls:
             key = (item.product_id, item.photo_id)
             if key in seen:
                 raise InvalidRequest(
-                    f"Photo {item.photo_id!r} of product {item.product_id!r} is twice in this upsert, expected once."
+                    f"Photo {item.photo_id!r} of product {item.product_id!r} is in this upsert twice; expected once."
                 )
             seen.add(key)
         self._refuse_other_network()
@@ -103,7 +111,7 @@ class CatalogueCalls:
         bad = np.flatnonzero(~np.isfinite(lengths) | (lengths == 0))
         if len(bad):
             raise InvalidRequest(
-                f"The embedding of item {bad[0]} has no direction: finite numbers, not all 0, expected.",
+                f"The embedding of item {bad[0]} has no direction; expected finite numbers that are not all 0.",
                 Code.EMBEDDING_INVALID,
             )
         sequence = self._store.upsert(items, (embeddings / lengths).astype(np.float32), self._fingerprint)
@@ -112,23 +120,25 @@ class CatalogueCalls:
     def _refuse_other_network(self) -> None:
         stored = self._store.meta("fingerprint")
         if stored and stored != self._fingerprint and self._store.count()[0]:
-            advice = "Embed the whole catalogue again in another folder, or serve the network it was made with."
+            advice = "Embed the whole catalogue again in another folder, or serve the network that made the embeddings."
             raise IncompatibleIndex("the catalogue", stored, self._fingerprint, advice)
 
     def _parse_item(self, raw: Any, number: int) -> Item:
         where = f"item {number}"
         if not isinstance(raw, dict):
-            raise InvalidRequest(f"{where} is {raw!r}, expected an object.")
+            raise InvalidRequest(f"{where} is {raw!r}; expected an object.")
         left = dict(raw)
         product_id = _text(left.pop("product_id", None), f"`product_id` of {where}")
         photo_id = _text(left.pop("photo_id", product_id), f"`photo_id` of {where}")
         fields = left.pop("fields", {})
         if not isinstance(fields, dict) or len(json.dumps(fields)) > MAX_FIELDS_BYTES:
-            raise InvalidRequest(f"`fields` of {where}: expected an object of {MAX_FIELDS_BYTES} bytes at most.")
+            raise InvalidRequest(
+                f"`fields` of {where} is invalid; expected an object of at most {MAX_FIELDS_BYTES} bytes."
+            )
         digests = {name: left.pop(name, None) for name in ("image_digest", "phash")}
         for name, digest in digests.items():
             if digest is not None and not (isinstance(digest, str) and _HEX.fullmatch(digest)):
-                raise InvalidRequest(f"`{name}` of {where} is {digest!r}, expected lower-case hex digits.")
+                raise InvalidRequest(f"`{name}` of {where} is {digest!r}; expected lower-case hex digits.")
         made_by = left.pop("fingerprint", None)
         if made_by is not None and made_by != self._fingerprint:
             advice = "Embed the photo again with the network that is served."
@@ -136,29 +146,29 @@ class CatalogueCalls:
         refuse_unknown(left, where, ("product_id", "photo_id", "fields", "image_digest", "phash", "fingerprint"))
         return Item(product_id, photo_id, fields, **digests)
 
-    def _get(self, asked: Asked, _: Floats | None) -> Asked:
-        (product_id,) = _take(asked, product_id=None)
+    def _get(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
+        (product_id,) = _take(arguments, product_id=None)
         product_id = _text(product_id, "`product_id`")
         photos = [_describe(photo) for photo in self._store.get(product_id)]
         for photo in photos:
             del photo["product_id"]
         return {"product_id": product_id, "photos": photos}
 
-    def _delete(self, asked: Asked, _: Floats | None) -> Asked:
-        (product_ids,) = _take(asked, product_ids=None)
+    def _delete(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
+        (product_ids,) = _take(arguments, product_ids=None)
         if not isinstance(product_ids, list):
-            raise InvalidRequest(f"`product_ids` is {product_ids!r}, expected a list.")
+            raise InvalidRequest(f"`product_ids` is {product_ids!r}; expected a list of product ids.")
         return {"deleted": self._store.delete([_text(one, "An id in `product_ids`") for one in product_ids])}
 
-    def _count(self, asked: Asked, _: Floats | None) -> Asked:
-        (filter_,) = _take(asked, filter={})
+    def _count(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
+        (filter_,) = _take(arguments, filter={})
         conditions = parse_filter(filter_ or {})
         check_fields(conditions, self._store.field_names() if conditions else ())
         photos, products = self._store.count(conditions)
         return {"photos": photos, "products": products}
 
-    def _export(self, asked: Asked, _: Floats | None) -> Asked:
-        after, limit, has_embeddings = _take(asked, after=None, limit=MAX_EXPORT, embeddings=False)
+    def _export(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
+        after, limit, has_embeddings = _take(arguments, after=None, limit=MAX_EXPORT, embeddings=False)
         rows = self._store.export(after, _number(limit, "limit", 1, MAX_EXPORT))
         described = [_describe(row) for row in rows]
         if has_embeddings:
@@ -170,23 +180,23 @@ class CatalogueCalls:
             "fingerprint": self._store.meta("fingerprint"),
         }
 
-    def _duplicates(self, asked: Asked, _: Floats | None) -> Asked:
-        threshold, limit = _take(asked, threshold=0.95, limit=1000)
+    def _duplicates(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
+        threshold, limit = _take(arguments, threshold=0.95, limit=1000)
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
-            raise InvalidRequest(f"`threshold` is {threshold!r}, expected a number above 0, 1 at most.")
+            raise InvalidRequest(f"`threshold` is {threshold!r}; expected a number above 0 and at most 1.")
         clusters = find_clusters(self._store, float(threshold))
         return {"clusters": clusters[: _number(limit, "limit", 1, 100_000)]}
 
-    def _rebuild(self, asked: Asked, _: Floats | None) -> Asked:
-        _take(asked)
+    def _rebuild(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
+        _take(arguments)
         return self._rebuilds.start()
 
-    def _status(self, asked: Asked, _: Floats | None) -> Asked:
-        _take(asked)
+    def _status(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
+        _take(arguments)
         return self._rebuilds.status()
 
-    def _info(self, asked: Asked, _: Floats | None) -> Asked:
-        _take(asked)
+    def _info(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
+        _take(arguments)
         photos, products = self._store.count()
         return {
             "photos": photos,
@@ -197,12 +207,12 @@ class CatalogueCalls:
             **self._store.about(),
         }
 
-    def _activate(self, asked: Asked, _: Floats | None) -> Asked:
-        _take(asked)
+    def _activate(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
+        _take(arguments)
         return self._store.activate()
 
 
-def _describe(photo: Photo) -> Asked:
+def _describe(photo: Photo) -> JsonObject:
     return {
         "product_id": photo.product_id,
         "photo_id": photo.photo_id,
@@ -212,8 +222,8 @@ def _describe(photo: Photo) -> Asked:
     }
 
 
-def _take(asked: Asked, **defaults: Any) -> list[Any]:
-    left = dict(asked)
+def _take(arguments: JsonObject, **defaults: Any) -> list[Any]:
+    left = dict(arguments)
     values = [left.pop(name, default) for name, default in defaults.items()]
     refuse_unknown(left, "request", ("call", *defaults))
     return values
@@ -222,11 +232,11 @@ def _take(asked: Asked, **defaults: Any) -> list[Any]:
 def _text(value: Any, what: str) -> str:
     if not isinstance(value, str) or not 1 <= len(value) <= MAX_ID_CHARS:
         got = f"{len(value)} characters" if isinstance(value, str) else repr(value)
-        raise InvalidRequest(f"{what} is {got}, expected a text of 1 to {MAX_ID_CHARS} characters.")
+        raise InvalidRequest(f"{what} is {got}; expected a string of 1 to {MAX_ID_CHARS} characters.")
     return value
 
 
 def _number(value: Any, name: str, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidRequest(f"`{name}` is {value!r}, expected a whole number from {least} to {most}.")
+        raise InvalidRequest(f"`{name}` is {value!r}; expected a whole number from {least} to {most}.")
     return value

@@ -1,4 +1,4 @@
-"""Products whose photos look alike: clusters by single linkage over a similarity threshold, every pair compared."""
+"""Duplicate products: single-linkage clusters of photos above a similarity threshold. Compares every pair of photos."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ import numpy as np
 from triptych_models.catalogue.store import CatalogueStore
 from triptych_models.errors import InvalidRequest
 
-# All pairs of so many photos take minutes on two cores, in which the catalogue answers nobody else.
+# All pairs of this many photos take minutes on two cores; model `catalogue` answers no other call meanwhile.
 MAX_PHOTOS = 50_000
 _BLOCK_ROWS = 2048
 
 
 def find_clusters(store: CatalogueStore, threshold: float) -> list[list[str]]:
-    """Product ids, two or more a cluster, the largest clusters first.
+    """Clusters of two or more product ids, the largest clusters first.
 
     Raises:
-        InvalidRequest: there are more photos than can be compared pair by pair.
+        InvalidRequest: the catalogue has more than `MAX_PHOTOS` photos.
     """
     with store.snapshot():
         photos = store.count()[0]
         if photos > MAX_PHOTOS:
-            raise InvalidRequest(f"`duplicates` compares all pairs of up to {MAX_PHOTOS} photos; there are {photos}.")
+            raise InvalidRequest(
+                f"The catalogue has {photos} photos; `duplicates` compares all pairs of at most {MAX_PHOTOS} photos."
+            )
         ids, products, matrix = store.added_after(0, MAX_PHOTOS)
         names = store.product_ids()
     parents = {int(product): int(product) for product in products}

@@ -1,4 +1,4 @@
-"""Whether another process holds a file's lock. The kernel frees such a lock when its holder dies, however it dies."""
+"""Tests whether another process holds a file's lock, which the kernel releases when the process ends for any reason."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def is_held(file: Path) -> bool:
-    """Whether somebody has the file locked for themselves; False where there is no such file."""
+    """Whether a process has an exclusive lock on the file; False where the file does not exist."""
     try:
         with file.open("rb") as content:
-            fcntl.flock(content, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared: two that ask at once do not see each other
+            fcntl.flock(content, fcntl.LOCK_SH | fcntl.LOCK_NB)  # shared, so that two tests do not block each other
     except FileNotFoundError:
         return False
     except BlockingIOError:

@@ -1,8 +1,8 @@
-"""What a filter means: conditions on the fields of photos -> SQL over the store's `attributes`. Pure.
+"""Filters: conditions on the fields of photos, evaluated in Python or as SQL over the table `attributes`. Pure.
 
     {"category": "Shoes", "brand": ["A", "B"], "price": {"gte": 10, "lt": 50}, "colour": {"ne": "red"}}
 
-All conditions must hold. A photo without the field meets no condition but `ne` and `exists: false`.
+A photo must meet all conditions. A photo without the field meets only the conditions `ne` and `exists: false`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MAX_CHOICES = 256
 
 @dataclass(frozen=True)
 class Condition:
-    """Of one field: `operator` is `in` (any of `values`), or one of `OPERATORS` with one value."""
+    """A condition on one field: `operator` is `in` (any of `values`), or one of `OPERATORS` with one value."""
 
     field: str
     operator: str
@@ -34,56 +34,56 @@ class Condition:
 
 
 def parse_filter(filter_: Any) -> tuple[Condition, ...]:
-    """The conditions of a filter, in its order.
+    """The conditions of a filter, in the filter's order.
 
     Raises:
-        InvalidFilter: it is not a filter; the sentence says where.
+        InvalidFilter: the filter is malformed; the message names the field.
     """
     if not isinstance(filter_, dict):
-        raise InvalidFilter(f'The filter is {_kind(filter_)}, expected an object: {{"field": "value"}}.')
+        raise InvalidFilter(f'The filter is {_kind(filter_)}; expected an object such as {{"field": "value"}}.')
     conditions = [condition for field, wanted in filter_.items() for condition in _parse_field(field, wanted)]
     if len(conditions) > MAX_CONDITIONS:
-        raise InvalidFilter(f"The filter has {len(conditions)} conditions, expected {MAX_CONDITIONS} at most.")
+        raise InvalidFilter(f"The filter has {len(conditions)} conditions; expected at most {MAX_CONDITIONS}.")
     return tuple(conditions)
 
 
 def _parse_field(field: str, wanted: Any) -> Iterable[Condition]:
     if isinstance(wanted, list):
         if not 1 <= len(wanted) <= MAX_CHOICES:
-            raise InvalidFilter(
-                f"The filter on {field!r} lists {len(wanted)} values, expected 1 to {MAX_CHOICES}, any of which may be."
-            )
+            raise InvalidFilter(f"The filter on {field!r} lists {len(wanted)} values; expected 1 to {MAX_CHOICES}.")
         return [Condition(field, "in", tuple(_scalar(field, value) for value in wanted))]
     if not isinstance(wanted, dict):
         return [Condition(field, "in", (_scalar(field, wanted),))]
     if not wanted:
-        raise InvalidFilter(f"The filter on {field!r} has no operator, expected one of {', '.join(OPERATORS)}.")
+        raise InvalidFilter(f"The filter on {field!r} has no operator; expected one of {', '.join(OPERATORS)}.")
     return [_parse_operator(field, name, value) for name, value in wanted.items()]
 
 
 def _parse_operator(field: str, name: str, value: Any) -> Condition:
     if name not in OPERATORS:
         raise InvalidFilter(
-            f"The filter on {field!r} has the operator {name!r}, expected one of {', '.join(OPERATORS)}."
+            f"The filter on {field!r} has the operator {name!r}; expected one of {', '.join(OPERATORS)}."
         )
     if name == "exists":
         if not isinstance(value, bool):
-            raise InvalidFilter(f"The filter on {field!r}: `exists` is {_kind(value)}, expected true or false.")
+            raise InvalidFilter(f"The filter on {field!r}: `exists` is {_kind(value)}; expected true or false.")
         return Condition(field, name, (int(value),))
     return Condition(field, name, (_scalar(field, value),))
 
 
 def _scalar(field: str, value: Any) -> Value:
-    """As the store keeps it: true is 1."""
+    """The value as the store has it: true is 1, false is 0."""
     if isinstance(value, bool):
         return int(value)
     if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
-    raise InvalidFilter(f"The filter on {field!r} compares with {_kind(value)}, expected a text, a number or a bool.")
+    raise InvalidFilter(
+        f"The filter on {field!r} compares with {_kind(value)}; expected a string, a number or a boolean."
+    )
 
 
 def attributes_of(fields: dict[str, Any]) -> Iterable[tuple[str, Value]]:
-    """What of a photo's fields can be filtered by: texts, numbers and bools, alone or in lists."""
+    """The field values that filters compare: strings, numbers and booleans, alone or in lists."""
     for field, value in fields.items():
         for one in value if isinstance(value, list) else (value,):
             if isinstance(one, bool):
@@ -93,10 +93,10 @@ def attributes_of(fields: dict[str, Any]) -> Iterable[tuple[str, Value]]:
 
 
 def check_fields(conditions: Iterable[Condition], known: Iterable[str]) -> None:
-    """Refuses a field that no product has: a typo must not look like an empty result.
+    """Refuses a field that no product has, so that a typing error does not look like an empty result.
 
     Raises:
-        InvalidFilter: with the nearest name there is.
+        InvalidFilter: a condition names an unknown field; the message suggests the nearest known name.
     """
     names = sorted(known)
     for condition in conditions:
@@ -110,7 +110,7 @@ def check_fields(conditions: Iterable[Condition], known: Iterable[str]) -> None:
 
 
 def meets(conditions: Iterable[Condition], fields: dict[str, Any]) -> bool:
-    """Whether a photo with these fields meets all conditions: what `to_sql` says, for an engine that has no SQL."""
+    """Whether a photo with these fields meets all conditions; agrees with `to_sql`, for stores without SQL."""
     attributes = list(attributes_of(fields))
     return all(
         _meets(condition, [value for name, value in attributes if name == condition.field]) for condition in conditions
@@ -138,7 +138,7 @@ _COMPARE: dict[str, Callable[[Any, Any], bool]] = {
 
 
 def to_sql(conditions: Iterable[Condition]) -> tuple[str, list[Value]]:
-    """A query for the ids of the photos that meet all conditions, and its parameters."""
+    """An SQL query for the ids of the photos that meet all conditions, and the query's parameters."""
     parts, values = [], []
     for condition in conditions:
         sql, own = _condition_sql(condition)
@@ -149,7 +149,7 @@ def to_sql(conditions: Iterable[Condition]) -> tuple[str, list[Value]]:
 
 def _condition_sql(condition: Condition) -> tuple[str, list[Value]]:
     having = "SELECT photo FROM attributes WHERE name = ?"
-    # SQLite takes only plain SELECTs between INTERSECTs.
+    # SQLite allows only simple SELECTs between INTERSECTs.
     others = "SELECT id FROM photos WHERE id NOT IN ({})"
     if condition.operator == "exists":
         return (having if condition.values[0] else others.format(having)), [condition.field]
@@ -158,12 +158,12 @@ def _condition_sql(condition: Condition) -> tuple[str, list[Value]]:
         return f"{having} AND value IN ({marks})", [condition.field, *condition.values]
     if condition.operator == "ne":
         return others.format(f"{having} AND value = ?"), [condition.field, *condition.values]
-    # In SQLite every text is greater than every number.
+    # In SQLite every text compares greater than every number.
     kind = "= 'text'" if isinstance(condition.values[0], str) else "<> 'text'"
     compared = f"{having} AND value {_COMPARISONS[condition.operator]} ? AND typeof(value) {kind}"
     return compared, [condition.field, *condition.values]
 
 
 def _kind(value: Any) -> str:
-    names = {type(None): "null", bool: "a bool", dict: "an object", list: "a list", str: "a text"}
+    names = {type(None): "null", bool: "a boolean", dict: "an object", list: "a list", str: "a string"}
     return names.get(type(value), "a number")

@@ -1,4 +1,4 @@
-"""`catalogue`: the one writer of the catalogue. Owns the key and the tensors; `calls` does the rest."""
+"""Model `catalogue`, the only writer of the catalogue. Owns the tensors and the key check; `calls` executes calls."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EMBEDDER = "recognizer"
 
 
 class CatalogueModel(Model):
-    """Answers one call at a time."""
+    """Executes one call for each request."""
 
     role = "catalogue"
     codes = (
@@ -45,11 +45,11 @@ class CatalogueModel(Model):
 
     def answer(self, request: Request) -> Arrays:
         """See `Model`."""
-        name = ""  # until it is known
+        name = ""  # until the request is parsed
         try:
             check_key(request.parameters.get("catalogue_key"))
-            name, asked = self._calls.parse(request.array("request").reshape(-1)[0])
-            answer = self._calls.answer(name, asked, self._embeddings(request))
+            name, arguments = self._calls.parse(request.array("request").reshape(-1)[0])
+            answer = self._calls.answer(name, arguments, self._embeddings(request))
         except Exception as error:
             is_refused = isinstance(error, ServingError) and not error.code.is_servers_fault
             self._metrics.record(name, REFUSED if is_refused else FAILED)
@@ -58,10 +58,10 @@ class CatalogueModel(Model):
         return {"response": np.array([json.dumps(answer, ensure_ascii=False).encode()], object)}
 
     def _embeddings(self, request: Request) -> Any:
-        """Those given, or those of the photos given; None when there are neither."""
+        """The request's embeddings, or the embeddings of its photos; None where the request has neither."""
         embedding, image = request.array("embedding"), request.array("image")
         if embedding is not None and image is not None:
-            raise InvalidRequest("The request has image and embedding, expected one of them.")
+            raise InvalidRequest("The request has `image` and `embedding`; expected one of them.")
         if image is None:
             return embedding
         return np.stack([self._embed(photo) for photo in image])
@@ -72,10 +72,10 @@ class CatalogueModel(Model):
 
 def _open_calls(dimension: int, fingerprint: str, server: Server) -> CatalogueCalls:
     if is_distributed():
-        # Its libraries are not there, and not needed, where the catalogue is in this server's folder.
-        from triptych_models.search.weaviate_store import open_named
+        # A server whose catalogue is in its own folder needs no Weaviate libraries.
+        from triptych_models.catalogue.weaviate_store import open_store
 
-        store = open_named(fingerprint)
+        store = open_store(fingerprint)
         return CatalogueCalls(store, NoRebuilds(store.count), dimension, fingerprint)
     folder = find_folder(server.log)
     own = SqliteCatalogueStore(folder)

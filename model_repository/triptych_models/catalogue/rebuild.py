@@ -1,8 +1,9 @@
-"""Rebuilds of the index: `catalogue` takes the request, `index` does the work, in another process.
+"""Rebuilds of the search index: model `catalogue` accepts the request, model `index` does the work in another process.
 
-Which rebuild is due stands in the store: a new epoch, durable when `rebuild` answers. How far it is stands in one small
-file of the index folder, `rebuild.status`: `index` overwrites it in place, so that a full disk cannot keep the failure
-from being reported, and holds the file's lock while it works, so that a rebuild whose process died is never "running".
+The request is in the store: a rebuild is due when the store's epoch is not the epoch of the index. The request is
+durable when call `rebuild` returns. The progress is in `rebuild.status`, one small file of the index folder. `index`
+overwrites the file in place, so that a full disk cannot prevent the report of a failure. `index` holds the file's lock
+while it works, so that a rebuild whose process died is never reported as "running".
 """
 
 from __future__ import annotations
@@ -22,15 +23,15 @@ from triptych_models.errors import RebuildRunning
 
 FILE = "rebuild.status"
 READING, BUILDING, SAVING = "reading_rows", "building_hnsw_index", "saving"
-# Where on the way from 0 to 1 each phase begins. Of 20,000 rows of 1280: 0.2 s, 19 s and 0.1 s, 2 cores, 2026-11-28.
+# Progress at which each phase begins and ends. 20,000 rows of 1280 take 0.2 s, 19 s and 0.1 s on 2 cores, 2026-11-28.
 _BEGINS = {READING: 0.0, BUILDING: 0.02, SAVING: 0.99}
 _ENDS = {READING: 0.02, BUILDING: 0.99, SAVING: 1.0}
 
-# Of a rebuild that is due: what a second one is told.
-_SAYS = {
+# How the refusal of a second rebuild describes the first one.
+_STATE_TEXTS = {
     "running": "running",
-    "waiting": "waiting for `index`",
-    "failed": "about to be tried again",
+    "waiting": "waiting for model `index`",
+    "failed": "about to be retried",
 }
 
 _BLOCK_BYTES = 4096
@@ -41,14 +42,14 @@ Answer = dict[str, Any]
 
 @dataclass(frozen=True)
 class Result:
-    """How the last try ended.
+    """How the last attempt ended.
 
     Attributes:
-        rebuild: the epoch that it was for.
-        photos: in the new index; 0 where the try failed.
-        seconds: since the rebuild was requested, restarts of the server included.
+        rebuild: epoch of the rebuild.
+        photos: photos in the new index; 0 after a failure.
+        seconds: seconds since the request, including server restarts.
         ended_at: seconds since 1970.
-        error: why it failed, for the caller; empty when it succeeded.
+        error: cause of the failure, for the caller; empty after a success.
     """
 
     rebuild: str
@@ -60,16 +61,16 @@ class Result:
 
 @dataclass(frozen=True)
 class Report:
-    """What `index` says of its rebuilds.
+    """The rebuild state that `index` writes.
 
     Attributes:
         built: epoch of the index that is searched and saved.
-        rebuild: epoch that is, or was last, worked at.
-        phase: of the work; empty while nothing is done.
-        done, total: rows, in this phase.
-        started_at: when it was requested, or began by itself; seconds since 1970.
-        retry_at: when a failed rebuild is tried again; 0 where the last try did not fail.
-        last: the last try that ended.
+        rebuild: epoch of the running or the last rebuild.
+        phase: phase of the running rebuild; empty while none runs.
+        done, total: rows in this phase.
+        started_at: time of the request, or of the start without a request; seconds since 1970.
+        retry_at: time of the next attempt after a failure; 0 where the last attempt did not fail.
+        last: the last attempt that ended.
     """
 
     built: str = ""
@@ -83,20 +84,20 @@ class Report:
 
     @property
     def progress(self) -> float:
-        """From 0 to 1 over all phases; 1 while nothing is done."""
+        """From 0 to 1 over all phases; 1 while no rebuild runs."""
         if not self.phase:
             return 1.0
         begin, end = _BEGINS[self.phase], _ENDS[self.phase]
         return begin + (end - begin) * min(1.0, self.done / max(1, self.total))
 
     def encode(self) -> bytes:
-        """A block with a check sum: a reader may come while it is written."""
+        """A block with a checksum: a process may read while another one writes."""
         text = json.dumps(asdict(self)).encode()
         return f"{zlib.crc32(text):08x} ".encode() + text.ljust(_BLOCK_BYTES - 9)
 
 
 def read_report(file: Path) -> Report | None:
-    """None where there is none, or none that is whole."""
+    """The report in the file; None where the file is missing or has no complete report."""
     for _ in range(_READS):
         try:
             checksum, _, text = file.read_bytes()[:_BLOCK_BYTES].rstrip().partition(b" ")
@@ -107,7 +108,7 @@ def read_report(file: Path) -> Report | None:
         except FileNotFoundError:
             return None
         except (OSError, ValueError, TypeError, KeyError):
-            pass  # torn, or of another release
+            pass  # partly written, or of another release
         time.sleep(0.01)
     return None
 
@@ -116,20 +117,21 @@ class Rebuilds(Protocol):
     """The calls `rebuild` and `status`."""
 
     def start(self) -> Answer:
-        """Raises:
-        RebuildRunning: one is due or running.
+        """Requests a rebuild.
+
+        RebuildRunning: a rebuild is running or requested.
         """
 
     def status(self) -> Answer:
-        """Costs milliseconds."""
+        """The state of rebuilds; takes milliseconds."""
 
 
 class IndexRebuilds:
-    """Of the index that `index` keeps in a folder.
+    """Rebuilds of the index that model `index` maintains in a folder.
 
     Args:
-        store: of this process; `index` has its own.
-        folder: the index's; need not be there yet.
+        store: store of this process; `index` opens its own.
+        folder: folder of the index; may not exist yet.
     """
 
     def __init__(self, store: SqliteCatalogueStore, folder: Path) -> None:
@@ -138,20 +140,20 @@ class IndexRebuilds:
         self._file = folder / FILE
 
     def start(self) -> Answer:
-        """Durable when it returns; `index` begins within a second, or once it is loaded."""
-        rebuild = self._store.start_over(self._refuse_overlap)
+        """See `Rebuilds`. The request is durable; `index` begins within a second, or when it is loaded."""
+        rebuild = self._store.request_rebuild(self._refuse_overlap)
         return {"rebuild": rebuild, "photos": self._store.count()[0]}
 
     def _refuse_overlap(self) -> None:
-        state, is_due, _ = self._look()
+        state, is_due, _ = self._read_state()
         if is_due or state == "running":
             raise RebuildRunning(
-                f"A rebuild is {_SAYS[state]}; a second one must wait for it. The call `status` says more."
+                f"A rebuild is {_STATE_TEXTS[state]}; a second rebuild must wait. Call `status` reports the progress."
             )
 
     def status(self) -> Answer:
         """See `Rebuilds`."""
-        state, _, report = self._look()
+        state, _, report = self._read_state()
         is_running, is_waiting = state == "running", state == "waiting"
         is_loaded = is_running or self._is_loaded()
         if state == "idle":
@@ -172,9 +174,9 @@ class IndexRebuilds:
             retry_in_s=round(max(0.0, report.retry_at - now), 3) if state == "failed" else None,
         )
 
-    def _look(self) -> tuple[str, bool, Report]:
-        """The state, whether a rebuild was asked for that is not done, and what `index` says."""
-        # In this order: `index` says what it does only while it has the lock.
+    def _read_state(self) -> tuple[str, bool, Report]:
+        """The state, whether a requested rebuild is not done, and the report of `index`."""
+        # The lock is tested before the file is read: `index` writes its progress only while it holds the lock.
         is_working = is_held(self._file)
         report = read_report(self._file) or Report()
         is_due = bool(self._store.meta(REQUESTED_AT)) and self._store.meta("epoch") != report.built
@@ -189,7 +191,7 @@ class IndexRebuilds:
 
 
 class NoRebuilds:
-    """Of an engine that keeps its index itself: nothing is to be done, and nothing ever runs."""
+    """Rebuilds of a store that maintains its own index: nothing to rebuild."""
 
     def __init__(self, count: Callable[[], tuple[int, int]]) -> None:
         self._count = count

@@ -1,4 +1,4 @@
-"""Photos of the catalogue as data, and how far somebody has read it."""
+"""Photos of the catalogue as data, and a position in the store's history."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Ids = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Item:
-    """A photo to be written."""
+    """A photo to write."""
 
     product_id: str
     photo_id: str
@@ -25,9 +25,9 @@ class Item:
 
 @dataclass(frozen=True)
 class Photo:
-    """A photo as it is kept; `embedding` float32[D], L2 norm 1."""
+    """A stored photo; `embedding` is float32[D], L2 norm 1; `id` is the export cursor."""
 
-    id: int
+    id: int | str
     product_id: str
     photo_id: str
     fields: dict[str, Any]
@@ -38,13 +38,13 @@ class Photo:
 
 @dataclass(frozen=True)
 class Tip:
-    """How far somebody has followed.
+    """A position in the store's history, up to which a reader has read.
 
     Attributes:
-        sequence: of the last commit seen.
-        token: of that commit; another one there means another history, as after a backup was restored.
-        photo: the last id.
-        removal: the last position in `removed`.
+        sequence: sequence of the last commit.
+        token: token of that commit; another token means another history, after a restored backup for example.
+        photo: id of the last photo.
+        removal: last position in table `removed`.
     """
 
     sequence: int = 0

@@ -1,8 +1,8 @@
-"""The catalogue on disk: products, their photos, fields and embeddings, in one SQLite file. All else follows it.
+"""The embedded catalogue store: products, photos, fields and embeddings in one SQLite file, the source of truth.
 
-A photo's row never changes: writing a photo again removes its row and makes one with a higher id, and ids are not used
-again. So whoever follows reads rows past the last id it has seen, and removals past the last removal.
-A write is durable when `upsert` or `delete` returns: write-ahead log, synced at every commit.
+A photo's row never changes: an upsert of an existing photo removes its row and adds a row with a higher id. Ids are
+never used again. A reader catches up by reading the rows after the last id and the removals after the last removal
+that it has read. A write is durable when `upsert` or `delete` returns: write-ahead log, synced at every commit.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FILE = "catalogue.sqlite3"
 FORMAT = 1
 # Another process may hold the write lock for one transaction of 256 photos.
 BUSY_TIMEOUT_S = 30.0
-# In `meta`: when the epoch was asked for, in seconds since 1970; not there before the first rebuild.
+# Key in `meta`: time of the last rebuild request, in seconds since 1970; missing before the first request.
 REQUESTED_AT = "rebuild_requested_at"
 
 _SCHEMA = """
@@ -46,18 +46,19 @@ CREATE TABLE commits (sequence INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT
 
 
 class SqliteCatalogueStore:
-    """One connection; for one thread.
+    """One connection, for one thread.
 
     Args:
-        folder: where the file is, or will be.
+        folder: folder of the file; created where it is missing.
 
     Raises:
-        StoreFault: the folder cannot be written, or the file is of a newer version or not a catalogue; it is untouched.
+        StoreFault: the folder cannot be written, or the file is of a newer version or not a catalogue; the file is
+            unchanged.
     """
 
     def __init__(self, folder: Path) -> None:
         self.file = folder / FILE
-        with self._explained():
+        with self._translated_errors():
             folder.mkdir(parents=True, exist_ok=True)
             _refuse_newer(self.file, _header_version(self.file))
             self._connection = sqlite3.connect(
@@ -66,8 +67,8 @@ class SqliteCatalogueStore:
             self._prepare_when_free()
 
     def _prepare_when_free(self) -> None:
-        """At a first start `index` and `catalogue` make the file at once. While one changes the journal's mode SQLite
-        tells the other "locked" without waiting, whatever the timeout.
+        """`index` and `catalogue` may create the file at the same moment. While one of them changes the journal mode,
+        SQLite reports "locked" to the other one at once, whatever the timeout.
         """
         deadline_s = time.monotonic() + BUSY_TIMEOUT_S
         while True:
@@ -89,20 +90,20 @@ class SqliteCatalogueStore:
             return
         with self._transaction():
             (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:  # nobody else has made it meanwhile
+            if version == 0:  # no other process has created the tables meanwhile
                 for statement in _SCHEMA.split(";"):
                     self._connection.execute(statement)
                 self._connection.execute(f"PRAGMA user_version = {FORMAT}")
                 self._connection.execute("INSERT INTO meta VALUES ('epoch', ?)", (os.urandom(8).hex(),))
 
     @contextmanager
-    def _explained(self, kinds: tuple[type[Exception], ...] = (sqlite3.Error, OSError)) -> Iterator[None]:
+    def _translated_errors(self, kinds: tuple[type[Exception], ...] = (sqlite3.Error, OSError)) -> Iterator[None]:
         try:
             yield
         except kinds as error:
-            said = error.strerror if isinstance(error, OSError) else str(error)
+            cause = error.strerror if isinstance(error, OSError) else str(error)
             raise StoreFault(
-                f"The catalogue {self.file} cannot be used: {said}. Nothing of this request was written. {REMEDY}"
+                f"The catalogue {self.file} cannot be used: {cause}. Nothing of this request was written. {REMEDY}"
             ) from error
 
     @contextmanager
@@ -120,12 +121,12 @@ class SqliteCatalogueStore:
         self._connection.close()
 
     def upsert(self, items: Sequence[Item], embeddings: Floats, fingerprint: str) -> int:
-        """Writes all, or none; embeddings float32[N,D], L2 norm 1. Returns the sequence of the commit.
+        """Writes all items or none; embeddings float32[N,D], L2 norm 1. Returns the sequence of the commit.
 
         Raises:
             StoreFault: the disk is full, or the file cannot be written.
         """
-        with self._explained(), self._transaction():
+        with self._translated_errors(), self._transaction():
             self._set_meta("fingerprint", fingerprint)
             self._set_meta("dimension", str(embeddings.shape[1]))
             for item, embedding in zip(items, embeddings, strict=True):
@@ -149,13 +150,13 @@ class SqliteCatalogueStore:
             return self._commit_sequence()
 
     def delete(self, product_ids: Sequence[str]) -> int:
-        """Removes products with all their photos; returns how many there were.
+        """See `CatalogueStore`.
 
         Raises:
-            StoreFault: as `upsert`.
+            StoreFault: see `upsert`.
         """
         deleted = 0
-        with self._explained(), self._transaction():
+        with self._translated_errors(), self._transaction():
             for product_id in dict.fromkeys(product_ids):
                 product = self.product_key(product_id)
                 if product is not None:
@@ -165,14 +166,14 @@ class SqliteCatalogueStore:
             self._commit_sequence()
         return deleted
 
-    def start_over(self, check: Callable[[], None] | None = None) -> str:
-        """Gives the store a new epoch: whoever follows builds all anew. Returns it.
+    def request_rebuild(self, check: Callable[[], None] | None = None) -> str:
+        """Gives the store a new epoch, which requests a rebuild of every index. Returns the epoch.
 
         Args:
-            check: called while nobody else can write; what it raises is raised, and nothing changes.
+            check: called while no other process can write; its exception is raised and nothing changes.
         """
         epoch = os.urandom(8).hex()
-        with self._explained(), self._transaction():
+        with self._translated_errors(), self._transaction():
             if check is not None:
                 check()
             self._set_meta("epoch", epoch)
@@ -191,16 +192,16 @@ class SqliteCatalogueStore:
 
     def _commit_sequence(self) -> int:
         made = self._connection.execute("INSERT INTO commits (token) VALUES (?)", (os.urandom(8).hex(),))
-        # One row is enough to be told from another history, a few more let a late reader find its own.
+        # Readers find the commit they read last. Older commits are deleted: a later reader rebuilds its index.
         self._connection.execute("DELETE FROM commits WHERE sequence <= ? - 100000", (made.lastrowid,))
         return int(made.lastrowid or 0)
 
     def _read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        with self._explained((sqlite3.Error,)):
+        with self._translated_errors((sqlite3.Error,)):
             return self._connection.execute(sql, values).fetchall()
 
     def product_key(self, product_id: str) -> int | None:
-        """By which `added_after` names the product."""
+        """The key of a product in `added_after`; None where the product does not exist."""
         rows = self._read("SELECT key FROM products WHERE product_id = ?", (product_id,))
         return int(rows[0][0]) if rows else None
 
@@ -209,8 +210,8 @@ class SqliteCatalogueStore:
 
     @contextmanager
     def snapshot(self) -> Iterator[None]:
-        """Everything read inside is of one moment. An OSError inside is the reader's own, and stays one."""
-        with self._explained((sqlite3.Error,)):
+        """All reads inside see one state. An OSError inside is the reader's own and is not translated."""
+        with self._translated_errors((sqlite3.Error,)):
             self._connection.execute("BEGIN")
             try:
                 yield
@@ -218,11 +219,11 @@ class SqliteCatalogueStore:
                 self._connection.execute("COMMIT")
 
     def data_version(self) -> int:
-        """Another number once another connection has written; costs microseconds."""
+        """A number that changes when another connection writes; takes microseconds."""
         return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def meta(self, key: str) -> str:
-        """`epoch`, REQUESTED_AT, and once something was written `fingerprint` and `dimension`; else empty."""
+        """Value of `epoch`, REQUESTED_AT, `fingerprint` or `dimension`; empty where it is not set."""
         rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
         return str(rows[0][0]) if rows else ""
 
@@ -234,14 +235,14 @@ class SqliteCatalogueStore:
         return Tip(sequence, token, last.get("photos", 0), last.get("removed", 0))
 
     def has_commit(self, tip: Tip) -> bool:
-        """Whether this history is the one in which the tip was seen."""
+        """Whether the store's history contains the commit of the tip."""
         if tip.sequence == 0:
             return True
         row = self._connection.execute("SELECT token FROM commits WHERE sequence = ?", (tip.sequence,)).fetchone()
         return row is not None and row[0] == tip.token
 
     def added_after(self, photo: int, limit: int) -> tuple[Ids, Ids, Floats]:
-        """ids, keys of products, float32[N,D] of rows past an id, rising."""
+        """Ids, product keys and embeddings float32[N,D] of the rows after an id, in rising order."""
         rows = self._connection.execute(
             "SELECT id, product, embedding FROM photos WHERE id > ? ORDER BY id LIMIT ?", (photo, limit)
         ).fetchall()
@@ -253,11 +254,11 @@ class SqliteCatalogueStore:
         return np.array([row[0] for row in rows], np.int64)
 
     def select(self, conditions: Sequence[Condition]) -> Ids:
-        """Ids of the photos that meet all conditions, in any order."""
+        """Ids of the photos that meet all conditions, in no particular order."""
         return np.array([row[0] for row in self._read(*to_sql(conditions))], np.int64)
 
     def field_names(self) -> list[str]:
-        """Every field that a photo has; one probe of the primary key a name."""
+        """Every field that a photo has; one lookup in the primary key for each field."""
         rows = self._read(
             "WITH RECURSIVE names (name) AS (SELECT min(name) FROM attributes UNION ALL "
             "SELECT (SELECT min(a.name) FROM attributes a WHERE a.name > names.name) FROM names WHERE name NOT NULL) "
@@ -287,27 +288,29 @@ class SqliteCatalogueStore:
         return found
 
     def activate(self) -> dict[str, Any]:
-        """Raises:
-        InvalidRequest: always: this engine has one catalogue, and it is active.
+        """See `CatalogueStore`.
+
+        Raises:
+            InvalidRequest: always; the embedded store has one catalogue, which is always active.
         """
         raise InvalidRequest(
-            "This catalogue is kept by the server itself and has nothing to activate; a distributed one does, see "
-            "TRIPTYCH_CATALOGUE_WEAVIATE."
+            "This server stores its own catalogue, which is always active. Only a catalogue in Weaviate needs "
+            "`activate`; see TRIPTYCH_CATALOGUE_WEAVIATE."
         )
 
     def about(self) -> dict[str, Any]:
-        """What `info` tells of the engine."""
+        """See `CatalogueStore`."""
         return {"engine": "embedded", "sequence": self.tip().sequence, "exact_below": EXACT_BELOW}
 
     def export(self, after: Any, limit: int) -> list[Photo]:
-        """Photos past an id, in the order they were written.
+        """Photos after an id, in the order of their writes.
 
         Raises:
-            InvalidRequest: `after` is no id.
+            InvalidRequest: `after` is not an id.
         """
         after = 0 if after is None else after
         if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 2**63:
-            raise InvalidRequest(f"`after` is {after!r}, expected a whole number from 0 to {2**63 - 1}.")
+            raise InvalidRequest(f"`after` is {after!r}; expected a whole number from 0 to {2**63 - 1}.")
         return self._photos("id > ? ORDER BY id LIMIT ?", (after, limit))
 
     def _photos(self, condition: str, values: tuple[Any, ...]) -> list[Photo]:
@@ -322,7 +325,7 @@ class SqliteCatalogueStore:
         ]
 
     def count(self, conditions: Sequence[Condition] = ()) -> tuple[int, int]:
-        """How many photos meet the conditions, of how many products."""
+        """Number of photos that meet the conditions, and number of their products."""
         sql, values = to_sql(conditions)
         among = f"WHERE id IN ({sql})" if conditions else ""
         ((photos, products),) = self._read(f"SELECT count(*), count(DISTINCT product) FROM photos {among}", values)
@@ -333,7 +336,7 @@ _EMPTY = np.empty((0, 0), np.float32)
 
 
 def _header_version(file: Path) -> int:
-    """SQLite's user_version, read without opening the file as a database, which might change it.
+    """SQLite's user_version, read without opening the file as a database, which might change the file.
 
     Source: sqlite.org/fileformat.html, "The Database Header": 4 bytes at offset 60, big-endian.
     """
@@ -349,7 +352,7 @@ def _header_version(file: Path) -> int:
 def _refuse_newer(file: Path, version: int) -> None:
     if version > FORMAT:
         raise StoreFault(
-            f"The catalogue {file} is of version {version}, written by a newer Triptych; this one reads up to "
-            f"{FORMAT}. It is untouched. Serve it with the newer version, or name another folder in "
+            f"The catalogue {file} has version {version}, written by a newer Triptych; this release reads versions up "
+            f"to {FORMAT}. The file is unchanged. Serve it with the newer release, or name another folder in "
             "TRIPTYCH_CATALOGUE_DIR."
         )

@@ -1,4 +1,4 @@
-"""What an engine must be able to do for `catalogue`; `search.backend.SearchBackend` has what searches ask of it."""
+"""The interface of a catalogue store to model `catalogue`; for searches see `search.backend.SearchBackend`."""
 
 from __future__ import annotations
 
@@ -11,48 +11,48 @@ from triptych_models.catalogue.records import Floats, Ids, Item, Photo
 
 
 class CatalogueStore(Protocol):
-    """The truth about the photos. Every method may raise `StoreFault` or `EngineUnavailable`."""
+    """The source of truth about photos. Every method may raise `StoreFault` or `EngineUnavailable`."""
 
     def upsert(self, items: Sequence[Item], embeddings: Floats, fingerprint: str) -> int:
-        """Writes photos; embeddings float32[N,D], L2 norm 1. Returns a number that rises, or 0."""
+        """Writes photos; embeddings float32[N,D], L2 norm 1. Returns a rising number, or 0 where there is none."""
 
     def delete(self, product_ids: Sequence[str]) -> int:
-        """Removes products with all their photos; returns how many there were."""
+        """Removes products with all their photos; returns the number of products removed."""
 
     def get(self, product_id: str) -> list[Photo]:
         """All photos of a product."""
 
     def count(self, conditions: Sequence[Condition] = ()) -> tuple[int, int]:
-        """How many photos meet the conditions, of how many products."""
+        """Number of photos that meet the conditions, and number of their products."""
 
     def export(self, after: Any, limit: int) -> list[Photo]:
-        """Photos behind the one with the id `after`; None begins.
+        """Photos after the photo with id `after`; None starts at the first photo.
 
         Raises:
-            InvalidRequest: `after` is no id of this engine's.
+            InvalidRequest: `after` is not an id of this store.
         """
 
     def field_names(self) -> list[str]:
         """Every field that a photo has."""
 
     def meta(self, key: str) -> str:
-        """`fingerprint` of the embeddings there; empty before anything was written."""
+        """`fingerprint` of the stored embeddings; empty before the first write."""
 
     def activate(self) -> dict[str, Any]:
-        """Lets everybody search what was put in for this network.
+        """Makes searches use the catalogue of the network that is served.
 
         Raises:
-            InvalidRequest: there is nothing to activate.
+            InvalidRequest: there is no catalogue to activate.
         """
 
     def about(self) -> dict[str, Any]:
-        """What `info` tells of the engine."""
+        """What call `info` returns about the store."""
 
     def snapshot(self) -> AbstractContextManager[None]:
-        """Around the two below."""
+        """Context in which `added_after` and `product_ids` see one state."""
 
     def added_after(self, photo: int, limit: int) -> tuple[Ids, Ids, Floats]:
-        """ids, keys of products, float32[N,D]."""
+        """Ids, product keys and embeddings float32[N,D] of the photos after an id."""
 
     def product_ids(self) -> dict[int, str]:
-        """Key -> product_id."""
+        """Product key -> product id."""

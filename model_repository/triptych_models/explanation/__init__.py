@@ -1,1 +1,1 @@
-"""Which part of a photo speaks for a class."""
+"""Owns class activation maps and model `activation_map`. Does not import `catalogue` or `search`."""

@@ -1,4 +1,4 @@
-"""`activation_map`: the network up to its last feature map, and what a head makes of each place of it."""
+"""Model `activation_map`: runs the network up to its last feature map, and computes class activation maps."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CATEGORY = "category"
 
 
 class ActivationMap(Model):
-    """Pixels -> heat maps. A network without a feature map is loaded all the same: each call is told why not."""
+    """Pixels -> heat maps. A model without a feature map is loaded too, and refuses each request with the reason."""
 
     role = "activation_map"
     codes = (Code.CLASS_UNKNOWN, Code.EXPLANATION_UNSUPPORTED)
@@ -32,7 +32,7 @@ class ActivationMap(Model):
         if self._unexplainable is not None:
             return
         self._session = open_session(files.feature_network, int(config.parameters["intra_op_threads"]))
-        # Warmed here: a config's warm-up would keep a network without maps from loading.
+        # Warm-up here: the warm-up of a config would fail for networks without feature maps.
         self._session.run(["feature_map"], {"pixels": np.zeros((1, *config.inputs["pixels"]), np.uint8)})
         self._heads = _read_heads(files, about["attributes"])
 

@@ -1,1 +1,1 @@
-"""Metrics of Triptych's own: declared in `families`, counted in the process, published once a second."""
+"""Owns metrics: defined in `families`, counted in the process, published once a second. Imports no model."""

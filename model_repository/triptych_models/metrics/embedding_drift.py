@@ -1,7 +1,7 @@
-"""How far the photos have moved from those a release was made with: one number for all instances of a server.
+"""Embedding drift: how far the photos differ from those of the release's reference, one value for a server.
 
-The running mean forgets: half its weight is on the last `HALF_LIFE_PHOTOS` photos. It starts at the reference, which
-says "no sign of drift", and not at the first photo, which would say "everything has changed".
+The running mean is weighted: half of the weight is on the last `HALF_LIFE_PHOTOS` photos. It starts at the reference,
+which means "no drift"; a start at the first photo would mean "everything has changed".
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-# The noise left is that of a mean over 2 / ln 2 times as many photos: a cosine distance of 0.0003 for 1,200 photos of
-# clothes, of which 20 alone are 0.043 off and 100 alone 0.009.
+# The noise is that of a mean over 2 / ln 2 times as many photos: a cosine distance of 0.0003 for 1,200 photos of
+# clothes, of which 20 alone have a distance of 0.043 and 100 alone 0.009.
 HALF_LIFE_PHOTOS = 1000
 
 Vector = npt.NDArray[np.float64]
@@ -30,8 +30,8 @@ class Reference:
     """The mean embedding of the photos a release was verified on.
 
     Attributes:
-        mean: float64[D]; its norm is below 1 as the photos differ.
-        digest: of the file, in hex; tells one release's reference from another's.
+        mean: float64[D]; the more the photos differ, the further its norm is below 1.
+        digest: hex digest of the file, which identifies the reference.
     """
 
     mean: Vector
@@ -39,7 +39,7 @@ class Reference:
 
     @classmethod
     def read(cls, file: Path) -> Reference | None:
-        """None where the release has none."""
+        """The reference in a file; None where the file does not exist."""
         try:
             content = file.read_bytes()
         except FileNotFoundError:
@@ -48,18 +48,18 @@ class Reference:
 
 
 class RunningMean:
-    """Embeddings in, drift out; the mean lives in memory that all instances share.
+    """A running mean of embeddings, in memory that all instances of a server share.
 
     Args:
-        server_folder: where all instances of one server, and only they, look.
-        reference: where the mean starts and what it is compared with.
+        server_folder: folder that all instances of one server share.
+        reference: start of the mean, and the mean that drift is measured from.
     """
 
     def __init__(self, server_folder: Path, reference: Reference) -> None:
-        # Open for life: the lock hangs on it.
+        # Open for the life of the process: the lock needs the file.
         self._file = os.open(server_folder / f"mean-{reference.digest[:16]}", os.O_RDWR | os.O_CREAT, 0o600)
         os.truncate(self._file, reference.mean.nbytes)
-        # Zeros where no instance has put anything yet.
+        # Zeros until an instance has added an embedding.
         self._shared = np.frombuffer(mmap.mmap(self._file, reference.mean.nbytes), np.float64)
         self._reference = reference.mean
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class RunningMean:
         self._photos = 0
 
     def add(self, embeddings: npt.NDArray[np.float32]) -> None:
-        """float32[N,D], each of L2 norm 1; rows that are not finite are left out."""
+        """Adds embeddings float32[N,D] of L2 norm 1; rows that are not finite are ignored."""
         embeddings = embeddings[np.isfinite(embeddings).all(axis=1)]
         added = embeddings.sum(axis=0, dtype=np.float64)
         with self._lock:
@@ -75,7 +75,7 @@ class RunningMean:
             self._photos += len(embeddings)
 
     def drift(self) -> float:
-        """Puts what was added into the shared mean; 1 - cosine of that to the reference, 0 to 2."""
+        """Adds the new embeddings to the shared mean; returns 1 - cosine of the mean and the reference, 0 to 2."""
         with self._lock:
             added, photos = self._sum, self._photos
             self._sum, self._photos = np.zeros_like(added), 0
@@ -94,10 +94,10 @@ class RunningMean:
 
 def _cosine_distance(one: Vector, other: Vector) -> float:
     cosine = float(one @ other / (np.linalg.norm(one) * np.linalg.norm(other)))
-    return max(0.0, 1 - cosine)  # rounding may leave a cosine above 1
+    return max(0.0, 1 - cosine)  # rounding may give a cosine above 1
 
 
 def open_running_mean(server_folder: Path, reference_file: Path) -> RunningMean | None:
-    """None where the release has no reference."""
+    """The running mean of a server; None where the release has no reference."""
     reference = Reference.read(reference_file)
     return None if reference is None else RunningMean(server_folder, reference)

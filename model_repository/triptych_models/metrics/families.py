@@ -1,6 +1,6 @@
-"""Every metric of Triptych's own: name, kind, labels, buckets, meaning. Records nothing.
+"""Defines every metric of Triptych: name, kind, labels, buckets, meaning. Records nothing.
 
-`python -m triptych_models.metrics` prints them as the table that is kept in ops/METRICS.md.
+The documentation's page of metrics is derived from `METRICS`.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from triptych_models.errors import MODEL_CODES, Code
 
 Kind = Literal["counter", "gauge", "histogram"]
 
-# What answers, whatever name it was loaded under: a series must not outlive a release.
+# Values of label `model`: the model's role, not the name it is loaded under, so that series outlive a release.
 RECOGNITION = ("recognizer", "preprocess", "embedder", "classifier")
 MODELS = (*RECOGNITION, "activation_map", "index", "catalogue")
 DECODE, EMBED, CLASSIFY = "decode", "embed", "classify"
 STAGES = (DECODE, EMBED, CLASSIFY)
-# `catalogue` passes on why the model that it calls cannot be reached.
+# `catalogue` also reports the errors of the model that it calls.
 CODES = tuple(code.text for code in (*MODEL_CODES, Code.QUEUE_FULL, Code.MODEL_NOT_READY))
 CATALOGUE_CALLS = (
     "upsert",
@@ -36,7 +36,7 @@ CATALOGUE_CALLS = (
 ANSWERED, REFUSED, FAILED, DONE = "answered", "refused", "failed", "done"
 SEARCH, CATALOGUE = "search", "catalogue"
 
-# Beside the retail categories: classes no shop sells, and the categories past the limit.
+# Categories beside the retail categories: classes that no shop sells, and retail categories above the limit.
 NO_CATEGORY, OTHER_CATEGORY = "none", "other"
 MAX_CATEGORIES = 64
 
@@ -45,12 +45,12 @@ _MODEL: Mapping[str, tuple[str, ...]] = {"model": RECOGNITION}
 
 @dataclass(frozen=True)
 class Metric:
-    """One family.
+    """One metric family.
 
     Attributes:
-        stage: where it is recorded; empty: in every model.
-        labels: name -> every value it may have; none: the categories of labels.txt.
-        buckets: upper bounds of a histogram, in its unit, rising; +Inf follows.
+        stage: where the metric is recorded; empty: in every model.
+        labels: name -> allowed values; no values: the categories of labels.txt.
+        buckets: upper bounds of a histogram, rising, in the metric's unit; +Inf follows.
     """
 
     name: str
@@ -65,18 +65,18 @@ REFUSALS = Metric(
     "triptych_refusals_total",
     "counter",
     "",
-    "Requests that a model gave no answer, by the error's code (model_repository/ERRORS.md). Triton counts them as "
-    "successes of the model, and as failures of an ensemble above it with the reason OTHER.",
+    "Failed requests of a model, by error code. Triton counts these requests as successes "
+    "of the model, and as failures with the reason OTHER of an ensemble that contains the model.",
     {"model": MODELS, "code": CODES},
 )
 STAGE_DURATION = Metric(
     "triptych_stage_duration_seconds",
     "histogram",
     "",
-    "Time a request spent in a stage that succeeded, queueing left out. Requests that were run together took the same "
-    "time; answers from the cache are in no stage. Where the network runs in a native backend (profiles `cpu-native`, "
-    "`gpu`), `embed` is the time from the decoded photo to the classifier, with the waits in it, and a request for "
-    "the embedding alone is in no `embed`.",
+    "Time of a successful request in a stage, without queueing. Requests of one batch have the same time; answers from "
+    "the cache are not counted. Where the network runs in a native backend (profiles `cpu-native`, `gpu`), `embed` is "
+    "the time from the decoded photo to the classifier, including queueing, and requests for the embedding alone are "
+    "not counted in `embed`.",
     {**_MODEL, "stage": STAGES},
     (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
@@ -84,8 +84,9 @@ RECOGNITION_DURATION = Metric(
     "triptych_recognition_duration_seconds",
     "histogram",
     "recognizer",
-    "Time from receiving a request's photos to its scores: in the profile `cpu` inside the one model, from the cache "
-    "or not; in an ensemble from `preprocess` to `classifier`, with the waits between. The wait before is not in it.",
+    "Time from the receipt of a request's photos to its scores, without the queueing before. In profile `cpu` it is "
+    "the time in the model, including answers from the cache; in an ensemble it is the time from `preprocess` to "
+    "`classifier`, including the queueing between them.",
     {"model": ("recognizer",)},
     buckets=STAGE_DURATION.buckets,
 )
@@ -108,10 +109,13 @@ DRIFT = Metric(
     "gauge",
     EMBED,
     "Cosine distance (1 - cos) of the running mean embedding from the release's reference mean; 0 after a start, one "
-    "mean for all models of a server. Not there when the release has no reference.",
+    "value for all models of a server. Missing where the release has no reference.",
 )
 PHOTOS = Metric(
-    "triptych_photos_total", "counter", CLASSIFY, "Photos given categories, from the cache or not; warm-up left out."
+    "triptych_photos_total",
+    "counter",
+    CLASSIFY,
+    "Classified photos, including answers from the cache, without warm-up.",
 )
 TOP1_SCORE = Metric(
     "triptych_top1_score",
@@ -127,71 +131,69 @@ PREDICTIONS = Metric(
     "triptych_predictions_total",
     "counter",
     CLASSIFY,
-    f"Photos by the retail category of the best class; `{NO_CATEGORY}` for classes no shop sells, `{OTHER_CATEGORY}` "
-    f"for categories past the first {MAX_CATEGORIES}.",
+    f"Photos by retail category of the best class; `{NO_CATEGORY}` for classes that no shop sells, `{OTHER_CATEGORY}` "
+    f"for categories after the first {MAX_CATEGORIES}.",
     {**_MODEL, "category": ()},
 )
 CACHE_HITS = Metric(
     "triptych_answer_cache_hits_total", "counter", "cache", "Photos answered from the answer cache of `recognizer`."
 )
 CACHE_MISSES = Metric(
-    "triptych_answer_cache_misses_total", "counter", "cache", "Photos looked up there and computed after all."
+    "triptych_answer_cache_misses_total", "counter", "cache", "Photos that the answer cache did not have."
 )
 SHARED_MEMORY_FREE = Metric(
-    "triptych_shared_memory_free_bytes", "gauge", "", "Free bytes of /dev/shm, where Triton hands tensors over.", {}
+    "triptych_shared_memory_free_bytes", "gauge", "", "Free bytes of /dev/shm, through which Triton passes tensors.", {}
 )
 
 SEARCH_DURATION = Metric(
     "triptych_search_duration_seconds",
     "histogram",
     SEARCH,
-    "Time an answered request spent in `index`, queueing left out; making the embedding of a photo is not in it.",
+    "Time of a successful request in `index`, without queueing and without the embedding of the photo.",
     {},
     STAGE_DURATION.buckets,
 )
-SEARCHES_EMPTY = Metric(
-    "triptych_searches_empty_total", "counter", SEARCH, "Searches answered without a single product.", {}
-)
+SEARCHES_EMPTY = Metric("triptych_searches_empty_total", "counter", SEARCH, "Searches without a result.", {})
 TOP_SIMILARITY = Metric(
     "triptych_search_top_similarity",
     "histogram",
     SEARCH,
-    "Cosine of the nearest product of each search that found one.",
+    "Cosine of the nearest product of each search with results.",
     {},
     (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
 )
-CATALOGUE_PHOTOS = Metric("triptych_catalogue_photos", "gauge", SEARCH, "Photos that searches look through.", {})
+CATALOGUE_PHOTOS = Metric("triptych_catalogue_photos", "gauge", SEARCH, "Photos that searches cover.", {})
 CATALOGUE_UNINDEXED = Metric(
     "triptych_catalogue_unindexed_photos",
     "gauge",
     SEARCH,
-    "Photos that no graph covers yet: searches find them, comparing one by one. All of them in a small catalogue.",
+    "Photos that are not in the HNSW index yet; a search compares them one by one. All photos of a small catalogue.",
     {},
 )
 REBUILD_PROGRESS = Metric(
     "triptych_index_rebuild_progress_ratio",
     "gauge",
     SEARCH,
-    "How far a rebuild of the index is, from 0; 1 while none runs, 0 after one that failed and is tried again.",
+    "Progress of a rebuild of the index from 0 to 1; 1 while none runs, 0 after a failure until the next attempt.",
     {},
 )
 REBUILDS = Metric(
     "triptych_index_rebuilds_total",
     "counter",
     SEARCH,
-    "Rebuilds of the index that ended, those that it begins by itself after many removals included. A failed one is "
-    "tried again, and counted again.",
+    "Ended rebuilds of the index, including rebuilds that the index starts itself after many removals. Each attempt "
+    "after a failure is counted.",
     {"outcome": (DONE, FAILED)},
 )
 CATALOGUE_REQUESTS = Metric(
     "triptych_catalogue_requests_total",
     "counter",
     CATALOGUE,
-    "Calls of `catalogue`. Refused: the caller's to fix, a wrong key among them.",
+    "Calls of `catalogue`. `refused`: the caller must change the request; includes wrong keys.",
     {"call": CATALOGUE_CALLS, "outcome": (ANSWERED, REFUSED, FAILED)},
 )
 CATALOGUE_UPSERTED = Metric(
-    "triptych_catalogue_upserted_photos_total", "counter", CATALOGUE, "Photos taken in or changed.", {}
+    "triptych_catalogue_upserted_photos_total", "counter", CATALOGUE, "Photos added or changed.", {}
 )
 
 METRICS = (
@@ -219,41 +221,7 @@ METRICS = (
     CATALOGUE_UPSERTED,
 )
 
-_DOCUMENT = """\
-# Metrics of Triptych's own
-
-In Triton's `/metrics`, beside Triton's. Written by `python -m triptych_models.metrics`; their one home is
-`triptych_models/metrics/families.py`.
-
-{table}
-
-Each Python process counts for itself and hands over once a second, so a figure is up to a second old, and a process
-that is killed takes its last second along. Every series but the drift of a release without reference is there from the
-start, at 0. Triton's warm-up is not counted (Triton's own counters count it). A histogram is handed over as the
-counters `_bucket`, `_sum` and `_count`: the figures PromQL wants, under another `# TYPE`.
-
-`model` is `recognizer` in the profile `cpu`; in an ensemble it is the step of the stage: `preprocess` (decode),
-`embedder` (embed), `classifier` (classify), whatever runs it. So a sum over models counts a photo once in every
-profile.
-
-Bounds of the buckets, each with +Inf: {buckets}.
-"""
-
-
-def render() -> str:
-    """The document."""
-    rows = ["| metric | kind | labels | meaning |", "|---|---|---|---|"]
-    for metric in METRICS:
-        labels = ", ".join(f"`{name}`" for name in metric.labels) or "-"
-        rows.append(f"| `{metric.name}` | {metric.kind} | {labels} | {metric.meaning} |")
-    buckets = "; ".join(
-        f"`{metric.name}` {', '.join(format_bound(bound) for bound in metric.buckets)}"
-        for metric in METRICS
-        if metric.buckets
-    )
-    return _DOCUMENT.format(table="\n".join(rows), buckets=buckets)
-
 
 def format_bound(bound: float) -> str:
-    """As it stands in the label `le`."""
+    """The bound as in label `le`."""
     return f"{bound:g}"

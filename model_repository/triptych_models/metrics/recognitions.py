@@ -1,4 +1,4 @@
-"""How long a recognition takes from its first step to its last, in an ensemble: one step stamps, another one reads."""
+"""The duration of a recognition in an ensemble: the first step records timestamps, the last step reads them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from typing import Any
 from triptych_models.metrics.families import RECOGNITION_DURATION
 from triptych_models.metrics.registry import MetricRegistry
 
-# Columns of `timing`, as `preprocess` makes it.
+# Columns of tensor `timing` of model `preprocess`.
 RECEIVED, DECODED = 0, 1
 
-# Each of three steps waits 60 s at most. What a caller who names a step by hand sends as `timing` is not believed.
+# Each of three steps waits at most 60 s. A larger value comes from a caller who set `timing`, and is ignored.
 MAX_DURATION_S = 180.0
 
 
 def plausible_duration(timing: Any, column: int, now_s: float) -> float | None:
-    """Seconds from a stamp of a request's first photo until now; None where there is none, or none to believe.
+    """Seconds since a timestamp of the request's first photo; None where it is missing or implausible.
 
     Args:
         timing: float64[N,2] of the system's monotonic clock, or None.
         column: `RECEIVED` or `DECODED`.
-        now_s: of the same clock.
+        now_s: current time of the same clock.
     """
     if timing is None or not len(timing):
         return None
@@ -30,20 +30,20 @@ def plausible_duration(timing: Any, column: int, now_s: float) -> float | None:
 
 
 class RecognitionMetrics:
-    """Of the step that is the last of the ensemble.
+    """Records recognitions in the last step of the ensemble.
 
     Args:
-        registry: of that step; the series are those of `recognizer`, whichever model records them.
+        registry: registry of that step; the series have the label `recognizer`, whichever model records them.
     """
 
     def __init__(self, registry: MetricRegistry) -> None:
         self._seconds = registry.histogram(RECOGNITION_DURATION, model="recognizer")
 
     def record(self, timing: Any) -> None:
-        """A request that ends now.
+        """Records a request that ends now.
 
         Args:
-            timing: float64[N,2] as `preprocess` made it; None for a request that did not come from there.
+            timing: float64[N,2] of `preprocess`; None for a request that did not come from there.
         """
         duration_s = plausible_duration(timing, RECEIVED, time.monotonic())
         if duration_s is not None:

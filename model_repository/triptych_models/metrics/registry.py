@@ -1,8 +1,8 @@
-"""Counts in this process, where a call of Triton's would cost twenty microseconds. Pure.
+"""Counts events in the process, where a call of Triton's metric API would take 20 us. Pure.
 
-The model's thread only notes what is to be counted; the thread that publishes counts it, a second's worth at a time.
-Between two photos the network has emptied the processor's caches, and the same counting takes five times as long there.
-Totals only rise, and whoever publishes remembers what it has published, so nothing is lost when publishing fails.
+The model's thread only queues the events; the publishing thread counts them once a second. Between two photos the
+network has evicted the processor's caches, and counting in the model's thread takes five times as long. Totals only
+rise and the publisher remembers the published totals, so a failure to publish loses nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from triptych_models.metrics.families import Metric, format_bound
 
 @dataclass(frozen=True)
 class Series:
-    """What has one value: a name and labels. A histogram is many."""
+    """One series: a name and labels. A histogram has several."""
 
     name: str
     meaning: str
@@ -48,7 +48,7 @@ class Counter:
 
 
 class Histogram:
-    """Three kinds of totals: how many, their sum, and how many at or below each bound."""
+    """A histogram: number of values, their sum, and the number of values at or below each bound."""
 
     def __init__(self, registry: MetricRegistry, position: int, buckets: tuple[float, ...]) -> None:
         self._registry = registry
@@ -56,12 +56,12 @@ class Histogram:
         self._buckets = buckets
 
     def observe(self, value: float, times: int = 1) -> None:
-        """Counts the value so many times over."""
+        """Counts the value `times` times."""
         self._registry.note(self._count, value, times)
 
     def _count(self, value: float, times: int) -> None:
         first = self._position + 2
-        # From +Inf down to the smallest bound that holds it: they are laid out that way round.
+        # Bounds from +Inf down to the smallest one that is at or above the value: the order of the totals.
         held = len(self._buckets) + 1 - bisect_left(self._buckets, value)
         self._registry.add(self._position, times)
         self._registry.add(self._position + 1, times * value)
@@ -73,14 +73,14 @@ class MetricRegistry:
     """All totals of one model in one process.
 
     Args:
-        model: value of the label `model`.
-        warm_ups: how many executions Triton starts with that answer nobody.
+        model: value of label `model`.
+        warm_ups: number of warm-up executions, with which Triton starts.
 
     Attributes:
-        series: in the order of `totals`. A scrape between two of them finds a histogram's larger buckets first, so none
-            is ever larger than the one above it.
+        series: in the order of `totals`. A scrape between two of them reads a histogram's larger buckets first, so that
+            no bucket is larger than the next one.
         gauges: read when they are published.
-        failures: what could not be counted, for the log; at most the last few.
+        failures: errors of counting, for the log; the last few.
     """
 
     def __init__(self, model: str, warm_ups: int = 0) -> None:
@@ -98,7 +98,7 @@ class MetricRegistry:
         """A counter at 0.
 
         Raises:
-            ValueError: the metric is of another kind, has other labels, or allows other values.
+            ValueError: the metric has another kind, other labels or other label values.
         """
         return Counter(self, self._open(metric, "counter", [("", self._labels(metric, labels))]))
 
@@ -114,7 +114,7 @@ class MetricRegistry:
         return Histogram(self, self._open(metric, "histogram", parts), metric.buckets)
 
     def gauge(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
-        """Publishes what `read` returns, in the thread that publishes.
+        """Publishes the value that `read` returns; called in the publishing thread.
 
         Raises:
             ValueError: as `counter`.
@@ -129,29 +129,29 @@ class MetricRegistry:
 
     @contextmanager
     def execution(self) -> Iterator[None]:
-        """Goes around each of the model's executions; the first are the warm-up, which nothing is counted of."""
+        """Context of each execution of the model; nothing is counted in the first ones, the warm-up."""
         try:
             yield
         finally:
             self._warm_ups = max(0, self._warm_ups - 1)
 
     def note(self, count: Callable[..., None], *values: Any) -> None:
-        """Remembers to call `count` with the values, in the thread that asks for the totals."""
+        """Queues a call of `count` for the thread that reads the totals."""
         if self.is_recording:
             self._noted.append((count, values))
 
     def add(self, position: int, amount: float) -> None:
-        """Adds to a total by its position. Only for what was noted."""
+        """Adds to the total at a position. Only for queued calls."""
         self._totals[position] += amount
 
     def totals(self) -> list[float]:
-        """Counts what was noted until now; a copy, in the order of `series`."""
+        """Counts the queued events; returns a copy of the totals, in the order of `series`."""
         with self._counting:
-            while self._noted:  # counting an answer notes more
+            while self._noted:  # counting an answer queues more events
                 count, values = self._noted.popleft()
                 try:
                     count(*values)
-                except Exception as error:  # costs itself alone
+                except Exception as error:  # other events are still counted
                     self.failures.append(f"{type(error).__name__}: {error}")
             return list(self._totals)
 
@@ -165,14 +165,14 @@ class MetricRegistry:
     def _labels(self, metric: Metric, given: dict[str, str]) -> dict[str, str]:
         labels = {"model": self.model, **given} if "model" in metric.labels else given
         if labels.keys() != metric.labels.keys():
-            raise ValueError(f"{metric.name}: labels {sorted(labels)}, declared are {sorted(metric.labels)}.")
+            raise ValueError(f"{metric.name} got the labels {sorted(labels)}; declared are {sorted(metric.labels)}.")
         for name, value in labels.items():
             allowed = metric.labels[name]
             if allowed and value not in allowed:
-                raise ValueError(f"{metric.name}: {name}={value!r}, declared are {', '.join(allowed)}.")
+                raise ValueError(f"{metric.name} got {name}={value!r}; declared are {', '.join(allowed)}.")
         return labels
 
 
 def _check_kind(metric: Metric, kind: str) -> None:
     if metric.kind != kind:
-        raise ValueError(f"{metric.name} is declared a {metric.kind}, not a {kind}.")
+        raise ValueError(f"{metric.name} is declared as a {metric.kind}, not a {kind}.")

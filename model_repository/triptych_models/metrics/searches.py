@@ -1,4 +1,4 @@
-"""What `index` and `catalogue` record of their requests. Pure."""
+"""Metrics of models `index` and `catalogue`. Pure."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from triptych_models.metrics.registry import MetricRegistry
 
 
 class SearchMetrics:
-    """Of `index`.
+    """Metrics of the searches of `index`.
 
     Args:
-        registry: of the model.
-        photos: how many searches look through now.
-        unindexed: how many of them no graph covers.
+        registry: registry of the model.
+        photos: returns the number of photos that searches cover.
+        unindexed: returns the number of them that are not in the HNSW graph.
     """
 
     def __init__(self, registry: MetricRegistry, photos: Callable[[], float], unindexed: Callable[[], float]) -> None:
@@ -28,13 +28,13 @@ class SearchMetrics:
 
     @contextmanager
     def timed(self) -> Iterator[None]:
-        """Takes the time of a request that succeeds."""
+        """Records the duration of a request that succeeds."""
         started_s = time.perf_counter()
         yield
         self._seconds.observe(time.perf_counter() - started_s)
 
     def record_answer(self, similarities: Sequence[float]) -> None:
-        """Of one search, falling."""
+        """Records the similarities of one search, the highest first."""
         if similarities:
             self._top.observe(similarities[0])
         else:
@@ -42,7 +42,7 @@ class SearchMetrics:
 
 
 class RebuildMetrics:
-    """Of `index`; see `search.rebuild_reports.RebuildObserver`."""
+    """Metrics of the rebuilds of `index`; see `search.rebuild_reports.RebuildObserver`."""
 
     def __init__(self, registry: MetricRegistry) -> None:
         self._progress = 1.0
@@ -53,16 +53,16 @@ class RebuildMetrics:
         registry.gauge(families.REBUILD_PROGRESS, lambda: self._progress)
 
     def progressed(self, ratio: float) -> None:
-        """Of the rebuild that runs; 1 where none does."""
+        """See `RebuildObserver`."""
         self._progress = ratio
 
     def ended(self, succeeded: bool) -> None:
-        """A try that ended."""
+        """See `RebuildObserver`."""
         self._ended[succeeded].add()
 
 
 class CatalogueMetrics:
-    """Of `catalogue`."""
+    """Metrics of the calls of `catalogue`."""
 
     def __init__(self, registry: MetricRegistry) -> None:
         self._requests = {
@@ -73,7 +73,7 @@ class CatalogueMetrics:
         self._upserted = registry.counter(families.CATALOGUE_UPSERTED)
 
     def record(self, call: str, outcome: str, upserted: int = 0) -> None:
-        """A call that has ended; one of a name that there is not is `other`."""
+        """Records a call that has ended; a call of an unknown name is counted as `other`."""
         known = call if call in families.CATALOGUE_CALLS else "other"
         self._requests[known, outcome].add()
         if upserted:

@@ -1,4 +1,4 @@
-"""What each stage records of its requests, in the fused `recognizer` and in the steps of the ensemble alike. Pure."""
+"""Metrics of each stage, in the fused `recognizer` and in the steps of the ensemble alike. Pure."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from triptych_models.metrics import families
 from triptych_models.metrics.embedding_drift import RunningMean
 from triptych_models.metrics.registry import MetricRegistry
 
-# In labels.txt a class that a shop sells is "<retail category> / <name>".
+# In labels.txt, a class that a shop sells is "<retail category> / <name>".
 SEPARATOR = " / "
 
 Floats = npt.NDArray[np.float32]
 
 
 class StageMetrics:
-    """Time of one stage.
+    """The duration of one stage.
 
     Args:
-        registry: of the model.
+        registry: registry of the model.
         stage: one of `families.STAGES`.
-        labels: `model`, where it is another than the registry's.
+        labels: label `model`, where it differs from the registry's.
     """
 
     def __init__(self, registry: MetricRegistry, stage: str, **labels: str) -> None:
@@ -33,18 +33,18 @@ class StageMetrics:
 
     @contextmanager
     def timed(self, requests: int = 1) -> Iterator[None]:
-        """Takes the time of what succeeds, once for each of the requests it was done for."""
+        """Records the duration of the code inside, if it succeeds, once for each of its requests."""
         started_s = time.perf_counter()
         yield
         self.observe(time.perf_counter() - started_s, requests)
 
     def observe(self, duration_s: float, requests: int) -> None:
-        """A duration that was taken elsewhere."""
+        """Records a duration that the caller measured."""
         self._seconds.observe(duration_s, requests)
 
 
 class DecodeMetrics(StageMetrics):
-    """Of encoded photos."""
+    """Metrics of decoding."""
 
     def __init__(self, registry: MetricRegistry) -> None:
         super().__init__(registry, families.DECODE)
@@ -52,18 +52,18 @@ class DecodeMetrics(StageMetrics):
         self._size_pixels = registry.histogram(families.PHOTO_SIZE_PIXELS)
 
     def record_photo(self, size_bytes: int, size_pixels: int) -> None:
-        """A photo that was decoded."""
+        """Records the size of a decoded photo."""
         self._size_bytes.observe(size_bytes)
         self._size_pixels.observe(size_pixels)
 
 
 class EmbedMetrics(StageMetrics):
-    """Of embeddings.
+    """Metrics of embeddings.
 
     Args:
-        registry: of the model.
+        registry: registry of the model.
         running_mean: None where the release has no reference.
-        labels: `model`, where it is another than the registry's.
+        labels: label `model`, where it differs from the registry's.
     """
 
     def __init__(self, registry: MetricRegistry, running_mean: RunningMean | None, **labels: str) -> None:
@@ -74,18 +74,18 @@ class EmbedMetrics(StageMetrics):
             registry.gauge(families.DRIFT, running_mean.drift, **labels)
 
     def record_answer(self, embeddings: Floats) -> None:
-        """float32[N,D], L2 norm 1; must not be changed afterwards."""
+        """Records embeddings float32[N,D] of L2 norm 1, which must not change afterwards."""
         if self._running_mean is not None:
             self._registry.note(self._running_mean.add, embeddings)
 
 
 class ClassifyMetrics(StageMetrics):
-    """Of category scores.
+    """Metrics of category scores.
 
     Args:
-        registry: of the model.
-        labels: a line a class, as in labels.txt.
-        abstain_below: a best score under this is no answer to build on.
+        registry: registry of the model.
+        labels: one label for each class, as in labels.txt.
+        abstain_below: a photo whose best score is lower is counted as an abstention.
     """
 
     def __init__(self, registry: MetricRegistry, labels: Sequence[str], abstain_below: float) -> None:
@@ -100,7 +100,7 @@ class ClassifyMetrics(StageMetrics):
         self._by_class = [counters[category] for category in categories]
 
     def record_answer(self, category_scores: Floats) -> None:
-        """float32[N,C], 0 to 1; must not be changed afterwards. Rows that are not finite are not counted."""
+        """Records scores float32[N,C], 0 to 1, which must not change afterwards; ignores rows that are not finite."""
         self._registry.note(self._count, category_scores)
 
     def _count(self, category_scores: Floats) -> None:
@@ -116,7 +116,7 @@ class ClassifyMetrics(StageMetrics):
 
 
 def categories_of(labels: Sequence[str]) -> list[str]:
-    """The value of the label `category` for each class: no more than `MAX_CATEGORIES` different ones and two more."""
+    """The value of label `category` for each class: at most `MAX_CATEGORIES` retail categories and two more values."""
     named = dict.fromkeys(label.partition(SEPARATOR)[0] for label in labels if SEPARATOR in label)
     known = set(list(named)[: families.MAX_CATEGORIES])
     categories = []
@@ -130,7 +130,7 @@ def categories_of(labels: Sequence[str]) -> list[str]:
 
 
 class CacheMetrics:
-    """Of the answer cache, in photos."""
+    """Metrics of the answer cache, in photos."""
 
     def __init__(self, registry: MetricRegistry) -> None:
         self.hits = registry.counter(families.CACHE_HITS)

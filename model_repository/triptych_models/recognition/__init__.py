@@ -1,1 +1,1 @@
-"""A photo in; category scores and an embedding out: decoding, the network, the answer cache, and the models of them."""
+"""Owns decoding, the network, the answer cache and the recognition models. Does not import `catalogue` or `search`."""

@@ -1,7 +1,7 @@
-"""Answers to photos seen before, shared by all instances of a server. Owns one LMDB file.
+"""The answer cache: answers to photos seen before, shared by all instances of a server. Owns one LMDB file.
 
-Triton's own response cache cannot serve here: it forgets which outputs were asked for and keeps refusals as empty
-answers. This one keeps whole answers only, under BLAKE3 of the photo's bytes, keyed by the weights.
+Triton's response cache is not usable here: it ignores which outputs were requested, and caches errors as empty answers.
+This cache stores complete answers only, under the BLAKE3 hash of the photo's bytes, keyed by the weights.
 """
 
 from __future__ import annotations
@@ -13,28 +13,27 @@ from pathlib import Path
 import lmdb
 from blake3 import blake3
 
-# LMDB stores a value of more than half a page in pages of its own, the first with a header.
+# LMDB stores a value larger than half a page in pages of its own, the first with a header.
 _PAGE_BYTES = 4096
 _HEADER_BYTES = 16
-# LMDB writes to fresh pages before it frees old ones; a quarter of the file is left for that.
+# LMDB writes to new pages before it frees old ones; 25 % of the file is reserved for that.
 _USED_SHARE = 0.75
 
 
 class AnswerCache:
-    """Two halves: the younger is written until it is full, then the older is emptied and becomes the younger.
-
-    What is asked for again moves to the younger half, so it outlives what is not.
+    """A cache of two halves: the newer half is written until it is full; then the older half is emptied and becomes the
+    newer one. A lookup copies an answer to the newer half, so that answers in use stay.
 
     Args:
-        server_folder: where all instances of one server, and only they, look.
-        size_mb: of the whole file, in 2**20 bytes.
-        answer_bytes: of one answer; all have the same size.
-        weights: 32 bytes that tell these weights from others: answers of others are not found.
+        server_folder: folder that all instances of one server share.
+        size_mb: size of the file, in 2**20 bytes.
+        answer_bytes: size of an answer; all answers have the same size.
+        weights: 32 bytes that identify the weights: answers of other weights are not found.
     """
 
     def __init__(self, server_folder: Path, size_mb: int, answer_bytes: int, weights: bytes) -> None:
         size_bytes = size_mb * 1024 * 1024
-        # The file dies with the server, so nothing is synced to disk. Not `writemap`: on a full disk it ends in SIGBUS.
+        # The file is deleted with the server, so no sync. Not `writemap`: on a full disk it would end in SIGBUS.
         self._environment = lmdb.open(
             str(server_folder / "answers"), map_size=size_bytes, max_dbs=2, max_readers=1024, sync=False
         )
@@ -44,11 +43,11 @@ class AnswerCache:
         self._weights = weights
 
     def key(self, photo: bytes) -> bytes:
-        """The name of a photo's answer."""
+        """The key of a photo's answer."""
         return blake3(photo, key=self._weights).digest()
 
     def get(self, key: bytes) -> bytes | None:
-        """The answer, or None."""
+        """The answer; None where the cache has none."""
         with self._environment.begin() as transaction:
             young = _young(transaction)
             answer: bytes | None = transaction.get(key, db=self._halves[young])
@@ -60,7 +59,7 @@ class AnswerCache:
         return answer
 
     def put(self, key: bytes, answer: bytes) -> None:
-        """Keeps an answer, at the cost of the oldest ones when there is no room; on a full disk keeps nothing."""
+        """Stores an answer, and evicts the oldest answers when the cache is full; on a full disk stores nothing."""
         with contextlib.suppress(lmdb.Error), self._environment.begin(write=True) as transaction:
             young = _young(transaction)
             if transaction.stat(self._halves[young])["entries"] >= self._capacity:

@@ -1,4 +1,4 @@
-"""Whether a request has the server to itself. Instances are processes; they share what they are doing in a file."""
+"""Whether one instance alone is working. Instances are processes, which share their state in a file."""
 
 from __future__ import annotations
 
@@ -11,20 +11,21 @@ from pathlib import Path
 
 MAX_INSTANCES = 1024
 
-# Under load an instance finds the other idle for a moment between two photos; to take all cores then costs throughput
-# (4 callers over gRPC: 0.83 of the ceiling instead of 0.86). Four photos' time without two at once means one caller.
+# Under load an instance finds the other one idle for a moment between two photos; taking all cores then reduces
+# throughput (4 callers over gRPC: 0.83 of the in-process baseline instead of 0.86). If two instances have not worked at
+# the same time for the duration of four photos, there is one caller.
 CALM_S = 0.05
 
-# Behind the bytes: CLOCK_MONOTONIC, the same in all processes, of when two instances last were at work at once.
+# After the bytes: CLOCK_MONOTONIC, equal in all processes, at which two instances last worked at the same time.
 _CROWDED_AT = struct.Struct("d")
 
 
 class InstanceActivity:
-    """One byte an instance, 1 while it works, in memory that all instances of a server share.
+    """One byte for each instance, 1 while it works, in memory that all instances of a server share.
 
     Args:
-        server_folder: where all instances of one server, and only they, look.
-        instance: this one's number.
+        server_folder: folder that all instances of one server share.
+        instance: number of this instance.
     """
 
     def __init__(self, server_folder: Path, instance: int) -> None:
@@ -37,7 +38,7 @@ class InstanceActivity:
 
     @contextmanager
     def busy(self) -> Iterator[bool]:
-        """Marks this instance as working; yields whether it is the only one, and has been for `CALM_S`."""
+        """Marks this instance as working; yields whether no other instance has worked for `CALM_S`."""
         self._activity[self._instance] = 1
         try:
             yield self._is_calm()

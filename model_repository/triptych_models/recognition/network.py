@@ -1,4 +1,4 @@
-"""Embedder and classifier in one process: the ONNX files of the models of these names."""
+"""Embedder and classifier in one process, from the ONNX files of the models with these names."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import onnxruntime as ort
 
 from triptych_models.recognition.onnx_session import open_session
 
-# Photos in a run, and whether it has the machine to itself: a lone photo, a photo under load, the batch that the `cpu`
-# profile prefers, the largest. ONNX Runtime plans its memory anew for each size.
+# Photos in a run, and whether the run has all cores: a single photo, a photo under load, the batch that profile `cpu`
+# prefers, the largest batch. ONNX Runtime plans its memory for each size.
 WARM_UP = ((1, True), (1, False), (2, False), (8, False))
 
 Pixels = npt.NDArray[np.uint8]
@@ -21,11 +21,11 @@ Arrays = dict[str, npt.NDArray[np.float32]]
 
 
 class Network:
-    """Embedder and classifier, opened twice: for one thread and for many. A second session costs 20 MB.
+    """Embedder and classifier, each with two sessions: one thread and many threads. The second session costs 20 MB.
 
     Args:
-        embedder, classifier: their ONNX files.
-        lone_threads: threads for a request that has the machine to itself.
+        embedder, classifier: the ONNX files.
+        lone_threads: threads for a request while all other instances are idle.
     """
 
     def __init__(self, embedder: Path, classifier: Path, lone_threads: int) -> None:
@@ -53,7 +53,7 @@ class Network:
         return self._many_threads if is_alone else self._one_thread
 
     def _warm_up(self) -> None:
-        """Triton's own warm-up meets one instance and one of the two sessions; the rest is an answer from the cache."""
+        """Warms up both sessions: Triton's warm-up reaches only one, then its photo is answered from the cache."""
         side_px = self._one_thread[0].get_inputs()[0].shape[1]
         for photos, is_alone in WARM_UP:
             pixels = np.zeros((photos, side_px, side_px, 3), np.uint8)

@@ -1,4 +1,4 @@
-"""`embedder` and `classifier` on a CPU: steps of the ensemble `recognizer`, a process each. Loads no decoder."""
+"""Models `embedder` and `classifier` on a CPU: steps of ensemble `recognizer`, one process each. Loads no decoder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Se
 
 
 class NetworkStep(Model):
-    """Runs one ONNX file; tensors are those of the model's config.pbtxt."""
+    """Runs one ONNX file, with the tensors of the model's config.pbtxt."""
 
     def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
         onnx_file = self._onnx_file(config.files)
@@ -33,33 +33,33 @@ class NetworkStep(Model):
     @property
     @abstractmethod
     def _input(self) -> str:
-        """Name of the tensor that the network takes."""
+        """Name of the network's input tensor."""
 
     @abstractmethod
     def _onnx_file(self, files: PlacedFiles) -> Path:
-        """The network."""
+        """The network's file."""
 
     @abstractmethod
     def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
-        """Takes the time of the runs."""
+        """The metrics of the stage."""
 
     @abstractmethod
     def _record(self, requests: Sequence[Request], outputs: dict[str, Floats], started_s: float) -> None:
-        """Takes the metrics of a run that began at `started_s` of the monotonic clock."""
+        """Records the metrics of a run that began at `started_s` of the monotonic clock."""
 
     def _refuse_other_dims(self, config: ModelConfig) -> None:
-        """Weights of another shape than `config.pbtxt` may be placed; then only the profiles have their dims."""
+        """Refuses placed weights of other shapes than the config: then only the placed profiles have the right dims."""
         tensors = (*self._session.get_inputs(), *self._session.get_outputs())
         shapes = {tensor.name: tuple(tensor.shape[1:]) for tensor in tensors}
         for name, stated in {self._input: config.inputs[self._input], **config.outputs}.items():
             if shapes.get(name) != stated:
                 raise ValueError(
-                    f"the config says {name} is {list(stated)}, the placed ONNX file {list(shapes.get(name, ()))}. "
-                    "Serve a profile that was placed with it, as `--model-config-name cpu`, or run `make export`."
+                    f"the config says {name} is {list(stated)}, the placed ONNX file has {list(shapes.get(name, ()))}. "
+                    "Serve a profile placed with it, for example `--model-config-name cpu`, or run `make export`."
                 )
 
     def answer_batch(self, requests: Sequence[Request]) -> list[Arrays | Exception]:
-        """See `Model`. One run for all requests: each fails when the run fails."""
+        """See `Model`. One run for all requests: all of them fail when the run fails."""
         started_s = time.monotonic()
         batches = [request.array(self._input) for request in requests]
         stacked = batches[0] if len(batches) == 1 else np.concatenate(batches)
@@ -78,7 +78,7 @@ class Embedder(NetworkStep):
     """Pixels -> pooled features and the embedding."""
 
     role = "embedder"
-    keeps_buffers = True
+    reuses_buffers = True
     _input = "pixels"
 
     def _onnx_file(self, files: PlacedFiles) -> Path:
@@ -93,13 +93,13 @@ class Embedder(NetworkStep):
 
 
 class Classifier(NetworkStep):
-    """Features -> scores of each attribute. The last step of the ensemble: it also sees a recognition whole.
+    """Features -> scores of each attribute. The last step of the ensemble, so it also records whole recognitions.
 
-    Where `embedder` runs in a native backend, which records nothing, the profile hands its embedding over too.
+    Where `embedder` runs in a native backend, which records no metrics, the profile passes its embedding to this model.
     """
 
     role = "classifier"
-    keeps_buffers = True
+    reuses_buffers = True
     _input = "features"
 
     def _onnx_file(self, files: PlacedFiles) -> Path:
@@ -123,7 +123,7 @@ class Classifier(NetworkStep):
 
 def _record_embedding(embed: EmbedMetrics, embedding: Any, timing: Any, started_s: float) -> None:
     if embedding is None or timing is None:
-        return  # not the ensemble's request
+        return  # not a request of the ensemble
     embed.record_answer(embedding)
     duration_s = plausible_duration(timing, DECODED, started_s)
     if duration_s is not None:

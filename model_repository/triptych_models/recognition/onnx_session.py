@@ -1,4 +1,4 @@
-"""How ONNX Runtime is opened here: so many threads, and what they do when there is no work."""
+"""Opens ONNX Runtime sessions: number of threads, and whether they spin."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def open_session(onnx_file: Path, threads: int, *, spins_within_a_run: bool = Fa
 
     Args:
         onnx_file: the network.
-        threads: that share one run.
-        spins_within_a_run: threads spin while they wait for each other, and sleep after the run. Measured on 2 cores,
-            one photo: 9.3 ms; without spinning 11.4; spinning on after the run (ONNX Runtime's default) 17.3, because a
-            thread that spins takes the core of the decoder.
+        threads: threads that share one run.
+        spins_within_a_run: threads spin while they wait for each other and sleep after the run. Measured on 2 cores,
+            one photo: 9.3 ms; without spinning 11.4 ms; with spinning after the run (ONNX Runtime's default) 17.3 ms,
+            because a spinning thread takes a core from the decoder.
     """
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads

@@ -1,8 +1,8 @@
-"""Encoded photo -> the square of pixels a backbone was trained on. Pure functions; must not import Triton.
+"""Preprocessing: encoded photo -> the square of pixels that a backbone takes. Pure functions; does not import Triton.
 
-The geometry is that of torchvision's `Resize(resize_px) + CenterCrop(side_px)` on the upright photo, done in one step:
-the crop is mapped back into the photo as stored and only that box is resampled. Half a pixel matters: mapping the crop
-without the rounding that Resize and CenterCrop do costs the embedding up to 0.015 of cosine (20 photos at 300 px).
+The geometry is that of torchvision's `Resize(resize_px) + CenterCrop(side_px)` on the upright photo, in one step: the
+crop is mapped back to the stored photo and only that box is resampled. The mapping includes the rounding of Resize and
+CenterCrop: without it the cosine of the embedding falls by up to 0.015 (20 photos at 300 px).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from PIL import Image, TiffImagePlugin
 from triptych_models.errors import ImageTooLarge, InvalidPhoto, UnreadableImage
 from triptych_models.recognition.transform import Transform
 
-# Pillow opens MPO, the JPEG of many phones, through JPEG.
+# Pillow opens MPO, the JPEG variant of many phones, as JPEG.
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
 
-# A JPEG is decoded at 1/2, 1/4 or 1/8 by its DCT while the short side keeps this many times the side asked for.
-# Measured, worst cosine to a full decode over 20 photos x 15 sizes: 1.14x 0.979, 1.7x 0.995, 2x 0.997.
+# A JPEG is decoded at 1/2, 1/4 or 1/8 by its DCT while the short side is at least this many times the target side.
+# Lowest cosine to a full decode, over 20 photos x 15 sizes: 1.14x 0.979, 1.7x 0.995, 2x 0.997.
 DCT_MARGIN = 2
 
 Box = tuple[float, float, float, float]  # left, top, right, bottom
@@ -34,7 +34,7 @@ _EXIF_ORIENTATION = 0x0112
 
 
 class _Turn(NamedTuple):
-    """What makes a photo upright, and what its inverse does to a box: mirror along x, along y, then swap x and y."""
+    """The operation that turns a photo upright; its inverse on a box mirrors along x and y, then swaps x and y."""
 
     transpose: Image.Transpose
     mirrors_x: bool
@@ -53,54 +53,56 @@ _TURNS = {
     8: _Turn(Image.Transpose.ROTATE_90, False, True, True),
 }
 
-# `preprocess` looks at the size before any pixel is decoded; Pillow's own limit would only warn.
+# `preprocess` checks the size before it decodes a pixel; Pillow's own limit would only warn.
 Image.MAX_IMAGE_PIXELS = None
 
-# Pillow warns of each damaged tag with a text of its own: 2,000 lines of log for one photo, and each is remembered.
+# Pillow warns about each damaged tag with a different text: 2,000 log lines for one photo, all of them remembered.
 warnings.filterwarnings("ignore", module=r"PIL\.")
 
-# The process may grow by 256 MB for a photo; 40 MB of them are for what becomes of the decoded picture.
+# The process may grow by 256 MB for a photo; 40 MB of them are for the processing of the decoded photo.
 MAX_DECODED_BYTES = 216_000_000
 
-# Cameras and encoders write 1 to 12. Each may cost a walk over the whole picture for 60 bytes of file: 2,000 scans of
-# 49 megapixels took 5 s. Source: the limit of libtiff for a JPEG inside a TIFF.
+# Cameras and encoders write 1 to 12 scans. Each scan of 60 bytes may cost a pass over the whole photo: 2,000 scans of
+# 49 megapixels took 5 s. Source: libtiff's limit for a JPEG inside a TIFF.
 MAX_SCANS = 100
 
-# A run-length encoded BMP is decoded by Python code, 0.1 s a MB.
+# Pillow decodes a run-length encoded BMP in Python code, 0.1 s a MB.
 MAX_RUN_LENGTH_BYTES = 4_000_000
 
-# WebP: two canvases of four bytes a pixel, a copy as bytes, the picture: 15.7 measured with Pillow 13.
+# WebP: two canvases of four bytes a pixel, a copy as bytes, the photo: 15.7 bytes measured with Pillow 13.
 _WEBP_BYTES_PER_PX = 16
 _BYTES_PER_PX = {"1": 1, "L": 1, "P": 1, "I;16": 2, "I;16B": 2}
 _JPEGS = ("JPEG", "MPO")
 
-# Above this a picture is brought to RGB and shrunk band by band, so that no second whole one is made.
+# A larger photo is converted to RGB and resized band by band, so that no second full-size copy exists.
 _WHOLE_PX = 4_000_000
 _BAND_PX = 1_000_000
-# Rows of the square that are made at once, at least: each band is resampled from some rows beyond it.
+# The least rows of the square in a band: each band is resampled from some rows beyond it.
 _BAND_ROWS = 6
-# The widest filter, Lanczos, reaches 3 rows of the smaller picture to each side.
+# The widest filter, Lanczos, reads 3 rows of the smaller photo on each side.
 _FILTER_REACH = 3
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What is refused before a pixel is decoded."""
+    """Limits that are checked before a pixel is decoded."""
 
     max_image_bytes: int
     max_image_pixels: int
 
     @classmethod
     def from_parameters(cls, parameters: Mapping[str, str]) -> Limits:
-        """As the parameters of a model's config state them."""
+        """The limits in the parameters of a model's config."""
         return cls(int(parameters["max_image_bytes"]), int(parameters["max_image_pixels"]))
 
 
 class Header(NamedTuple):
-    """What a photo says about itself before any pixel is decoded.
+    """The header of a photo, read before a pixel is decoded.
 
     Attributes:
-        transpose: what makes it upright; None where it is.
+        image_format: Pillow's name of the format.
+        mode: Pillow's name of the colour mode.
+        transpose: the operation that turns the photo upright; None where it is upright.
     """
 
     image_format: str
@@ -109,22 +111,22 @@ class Header(NamedTuple):
 
 
 def read_header(photo: bytes, limits: Limits) -> Header:
-    """For a decoder other than this one.
+    """The header of a photo, for another decoder.
 
     Raises:
-        UnreadableImage: not one of `FORMATS`, or the header is damaged.
+        UnreadableImage: the photo is not in one of `FORMATS`, or its header is damaged.
         ImageTooLarge: over `limits`.
     """
     image = _open(photo, limits)
     try:
         turn = _turn_of(image)
-    except Exception as error:  # decoders raise what they like; whatever it is, this photo is at fault
+    except Exception as error:  # decoders raise errors of any class; the photo is the cause
         raise UnreadableImage(f"the {image.format} file is damaged") from error
     return Header(image.format or "", image.mode, turn.transpose if turn else None)
 
 
 def _ignore(size_bytes: int, size_pixels: int) -> None:
-    """What happens to a photo's size when nobody asked for it."""
+    """The default of `on_decoded`."""
 
 
 def preprocess_all(
@@ -132,17 +134,17 @@ def preprocess_all(
 ) -> npt.NDArray[np.uint8]:
     """The photos of one request as `uint8[N,S,S,3]`, RGB, 0-255, upright.
 
-    `on_decoded` is told of each photo how many bytes it had, and how many pixels.
+    `on_decoded` is called with the size of each photo in bytes and in pixels.
 
     Raises:
-        InvalidPhoto: as `preprocess`, saying which photo when there are several.
+        InvalidPhoto: see `preprocess`; with the photo's position where there are several.
     """
     pixels = np.empty((len(photos), transform.side_px, transform.side_px, 3), dtype=np.uint8)
     for index, photo in enumerate(photos):
         try:
             pixels[index] = preprocess(photo, transform, limits, on_decoded)
         except InvalidPhoto as refusal:
-            refusal.tell_which(index, len(photos))
+            refusal.add_position(index, len(photos))
             raise
     return pixels
 
@@ -153,7 +155,7 @@ def preprocess(
     """Returns `uint8[S,S,3]`, RGB, 0-255, upright; for `on_decoded` see `preprocess_all`.
 
     Raises:
-        UnreadableImage: not a whole photo in one of `FORMATS`.
+        UnreadableImage: the photo is not complete, or not in one of `FORMATS`.
         ImageTooLarge: over `limits`.
     """
     image = _open(photo, limits)
@@ -168,7 +170,7 @@ def preprocess(
         square = _square(image, box, transform)
     except InvalidPhoto:
         raise
-    except Exception as error:  # decoders raise what they like; whatever it is, this photo is at fault
+    except Exception as error:  # decoders raise errors of any class; the photo is the cause
         raise UnreadableImage(f"the {image.format} file is damaged or cut short") from error
     on_decoded(len(photo), width_px * height_px)
     return np.asarray(square.transpose(turn.transpose) if turn else square)
@@ -193,13 +195,13 @@ def _open(photo: bytes, limits: Limits) -> Image.Image:
         _check_cost(image, photo)
     except InvalidPhoto:
         raise
-    except Exception as error:  # tags that are no numbers
+    except Exception as error:  # tags that are not numbers
         raise UnreadableImage(f"the {image.format} file is damaged") from error
     return image
 
 
 def _check_cost(image: Image.Image, photo: bytes) -> None:
-    """Refuses what little bytes would cost in memory or time, told from the header."""
+    """Refuses a photo that would take too much memory or time; both are estimated from the header."""
     size = f"a {image.format} of {image.width} x {image.height}"
     scans = _count_scans(photo) if image.format in _JPEGS else 0
     needed_bytes = _decoded_bytes(image, scans)
@@ -215,15 +217,15 @@ def _check_cost(image: Image.Image, photo: bytes) -> None:
 
 
 def _count_scans(photo: bytes) -> int:
-    """Of a JPEG, those of a thumbnail in it included; in compressed data the marker cannot occur."""
+    """Scans of a JPEG, including those of its thumbnail; the marker cannot occur in compressed data."""
     return photo.count(b"\xff\xda")
 
 
 def _decoded_bytes(image: Image.Image, scans: int) -> int:
-    """Memory that decoding the whole picture takes at its peak, before any conversion."""
+    """The peak memory of decoding the whole photo, before any conversion."""
     area_px = image.width * image.height
     if image.format in _JPEGS:
-        # Decoded in lines, and at a part of the size where that will do; several scans need all coefficients at once.
+        # Decoded line by line, often at a reduced size; several scans need all coefficients in memory.
         return int(2 * _samples_per_px(image) * area_px) if scans > 1 else 0
     if image.format == "WEBP":
         return _WEBP_BYTES_PER_PX * area_px
@@ -231,17 +233,17 @@ def _decoded_bytes(image: Image.Image, scans: int) -> int:
     if image.format == "TIFF":
         return picture_bytes + _strip_bytes(image)
     if image.format == "PNG" and any("16" in str(tile[3]) for tile in _tiles(image)):
-        return 2 * picture_bytes  # twice as much to unpack: time, not memory
+        return 2 * picture_bytes  # not memory: unpacking takes twice the time
     return picture_bytes
 
 
 def _tiles(image: Image.Image) -> list[tuple[Any, ...]]:
-    """How the file's parts are unpacked: decoder, box, offset, arguments of the decoder."""
+    """How the file's parts are decoded: decoder, box, offset, arguments of the decoder."""
     return list(getattr(image, "tile", []))
 
 
 def _samples_per_px(image: Image.Image) -> float:
-    """Of a JPEG: 3 without subsampling, 1.5 where colours have half the width and half the height."""
+    """Samples a pixel of a JPEG: 3 without subsampling, 1.5 where colours have half the width and half the height."""
     factors: list[tuple[int, int]] = [
         (horizontal, vertical) for _, horizontal, vertical, *_ in getattr(image, "layer", [])
     ]
@@ -252,7 +254,7 @@ def _samples_per_px(image: Image.Image) -> float:
 
 
 def _strip_bytes(image: Image.Image) -> int:
-    """Of a TIFF, what is unpacked at once: a strip of rows, or a tile."""
+    """Bytes of a TIFF that are decoded at once: a strip of rows, or a tile."""
     tags = getattr(image, "tag_v2", {})
     bits = tags.get(TiffImagePlugin.BITSPERSAMPLE, (8,))
     samples: int = int(tags.get(TiffImagePlugin.SAMPLESPERPIXEL, 1))
@@ -265,12 +267,12 @@ def _strip_bytes(image: Image.Image) -> int:
 
 
 def _turn_of(image: Image.Image) -> _Turn | None:
-    """What is left to do to a decoded photo: Pillow turns a TIFF as it loads it, and states its size so."""
+    """The turn that a decoded photo still needs; Pillow turns a TIFF while it loads it, and reports the turned size."""
     return None if image.format == "TIFF" else _TURNS.get(image.getexif().get(_EXIF_ORIENTATION, 1))
 
 
 def _shrink_by_dct(image: Image.Image, min_short_side_px: int) -> int:
-    """Asks the JPEG decoder for a smaller picture; returns the divisor it will use (1 for other formats)."""
+    """Sets a smaller decode size for a JPEG; returns the divisor of the size (1 for other formats)."""
     divisor = 1
     while divisor < 8 and min(image.size) // (divisor * 2) >= min_short_side_px:
         divisor *= 2
@@ -282,7 +284,7 @@ def _shrink_by_dct(image: Image.Image, min_short_side_px: int) -> int:
 
 
 def _stored_crop_box(size: tuple[int, int], turn: _Turn | None, transform: Transform) -> Box:
-    """The region, in pixels of the photo as stored, that becomes the upright crop."""
+    """The region of the stored photo, in pixels, that becomes the upright crop."""
     if turn is None:
         return _crop_box(*size, transform)
     width_px, height_px = reversed(size) if turn.swaps_axes else size
@@ -295,7 +297,7 @@ def _stored_crop_box(size: tuple[int, int], turn: _Turn | None, transform: Trans
 
 
 def _crop_box(width_px: int, height_px: int, transform: Transform) -> Box:
-    """The region of an upright photo that Resize + CenterCrop keep, with their rounding."""
+    """The region of an upright photo that Resize + CenterCrop select, with their rounding."""
     resize_px, side_px = transform.resize_px, transform.side_px
     if width_px <= height_px:
         resized_width_px, resized_height_px = resize_px, int(resize_px * height_px / width_px)
@@ -307,7 +309,7 @@ def _crop_box(width_px: int, height_px: int, transform: Transform) -> Box:
 
 
 def _square(image: Image.Image, box: Box, transform: Transform) -> Image.Image:
-    """The box of a picture, RGB, shrunk to the square; of a large one a band at a time, to the same pixels."""
+    """The box of a photo as an RGB square; a large photo is resized band by band, with the same result."""
     side_px = transform.side_px
     is_plain = image.mode == "RGB" and "transparency" not in image.info
     image.load()
@@ -337,14 +339,14 @@ def _bands(side_px: int, per_row: float, width_px: int) -> Iterator[tuple[int, i
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """Any colour mode to RGB: transparency over white, 16-bit grey by its high byte."""
+    """Converts any colour mode to RGB: transparency over white, 16-bit grey by its high byte."""
     if image.mode == "RGB" and "transparency" not in image.info:
         image.load()
         return image
     if image.mode.startswith("I;16"):
         return Image.fromarray((np.asarray(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise UnreadableImage(f"got a {image.format} with 32 bits a sample, which has no defined white")
+        raise UnreadableImage(f"got a {image.format} with 32 bits a sample, for which no white level is defined")
     if image.has_transparency_data:
         rgba = image if image.mode == "RGBA" else image.convert("RGBA")
         white = Image.new("RGBA", rgba.size, "white")

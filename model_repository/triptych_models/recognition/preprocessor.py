@@ -1,4 +1,4 @@
-"""`preprocess`: the first step of the ensemble `recognizer`."""
+"""Model `preprocess`, the first step of ensemble `recognizer`."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Se
 
 
 class Preprocessor(Model):
-    """Encoded photos -> the pixels that the network was trained on."""
+    """Encoded photos -> the pixels that the network takes."""
 
     role = "preprocess"
-    keeps_buffers = True
+    reuses_buffers = True
     codes = (Code.IMAGE_UNREADABLE, Code.IMAGE_TOO_LARGE)
 
     def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
@@ -28,7 +28,7 @@ class Preprocessor(Model):
         side_px = self._transform.side_px
         if config.outputs["pixels"] != (side_px, side_px, 3):
             raise ValueError(
-                f"config.pbtxt says pixels are {list(config.outputs['pixels'])}, the placed backbone wants "
+                f"config.pbtxt says pixels are {list(config.outputs['pixels'])}, but the placed backbone takes "
                 f"{[side_px, side_px, 3]}. Run `make export` again."
             )
         self._decode = DecodeMetrics(metrics)
@@ -43,5 +43,5 @@ class Preprocessor(Model):
 
 
 def timing_of(photos: int, received_s: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
-    """float64[N,2] of the system's monotonic clock: when the photo was received, and now that it is decoded."""
+    """float64[N,2] of the system's monotonic clock: time at which the photo was received, and the time now."""
     return np.tile([received_s, time.monotonic()], (photos, 1))

@@ -1,6 +1,6 @@
-"""The whole of `recognizer` in one process: what the profile `cpu` serves behind the ensemble's tensors.
+"""Model `recognizer` in one process, with the tensors of the ensemble: what profile `cpu` serves.
 
-Between Python models each hop costs a copy and two wake-ups; on a CPU three hops are a tenth of the work.
+Each hop between Python models costs a copy and two thread wake-ups; on a CPU three hops take 10 % of the time.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CACHE_VARIABLE = "TRIPTYCH_CACHE_MB"
 
 
 class StageFailed(Exception):
-    """A stage failed for a reason that is not the photo's."""
+    """A stage failed; the photo is not the cause."""
 
     def __init__(self, stage: str, error: Exception) -> None:
         super().__init__(f"stage {stage}: {type(error).__name__}: {error}")
@@ -41,13 +41,13 @@ class StageFailed(Exception):
 
 @dataclass
 class Job:
-    """One request on its way.
+    """One request in progress.
 
     Attributes:
-        keys: of its photos in the cache; none where there is no cache.
-        pixels: uint8[N,S,S,3], when it must be computed.
-        rows: float32[N,L], the answers: the outputs in the order of the config, end to end.
-        error: why there is no answer.
+        keys: cache keys of its photos; empty without a cache.
+        pixels: uint8[N,S,S,3]; None where the cache has all answers.
+        rows: float32[N,L], the outputs concatenated in the order of the config.
+        error: why the request failed.
     """
 
     keys: list[bytes] = field(default_factory=list)
@@ -57,10 +57,10 @@ class Job:
 
 
 class Recognizer(Model):
-    """Decodes, runs the network, and answers photos seen before from the answer cache."""
+    """Decodes photos and runs the network, or returns the answer from the cache."""
 
     role = "recognizer"
-    keeps_buffers = True
+    reuses_buffers = True
     codes = (Code.IMAGE_UNREADABLE, Code.IMAGE_TOO_LARGE)
 
     def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
@@ -84,7 +84,7 @@ class Recognizer(Model):
         self._seconds = metrics.histogram(RECOGNITION_DURATION)
 
     def _decode_warm_up_photo(self, file: Path) -> None:
-        """The first photo loads the decoder; Triton's own warm-up does that in one instance only."""
+        """Loads the decoder, which the first photo does; Triton's warm-up reaches one instance only."""
         if file.is_file():
             preprocessing.preprocess(file.read_bytes()[4:], self._transform, self._limits)
 
@@ -119,7 +119,7 @@ class Recognizer(Model):
         return job
 
     def _compute(self, jobs: list[Job], is_alone: bool) -> None:
-        """One run for the photos of all jobs: four at once take 5 % less time each than one by one."""
+        """One run for the photos of all jobs: a batch of four takes 5 % less time a photo than four runs."""
         if not jobs:
             return
         batches = [job.pixels for job in jobs]
@@ -153,7 +153,7 @@ class Recognizer(Model):
 
 
 def _fingerprint(files: PlacedFiles) -> bytes:
-    """Of all that decides an answer: a release that takes over must not find the answers of the one before."""
+    """Digest of everything that determines an answer: a new release must not find answers of the previous one."""
     digest = hashlib.sha256()
     code = sorted(Path(__file__).parent.glob("*.py"))
     for file in (files.transform, files.embedder, files.classifier, *code):

@@ -1,4 +1,4 @@
-"""The metrics of a stage as a model's config and its release say, for whatever runs the stage."""
+"""Opens the metrics of a stage from a model's config and release."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from triptych_models.triton.server_folder import open_server_folder
 
 
 def open_embed_metrics(config: ModelConfig, metrics: MetricRegistry, **labels: str) -> EmbedMetrics:
-    """With the release's reference, where it has one; `labels` as in `StageMetrics`."""
+    """With the release's reference mean, where the release has one; for `labels` see `StageMetrics`."""
     return EmbedMetrics(metrics, open_running_mean(open_server_folder(), config.files.reference), **labels)
 
 

@@ -1,7 +1,7 @@
-"""`embedder` and `classifier` of the profile `gpu-torch`: torch programs (`model.pt2`) in the Python backend.
+"""Models `embedder` and `classifier` of profile `gpu-torch`: torch programs (`model.pt2`) in the Python backend.
 
-Half precision on a GPU, one CUDA graph a batch size, tensors taken and handed over where they are (DLPack). On a CPU
-device they run in float32, without graphs.
+Half precision on a GPU, one CUDA graph for each batch size, tensors passed on the device (DLPack). On a CPU device they
+run in float32, without graphs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Se
 
 
 class TorchStep(Model):
-    """Runs one torch program; tensors are those of the model's config.pbtxt."""
+    """Runs one torch program, with the tensors of the model's config.pbtxt."""
 
     _input: str
 
@@ -31,7 +31,7 @@ class TorchStep(Model):
         program_file = config.files.program(self.role)
         if not program_file.is_file():
             raise NotPlaced(
-                f"no weights for torch at {program_file}. "
+                f"the torch program {program_file} is missing. "
                 "Place them with `python -m export place --profiles cpu,gpu-torch`."
             )
         self._device = torch.device(config.device)
@@ -42,14 +42,14 @@ class TorchStep(Model):
 
     @abstractmethod
     def _open_stage(self, config: ModelConfig, metrics: MetricRegistry) -> StageMetrics:
-        """Takes the time of the runs."""
+        """The metrics of the stage."""
 
     @abstractmethod
     def _record(self, requests: Sequence[Request], outputs: dict[str, torch.Tensor]) -> None:
-        """What the metrics are taken of."""
+        """Records the metrics of a run."""
 
     def answer_batch(self, requests: Sequence[Request]) -> list[Arrays | Exception]:
-        """See `Model`. One run for all requests: each fails when the run fails."""
+        """See `Model`. One run for all requests: all of them fail when the run fails."""
         batches = [torch.utils.dlpack.from_dlpack(one.on_device(self._input)).to(self._device) for one in requests]
         with self._stage.timed(len(requests)):
             outputs = dict(zip(self._outputs, self._network.run(torch.cat(batches)), strict=True))
@@ -90,11 +90,12 @@ class TorchClassifier(TorchStep):
 
 
 class Network:
-    """A program that is recorded once a batch size and then replayed: a launch costs a GPU more than a small layer.
+    """A program that is recorded once for each batch size and replayed: a kernel launch costs more than a small layer.
 
     Args:
         program: batch -> tuple of float tensors, the batch first.
-        max_batch_size: recorded are the powers of two up to it; a batch is filled up to the next one.
+        device: device of the tensors.
+        max_batch_size: programs are recorded for the powers of two up to it; a batch is padded to the next one.
     """
 
     def __init__(self, program: Any, device: torch.device, max_batch_size: int) -> None:
@@ -119,7 +120,7 @@ class Network:
         self, size: int, like: torch.Tensor
     ) -> tuple[torch.cuda.CUDAGraph, torch.Tensor, tuple[torch.Tensor, ...]]:
         static_input = torch.zeros((size, *like.shape[1:]), dtype=like.dtype, device=self._device)
-        # Libraries choose their algorithms and allocate on the first runs; none of that may be in the recording.
+        # In the first runs libraries choose algorithms and allocate memory; a recording must contain neither.
         stream: Any = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         stream.wait_stream(torch.cuda.current_stream(self._device))
         with torch.cuda.stream(stream), _half(self._device):
@@ -134,7 +135,7 @@ class Network:
 
 
 def _half(device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    # Without the cache of casts: a recording must hold the casts it replays.
+    # Without the cast cache: a recording must contain its own casts.
     return torch.autocast(device.type, dtype=torch.float16, cache_enabled=False)
 
 

@@ -1,7 +1,7 @@
-"""`preprocess` of the profile `gpu-torch`: JPEG decoded by nvJPEG, many at once.
+"""Model `preprocess` of profile `gpu-torch`: nvJPEG decodes the JPEGs of a batch at once.
 
-What nvJPEG does not take (other formats, CMYK, damaged files) goes through `preprocessing` on the CPU, so limits,
-refusals and geometry are the same. On a CPU device the JPEG path runs on torchvision's CPU decoder.
+Photos that nvJPEG cannot decode (other formats, CMYK, damaged files) go through `preprocessing` on the CPU, so limits,
+errors and geometry are the same. On a CPU device torchvision's CPU decoder decodes the JPEGs.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from triptych_models.recognition.preprocessor import timing_of
 from triptych_models.recognition.transform import read_transform
 from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
 
-# What makes a photo of rows and columns upright, on the last two axes. Source: EXIF 2.32, tag 0x0112.
+# Turns a photo upright, on its last two axes (rows, columns). Source: EXIF 2.32, tag 0x0112.
 _TURNS = {
     Image.Transpose.FLIP_LEFT_RIGHT: lambda photo: photo.flip(-1),
     Image.Transpose.ROTATE_180: lambda photo: photo.flip(-1, -2),
@@ -36,7 +36,7 @@ _TURNS = {
 
 
 class TorchPreprocessor(Model):
-    """Encoded photos -> the pixels that the network was trained on, on the device."""
+    """Encoded photos -> the pixels that the network takes, on the device."""
 
     role = "preprocess"
     codes = (Code.IMAGE_UNREADABLE, Code.IMAGE_TOO_LARGE)
@@ -68,7 +68,7 @@ class TorchPreprocessor(Model):
             try:
                 rows.append(decoded[photo] if photo in decoded else self._decode_on_cpu(photo))
             except InvalidPhoto as refusal:
-                refusal.tell_which(index, len(photos))
+                refusal.add_position(index, len(photos))
                 raise
         return torch.stack(rows)
 
@@ -77,13 +77,13 @@ class TorchPreprocessor(Model):
         return torch.from_numpy(np.array(pixels)).to(self.device)
 
     def _decode_jpegs(self, photos: list[bytes]) -> dict[bytes, torch.Tensor]:
-        """uint8[S,S,3] of each photo that the JPEG decoder takes."""
+        """uint8[S,S,3] of each photo that the JPEG decoder supports."""
         headers: dict[bytes, preprocessing.Header] = {}
         for photo in dict.fromkeys(photos):
             try:
                 header = preprocessing.read_header(photo, self.limits)
             except InvalidPhoto:
-                continue  # refused, with its sentence, when its turn comes
+                continue  # `_decode_on_cpu` refuses it
             if header.image_format in ("JPEG", "MPO") and header.mode in ("RGB", "L"):
                 headers[photo] = header
         if not headers:
@@ -91,7 +91,7 @@ class TorchPreprocessor(Model):
         encoded = [torch.frombuffer(bytearray(photo), dtype=torch.uint8) for photo in headers]
         try:
             decoded = decode_jpeg(encoded, mode=ImageReadMode.RGB, device=self.device)
-        except RuntimeError:  # one damaged file fails the whole batch: each by itself, on the CPU
+        except RuntimeError:  # one damaged file fails the batch: decode each photo alone, on the CPU
             return {}
         return {
             photo: self._square(image, header.transpose)

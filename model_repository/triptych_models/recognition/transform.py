@@ -1,4 +1,4 @@
-"""How a backbone was trained to see photos. Apart from `preprocessing`, so that who only reads it loads no decoder."""
+"""The photo transform of a backbone. Separate from `preprocessing`, whose import loads the image decoder."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Transform:
-    """How the backbone was trained to see: resize the short side to `side_px / crop_ratio`, crop `side_px` squared."""
+    """The transform of the training: resize the short side to `side_px / crop_ratio`, crop a square of `side_px`."""
 
     side_px: int
     crop_ratio: float
@@ -21,5 +21,5 @@ class Transform:
 
 
 def read_transform(file: Path) -> Transform:
-    """`transform.json`, as `python -m export place` writes it."""
+    """Reads `transform.json`, which `python -m export place` writes."""
     return Transform(**json.loads(file.read_text(encoding="utf-8")))

@@ -1,1 +1,1 @@
-"""Search over the catalogue: filters, backends, preferences, ranking, and the model `index`."""
+"""Owns the vector index, the search backends and ranking, and model `index`. Imports `catalogue`, never the reverse."""

@@ -1,4 +1,4 @@
-"""What a search engine must be able to do, and the embedded engine doing it."""
+"""The interface of a search backend, and the embedded backend over this server's own index."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from triptych_models.search.vectors import unit
 
 @dataclass(frozen=True)
 class Hit:
-    """One photo that was found.
+    """One photo that a search found.
 
     Attributes:
-        similarity: its cosine with what was searched with.
+        similarity: cosine with the direction that was searched.
         vector: float32[D], L2 norm 1.
-        interest: number of the shopper's interest that it answers; None where there are none.
+        interest: number of the shopper's interest that found the photo; None for searches without preferences.
     """
 
     product_id: str
@@ -39,7 +39,7 @@ class Hit:
 
     @property
     def payload(self) -> str:
-        """What the caller gets of it beside product and similarity, as JSON."""
+        """The photo's part of tensor `payload`, as JSON."""
         payload: dict[str, Any] = {"photo_id": self.photo_id, "fields": self.fields}
         payload |= {
             name: value for name in ("image_digest", "phash", "interest") if (value := getattr(self, name)) is not None
@@ -48,31 +48,33 @@ class Hit:
 
 
 class SearchBackend(Protocol):
-    """An engine, as searches see it. Directions are float32[D], L2 norm 1."""
+    """A search backend. Directions are float32[D], L2 norm 1."""
 
     def view(self) -> AbstractContextManager[None]:
-        """What is asked inside is asked of one state, as far as the engine has such."""
+        """Context in which all reads see one state of the catalogue, where the backend supports that."""
 
     def refuse_other_network(self) -> None:
-        """Raises:
-        IncompatibleIndex: the embeddings there are not those of the network that is served.
+        """Raises unless the catalogue's embeddings are of the network that is served.
+
+        Raises:
+            IncompatibleIndex: the catalogue's embeddings are of another network.
         """
 
     def nearest(self, direction: Floats, k: int, query: SearchQuery, without: Collection[str] = ()) -> list[Hit]:
-        """At most `k` photos that meet the query and are of none of the products `without`, the nearest first.
+        """At most `k` photos that meet the query and are not of a product in `without`, the nearest first.
 
         Raises:
             InvalidRequest: a filter names a field that no product has.
         """
 
     def direction_of(self, product_id: str) -> Floats | None:
-        """The mean direction of a product's photos; None where there is no such product."""
+        """The mean direction of a product's photos; None where the product does not exist."""
 
     def count_photos(self) -> float:
-        """How many photos searches look through; NaN where nobody knows just now."""
+        """Number of photos that searches cover; NaN while it is unknown."""
 
     def count_unindexed(self) -> int:
-        """How many of them are compared one by one."""
+        """Number of photos that are not in the HNSW index, which a search compares one by one."""
 
 
 class EmbeddedBackend:
@@ -96,7 +98,7 @@ class EmbeddedBackend:
         self._sync.catch_up()
         stored = self._sync.store.meta("fingerprint")
         if stored and stored != self._fingerprint and self._sync.index.vectors.alive.any():
-            advice = "Embed the catalogue again with this network, or serve the network it was made with."
+            advice = "Embed the catalogue again with this network, or serve the network that made the embeddings."
             raise IncompatibleIndex("the catalogue", stored, self._fingerprint, advice)
 
     def nearest(self, direction: Floats, k: int, query: SearchQuery, without: Collection[str] = ()) -> list[Hit]:

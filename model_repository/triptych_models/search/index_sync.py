@@ -1,4 +1,4 @@
-"""Keeps the index at the store's tip: before each search, and in threads that also rebuild it, index more and save."""
+"""Keeps the index up to date with the store: before each search, and in threads that rebuild, extend and save it."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from triptych_models.catalogue.records import Tip
 from triptych_models.catalogue.settings import EXACT_BELOW, INDEX_FOLDER
 from triptych_models.catalogue.sqlite_store import REQUESTED_AT, SqliteCatalogueStore
 from triptych_models.errors import REMEDY, StoreFault
-from triptych_models.search.rebuild_reports import RebuildObserver, RebuildReports, Unobserved
+from triptych_models.search.rebuild_reports import NoObserver, RebuildObserver, RebuildReports
 from triptych_models.search.saved_index import SavedIndex, sync_file
 from triptych_models.search.vector_index import VectorIndex, build_graph, index_bytes
 
 PERIOD_S = 0.25
-# What is written without a pause this long is not yet saved; the next start reads it from the store.
+# The index is saved after a pause of this length; a start before it reads the unsaved writes from the store.
 QUIET_S = 5.0
-# Half the cores: photos are recognised at the same time.
+# Half the cores: the others recognise photos at the same time.
 GRAPH_THREADS = max(1, (os.cpu_count() or 2) // 2)
 
-# After a full disk; on some file systems each try takes what room there is for a moment.
+# Pause after a full disk; on some file systems each attempt briefly takes the last free space.
 RETRY_S = 1.0
-# A rebuild leaves so much of the disk to writes of the catalogue.
+# A rebuild leaves this much of the disk to writes of the catalogue.
 SPARE_BYTES = 16 << 20
 
 
 class IndexSync:
-    """The store of a folder, to be searched.
+    """The searchable index of a catalogue folder.
 
     Args:
-        folder: the catalogue's.
-        dimension: of its embeddings.
-        log: takes one line for what happened.
-        exact_below: up to so many photos each is compared.
-        observer: told how rebuilds go.
+        folder: folder of the catalogue.
+        dimension: dimension of an embedding.
+        log: writes one line to the server's log.
+        exact_below: up to this many photos a search compares all of them.
+        observer: observer of rebuilds.
 
     Raises:
-        StoreFault: the store cannot be opened, or there is no room for its index.
+        StoreFault: the store cannot be opened, or the disk has no space for its index.
     """
 
     def __init__(
@@ -61,61 +61,61 @@ class IndexSync:
         started_s = time.monotonic()
         try:
             self._saved = SavedIndex(folder / INDEX_FOLDER, dimension, exact_below)
-            self._reports = RebuildReports(folder / INDEX_FOLDER, log, observer or Unobserved())
+            self._reports = RebuildReports(folder / INDEX_FOLDER, log, observer or NoObserver())
             self.index, how = self._saved.open(self.store)
         except OSError as error:
-            said = error.strerror or error
-            raise StoreFault(f"The index {folder / INDEX_FOLDER} cannot be made: {said}. {REMEDY}") from error
+            cause = error.strerror or error
+            raise StoreFault(f"The index {folder / INDEX_FOLDER} cannot be created: {cause}. {REMEDY}") from error
         self._saved_tip = self.index.tip if how.startswith("loaded") else Tip()
         self._changed_s = time.monotonic()
         self._retry_s = 0.0
         log(f"catalogue: {how} in {time.monotonic() - started_s:.2f} s")
 
     def start(self) -> None:
-        """Two threads: one follows while the other rebuilds for minutes."""
-        for name, work in (("index-sync", self.tend), ("index-follow", self.catch_up)):
+        """Starts two threads: one catches up with the store while the other rebuilds, which takes minutes."""
+        for name, work in (("index-sync", self.maintain), ("index-catch-up", self.catch_up)):
             threading.Thread(target=self._repeat, args=(work,), name=name, daemon=True).start()
 
     def close(self) -> None:
-        """For who has not called `start`."""
+        """Closes all files; not after `start`."""
         self.store.close()
         self.index.vectors.close()
         self._reports.close()
         self._saved.close()
 
     def lock(self) -> threading.RLock:
-        """To be held while several things are asked of one state."""
+        """The lock to hold around several reads of one state."""
         return self._lock
 
     def catch_up(self) -> None:
-        """From here on every write that was acknowledged before is in the answers.
+        """Applies the store's writes: searches find every write acknowledged before the call.
 
-        On a full disk searches go on without the newest photos, which are safe in the store; they come with the room.
+        On a full disk searches miss the newest photos, which the store has; they appear once the disk has space.
         """
         with self._lock:
             version, now_s = self.store.data_version(), time.monotonic()
             if version == self._seen or now_s < self._retry_s:
                 return
             try:
-                self.index.follow(self.store)
+                self.index.catch_up(self.store)
             except OSError as error:
                 self._retry_s = now_s + RETRY_S
-                self._log(f"catalogue: searches miss the photos written last: {error}")
+                self._log(f"catalogue: searches do not find the newest photos: {error}")
                 return
             self._seen, self._changed_s = version, now_s
 
-    def tend(self) -> None:
-        """One round of what is done aside: follow, rebuild, extend the graph, save."""
+    def maintain(self) -> None:
+        """One round of background work: catch up, rebuild, extend the graph, save."""
         self.catch_up()
-        self._reports.mend()
-        if self._wants_rebuild() and not self._reports.is_pausing:
-            if not self._reports.take():
-                return  # another process is at it, of the release before: what is made here would not be seen
+        self._reports.retry_write()
+        if self._wants_rebuild() and not self._reports.is_waiting:
+            if not self._reports.acquire():
+                return  # a process of the previous release rebuilds and owns the report until it is done
             self._rebuild()
         if self.index.wants_graph:
             self._extend_graph()
             self._save()
-            self._log(f"catalogue: graph over {self.index.graph_rows} rows")
+            self._log(f"catalogue: the HNSW graph covers {self.index.graph_rows} rows")
         elif self.index.tip != self._saved_tip and time.monotonic() - self._changed_s > QUIET_S:
             self._save()
 
@@ -125,15 +125,15 @@ class IndexSync:
             return is_stale or self._is_requested() or self._reports.report.retry_at > 0
 
     def _is_requested(self) -> bool:
-        """Whether the epoch was asked for, and its index is not known to be saved."""
+        """Whether a rebuild was requested whose index is not known to be saved."""
         return bool(self.store.meta(REQUESTED_AT)) and self.store.meta("epoch") != self._reports.report.built
 
     def _rebuild(self) -> None:
-        """The index there is answers until the new one is ready. What fails is reported, and tried again later."""
+        """Rebuilds while searches use the current index. A failure is reported, and retried later."""
         with self._lock:
             epoch, is_requested = self.store.meta("epoch"), self._is_requested()
             started_at = float(self.store.meta(REQUESTED_AT)) if is_requested else time.time()
-            # Else it was rebuilt already, by a start without a saved index or before the process died.
+            # Otherwise the index is already rebuilt: at a start without a saved index, or before the process died.
             is_needed = epoch != self.index.epoch or self.index.wants_rebuild
         self._reports.begin(epoch, started_at)
         try:
@@ -143,13 +143,13 @@ class IndexSync:
                 self._extend_graph()
             self._reports.advance(SAVING, 0, self.index.vectors.count)
             self._save()
-        except Exception as error:  # whatever it is, searches go on and the next try comes
+        except Exception as error:  # any failure: searches continue and the next attempt follows
             self._log(f"catalogue: the rebuild failed: {type(error).__name__}: {error}")
             self._reports.fail(_sentence(error))
         else:
             photos = int(self.index.vectors.alive.sum())
             seconds = self._reports.end(photos)
-            self._log(f"catalogue: rebuilt, {photos} rows, {seconds:.2f} s after it was due")
+            self._log(f"catalogue: rebuilt the index of {photos} rows, {seconds:.2f} s after the request")
 
     def _replace_index(self) -> None:
         own = SqliteCatalogueStore(self._folder)
@@ -161,9 +161,9 @@ class IndexSync:
                 if index.wants_graph:
                     rows = index.vectors.count
                     index.use_graph(self._write_graph(index, rows), rows)
-                index.follow(own)  # most of what was written meanwhile, while searches go on
+                index.catch_up(own)  # most writes since the read, while searches run
                 with self._lock:
-                    index.follow(self.store)
+                    index.catch_up(self.store)
                     old, self.index = self.index, index
             except BaseException:
                 self._saved.discard(index)
@@ -173,8 +173,10 @@ class IndexSync:
             own.close()
 
     def _check_room(self, rows: int) -> None:
-        """Raises:
-        NoRoom: the new index would take room that writes need.
+        """Checks the free disk space for a new index.
+
+        Raises:
+            NoRoom: the new index would take disk space that writes need.
         """
         needed_bytes = index_bytes(rows, self.index.vectors.dimension) + SPARE_BYTES
         free_bytes = shutil.disk_usage(self._folder).free
@@ -189,24 +191,24 @@ class IndexSync:
             index.use_graph(file, rows)
 
     def _write_graph(self, index: VectorIndex, rows: int) -> Path:
-        """A file with the graph of the first rows, those that have one already included."""
+        """Writes a file with the graph of the first `rows` rows, including those of the current graph."""
         file = self._saved.new_file("graph", "usearch")
         start = index.graph_rows
         matrix = index.vectors.matrix[start:rows]
         try:
             build_graph(index.graph_file, start, matrix, file, GRAPH_THREADS, lambda done: self._report(done, rows))
-            sync_file(file)  # here, where no search waits for it
+            sync_file(file)  # here, because no search waits for it
         except BaseException:
             file.unlink(missing_ok=True)
             raise
         return file
 
     def _report(self, done: int, total: int) -> None:
-        if self._reports.report.phase:  # a graph is extended without a rebuild too
+        if self._reports.report.phase:  # the graph is also extended without a rebuild
             self._reports.advance(BUILDING, done, total)
 
     def _save(self) -> None:
-        self.index.vectors.sync()  # most of it, while searches go on
+        self.index.vectors.sync()  # most of the data, while searches run
         with self._lock:
             self._saved.save(self.index)
             self._saved_tip = self.index.tip
@@ -216,25 +218,25 @@ class IndexSync:
             time.sleep(PERIOD_S)
             try:
                 work()
-            except Exception as error:  # a full disk: the store is untouched and searches go on
+            except Exception as error:  # a full disk for example: the store is unchanged and searches continue
                 self._log(f"catalogue: {type(error).__name__}: {error}")
                 time.sleep(QUIET_S)
 
 
 class NoRoom(OSError):
-    """The disk has less room than the index needs."""
+    """The disk has less free space than the index needs."""
 
     def __init__(self, needed_bytes: int, free_bytes: int) -> None:
-        text = f"The new index needs {needed_bytes >> 20} MB on the disk, {free_bytes >> 20} MB are free."
+        text = f"The new index needs {needed_bytes >> 20} MiB of disk space; {free_bytes >> 20} MiB are free."
         super().__init__(errno.ENOSPC, text)
 
 
 def _sentence(error: Exception) -> str:
-    """What the caller is told of a failure: never its own words."""
+    """The sentence for the caller about a failure; the error's own text is only logged."""
     if isinstance(error, NoRoom):
-        return f"{error.strerror} Make room."
+        return f"{error.strerror} Free disk space."
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "The disk of the index is full. Make room."
+        return "The disk of the index is full. Free disk space."
     if isinstance(error, OSError):
         return "The folder of the index cannot be written. The server's log says why."
     if isinstance(error, StoreFault):

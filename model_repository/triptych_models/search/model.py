@@ -1,4 +1,4 @@
-"""`index`: photos of the catalogue nearest to an embedding, a product or a shopper's preferences. Owns the tensors."""
+"""Model `index`: the catalogue's photos nearest to an embedding, a product or a shopper's preferences. Owns tensors."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from triptych_models.search.query import DEFAULT_K, SearchQuery, check_k, parse_
 from triptych_models.search.searcher import SearchAnswer, Searcher
 from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
 
-# One of them is what is searched with.
+# A request has exactly one of these tensors.
 SUBJECTS = ("embedding", "product_id", "taste")
 
 
 class SearchModel(Model):
-    """Searches; follows what `catalogue` writes."""
+    """Searches the catalogue; a search sees every write that `catalogue` has acknowledged before."""
 
     role = "index"
     codes = (
@@ -43,10 +43,11 @@ class SearchModel(Model):
 
     def _open_backend(self, dimension: int, server: Server, rebuilds: RebuildMetrics) -> SearchBackend:
         if is_distributed():
-            # Its libraries are not there, and not needed, where the catalogue is in this server's folder.
-            from triptych_models.search.weaviate_store import open_named
+            # A server whose catalogue is in its own folder needs no Weaviate libraries.
+            from triptych_models.catalogue.weaviate_store import open_store
+            from triptych_models.search.weaviate_backend import WeaviateBackend
 
-            return open_named(self._fingerprint)
+            return WeaviateBackend(open_store(self._fingerprint))
         sync = IndexSync(find_folder(server.log), dimension, server.log, observer=rebuilds)
         sync.start()
         return EmbeddedBackend(sync, self._fingerprint)
@@ -73,11 +74,11 @@ class SearchModel(Model):
         }
 
     def _read(self, request: Request) -> list[tuple[str, Any, int, SearchQuery]]:
-        """Of each row of the request: the subject and its value, k, the query."""
+        """For each row of the request: the search tensor's name and value, k, and the query."""
         subjects = {name: array for name in SUBJECTS if (array := request.array(name)) is not None}
         if len(subjects) != 1:
             raise InvalidRequest(
-                f"The request has {' and '.join(subjects) or 'none of them'}: expected one of {', '.join(SUBJECTS)}."
+                f"The request has {' and '.join(subjects) or 'none of them'}; expected one of {', '.join(SUBJECTS)}."
             )
         ((subject, values),) = subjects.items()
         ks, queries = request.array("k"), request.array("query")

@@ -1,4 +1,4 @@
-"""Which categories a search is restricted to: what was predicted for the photo, fused with a vote of its neighbours.
+"""The predicted filter: categories that a search is restricted to, from predictions and a vote of the nearest photos.
 
 After Zhang et al., "Visual Search at Alibaba" (KDD 2018), section 3.1. Pure.
 """
@@ -12,9 +12,9 @@ from typing import Any
 
 from triptych_models.errors import InvalidRequest
 
-# Neighbours that vote, each with its cosine. See DECISIONS.md, "PredictedFilter a search".
+# Nearest photos that vote, each weighted by its cosine. See docs/decisions/0042.
 VOTERS = 30
-# The first categories that hold so much of what was fused are searched, at most so many.
+# The search covers the likeliest categories up to this share of the combined probability, and at most this many.
 COVER = 0.6
 MAX_CATEGORIES = 3
 MAX_PREDICTED = 64
@@ -22,37 +22,41 @@ MAX_PREDICTED = 64
 
 @dataclass(frozen=True)
 class PredictedFilter:
-    """What was asked.
+    """A predicted filter of a request (JSON key `narrow`).
 
     Attributes:
-        field: of the products, "category" for example.
-        predicted: value of the field -> probability; empty where the neighbours decide alone.
+        field: a field of the products, "category" for example.
+        predicted: value of the field -> probability; empty where only the nearest photos vote.
     """
 
     field: str
     predicted: Mapping[str, float]
 
 
-def parse_predicted_filter(asked: Any) -> PredictedFilter:
-    """Raises:
-    InvalidRequest: it is no such object.
+def parse_predicted_filter(options: Any) -> PredictedFilter:
+    """Parses key `narrow` of a query.
+
+    Raises:
+        InvalidRequest: the value is not a valid predicted filter.
     """
-    if not isinstance(asked, dict) or not isinstance(asked.get("field"), str) or not asked["field"]:
-        raise InvalidRequest('`narrow` is not as expected: {"field": "category", "predicted": {"Shoes": 0.7}}.')
-    unknown = sorted(set(asked) - {"field", "predicted"})
+    if not isinstance(options, dict) or not isinstance(options.get("field"), str) or not options["field"]:
+        raise InvalidRequest('`narrow` is invalid; expected {"field": "category", "predicted": {"Shoes": 0.7}}.')
+    unknown = sorted(set(options) - {"field", "predicted"})
     if unknown:
-        raise InvalidRequest(f"`narrow` has the unknown key {unknown[0]!r}, expected only: field, predicted.")
-    predicted = asked.get("predicted") or {}
+        raise InvalidRequest(f"`narrow` has the unknown key {unknown[0]!r}; expected only: field, predicted.")
+    predicted = options.get("predicted") or {}
     if not isinstance(predicted, dict) or len(predicted) > MAX_PREDICTED:
-        raise InvalidRequest(f"`narrow.predicted` is no object of at most {MAX_PREDICTED} probabilities.")
+        raise InvalidRequest(
+            f"`narrow.predicted` is invalid; expected an object of at most {MAX_PREDICTED} probabilities."
+        )
     for name, score in predicted.items():
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-            raise InvalidRequest(f"`narrow.predicted` has {score!r} for {name!r}, expected a probability from 0 to 1.")
-    return PredictedFilter(asked["field"], predicted)
+            raise InvalidRequest(f"`narrow.predicted` has {score!r} for {name!r}; expected a probability from 0 to 1.")
+    return PredictedFilter(options["field"], predicted)
 
 
 def vote(field: str, neighbours: Iterable[tuple[Mapping[str, Any], float]]) -> dict[str, float]:
-    """Value of the field -> share of the vote, of neighbours given as their fields and cosine."""
+    """Value of the field -> share of the votes; `neighbours` are fields and cosine of the nearest photos."""
     votes: dict[str, float] = {}
     for fields, similarity in neighbours:
         value = fields.get(field)
@@ -62,7 +66,7 @@ def vote(field: str, neighbours: Iterable[tuple[Mapping[str, Any], float]]) -> d
 
 
 def choose(votes: Mapping[str, float], predicted: Mapping[str, float]) -> list[str]:
-    """The categories to search, the likeliest first; `predicted` are those that the catalogue has."""
+    """The categories to search, the likeliest first; `predicted` has only categories that the catalogue has."""
     shares = _shares(predicted)
     parts = [part for part in (votes, shares) if part]
     fused = {name: math.fsum(part.get(name, 0.0) for part in parts) / len(parts) for part in parts for name in part}

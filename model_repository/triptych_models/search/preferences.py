@@ -1,6 +1,6 @@
-"""Preferences of a shopper, from the products they dealt with: one direction an interest, and diverse results.
+"""A shopper's preferences: the directions of their interests, computed from products, and diverse results.
 
-Pure: knows no store and no tensors.
+Pure: no store and no tensors.
 """
 
 from __future__ import annotations
@@ -22,14 +22,15 @@ MAX_INTERESTS = 10
 
 @dataclass(frozen=True)
 class Preferences:
-    """The tensor `taste`.
+    """The JSON of tensor `taste`.
 
     Attributes:
-        weights: product_id -> how much it says, above 0.
-        without: products that must not be in the answer.
-        interests: directions at most.
-        apart: cosine below which two products are of different interests.
-        diversity: 0 takes the nearest; towards 1, what is unlike those already taken (the 1 - lambda of MMR).
+        weights: product_id -> weight above 0.
+        without: products that are excluded from the results.
+        interests: the most interests.
+        apart: cosine below which two products belong to different interests.
+        diversity: 0 returns the nearest products; higher values prefer products unlike those already selected
+            (1 - lambda of MMR).
     """
 
     weights: dict[str, float]
@@ -41,48 +42,50 @@ class Preferences:
 
 @dataclass(frozen=True)
 class Interest:
-    """A direction, float32[D] of L2 norm 1, and its share of all preferences."""
+    """A direction, float32[D] of L2 norm 1, and its share of the total weight."""
 
     direction: Floats
     share: float
 
 
 def parse_preferences(text: bytes) -> Preferences:
-    """Raises:
-    InvalidRequest: not such an object; the sentence says where.
+    """Parses tensor `taste`.
+
+    Raises:
+        InvalidRequest: the text is not a valid object of preferences; the message names the key.
     """
-    asked = parse_object(text, "taste")
-    weights = asked.pop("weights", None)
+    options = parse_object(text, "taste")
+    weights = options.pop("weights", None)
     if not isinstance(weights, dict) or not 1 <= len(weights) <= MAX_PRODUCTS:
         raise InvalidRequest(
-            f"`weights` of taste: expected an object of 1 to {MAX_PRODUCTS} products and their weights."
+            f"`weights` of `taste` is invalid; expected an object of 1 to {MAX_PRODUCTS} products and their weights."
         )
     for product_id, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1e9:
-            raise InvalidRequest(f"The weight of {product_id!r} in taste is {weight!r}, expected a number above 0.")
-    without = asked.pop("without", [])
+            raise InvalidRequest(f"The weight of {product_id!r} in `taste` is {weight!r}; expected a number above 0.")
+    without = options.pop("without", [])
     if not isinstance(without, list) or len(without) > MAX_WITHOUT or not all(isinstance(one, str) for one in without):
-        raise InvalidRequest(f"`without` of taste: expected a list of product ids, {MAX_WITHOUT} at most.")
-    interests = asked.pop("interests", Preferences.interests)
+        raise InvalidRequest(f"`without` of `taste` is invalid; expected a list of at most {MAX_WITHOUT} product ids.")
+    interests = options.pop("interests", Preferences.interests)
     if isinstance(interests, bool) or not isinstance(interests, int) or not 1 <= interests <= MAX_INTERESTS:
         raise InvalidRequest(
-            f"`interests` of taste is {interests!r}, expected a whole number from 1 to {MAX_INTERESTS}."
+            f"`interests` of `taste` is {interests!r}; expected a whole number from 1 to {MAX_INTERESTS}."
         )
-    shares = {name: asked.pop(name, getattr(Preferences, name)) for name in ("apart", "diversity")}
+    shares = {name: options.pop(name, getattr(Preferences, name)) for name in ("apart", "diversity")}
     for name, value in shares.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise InvalidRequest(f"`{name}` of taste is {value!r}, expected a number from 0 to 1.")
-    refuse_unknown(asked, "taste", ("weights", "without", "interests", *shares))
+            raise InvalidRequest(f"`{name}` of `taste` is {value!r}; expected a number from 0 to 1.")
+    refuse_unknown(options, "taste", ("weights", "without", "interests", *shares))
     return Preferences(
         {name: float(weight) for name, weight in weights.items()}, frozenset(without), interests, **shares
     )
 
 
 def find_interests(vectors: Floats, weights: Sequence[float], most: int, apart: float) -> list[Interest]:
-    """Directions of float32[N,D] products, the heaviest first.
+    """The interests of float32[N,D] products, the heaviest interest first.
 
-    Leader clustering: in falling weight each product joins the interest it is nearest to, or begins one; a second pass
-    lets each join the one that is nearest by then.
+    Leader clustering: in order of falling weight, each product joins the nearest interest or starts a new one. A second
+    pass assigns each product to the interest that is nearest then.
     """
     heavy = np.asarray(weights, np.float32)
     order = np.argsort(-heavy, kind="stable")
@@ -108,17 +111,18 @@ def find_interests(vectors: Floats, weights: Sequence[float], most: int, apart: 
 def diversify(
     relevance: Floats, vectors: Floats, interest: Sequence[int], shares: Sequence[float], k: int, diversity: float
 ) -> list[int]:
-    """Positions of the candidates that are taken, in order.
+    """Positions of the selected candidates, in the order of selection.
 
-    Each interest gets places by its share, the one that is most behind next; of its candidates the one with the highest
-    (1 - diversity) * relevance - diversity * likeness to the nearest taken (Carbonell and Goldstein 1998, MMR).
+    Each interest gets places in proportion to its share; the interest with the largest deficit is next. Of its
+    candidates, the one with the highest (1 - diversity) * relevance - diversity * similarity to the nearest selected
+    candidate is selected (Carbonell and Goldstein 1998, MMR).
 
     Args:
         relevance: float32[C], cosine with the candidate's interest.
         vectors: float32[C,D] of the candidates.
         interest: number of each candidate's interest.
-        shares: of each interest.
-        k: how many at most.
+        shares: share of each interest.
+        k: the most candidates to select.
         diversity: 0 to 1.
     """
     of = np.asarray(interest)

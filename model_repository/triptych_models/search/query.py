@@ -1,4 +1,4 @@
-"""What a caller asks of `index` beside an embedding: the JSON of `query`. Pure."""
+"""The options of a search: the JSON of tensor `query`. Pure."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class SearchQuery:
     """Options of a search.
 
     Attributes:
-        conditions: that a photo's fields must all meet.
-        min_similarity: cosine below which nothing is returned.
-        group_by_product: the nearest photo of each product alone.
-        exact: every photo is compared, no index is used.
+        conditions: conditions that a photo's fields must all meet.
+        min_similarity: cosine below which no photo is returned.
+        group_by_product: returns only the nearest photo of each product.
+        exact: compares every photo instead of using the HNSW index.
         predicted_filter: restricts the search to the categories predicted for the photo.
     """
 
@@ -33,33 +33,37 @@ class SearchQuery:
 
 
 def parse_query(text: bytes) -> SearchQuery:
-    """Raises:
-    InvalidRequest: not such an object; the sentence says where.
+    """Parses tensor `query`.
+
+    Raises:
+        InvalidRequest: the text is not a valid query; the message names the key.
     """
-    asked = parse_object(text, "query")
-    filter_ = asked.pop("filter", {})
+    options = parse_object(text, "query")
+    filter_ = options.pop("filter", {})
     conditions = parse_filter({} if filter_ is None else filter_)
-    minimum = asked.pop("min_similarity", None)
+    minimum = options.pop("min_similarity", None)
     if minimum is None:
         minimum = -1.0
     elif isinstance(minimum, bool) or not isinstance(minimum, int | float) or not -1 <= minimum <= 1:
-        raise InvalidRequest(f"`min_similarity` is {minimum!r}, expected a number from -1 to 1.")
+        raise InvalidRequest(f"`min_similarity` is {minimum!r}; expected a number from -1 to 1.")
     flags = {"group_by_product": True, "exact": False}
     for name in flags:
-        value = asked.pop(name, flags[name])
+        value = options.pop(name, flags[name])
         if not isinstance(value, bool):
-            raise InvalidRequest(f"`{name}` is {value!r}, expected true or false.")
+            raise InvalidRequest(f"`{name}` is {value!r}; expected true or false.")
         flags[name] = value
-    narrow = asked.pop("narrow", None)
+    narrow = options.pop("narrow", None)
     predicted_filter = None if narrow is None else parse_predicted_filter(narrow)
-    refuse_unknown(asked, "query", ("filter", "min_similarity", "narrow", *flags))
+    refuse_unknown(options, "query", ("filter", "min_similarity", "narrow", *flags))
     return SearchQuery(conditions, float(minimum), predicted_filter=predicted_filter, **flags)
 
 
 def check_k(k: int) -> int:
-    """Raises:
-    InvalidRequest: too few or too many.
+    """Returns `k`.
+
+    Raises:
+        InvalidRequest: `k` is too small or too large.
     """
     if not 1 <= k <= MAX_K:
-        raise InvalidRequest(f"`k` is {k}, expected 1 to {MAX_K}.")
+        raise InvalidRequest(f"`k` is {k}; expected 1 to {MAX_K}.")
     return k

@@ -1,4 +1,4 @@
-"""What `index` tells `catalogue` and its metrics of a rebuild, and the lock that lets one process rebuild at a time."""
+"""The rebuild state that `index` writes for `catalogue` and metrics, and the lock that allows one rebuild at a time."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from typing import Any, Protocol
 
 from triptych_models.catalogue.rebuild import FILE, READING, Report, Result, read_report
 
-# A try that failed is followed by another: after so long, then twice as long, up to the last.
+# Pause after a failed attempt; it doubles with each failure up to the last value.
 FIRST_RETRY_S = 5.0
 LAST_RETRY_S = 60.0
 
 
 class RebuildObserver(Protocol):
-    """Who counts rebuilds."""
+    """Observes rebuilds, to count them."""
 
     def progressed(self, ratio: float) -> None:
-        """From 0 to 1; 1 while nothing is rebuilt."""
+        """Progress from 0 to 1; 1 while no rebuild runs."""
 
     def ended(self, succeeded: bool) -> None:
-        """A try that ended."""
+        """An attempt that ended."""
 
 
-class Unobserved:
-    """Counts nothing."""
+class NoObserver:
+    """Ignores everything."""
 
     def progressed(self, ratio: float) -> None:
         """See `RebuildObserver`."""
@@ -38,12 +38,12 @@ class Unobserved:
 
 
 class RebuildReports:
-    """Of one process; its threads may not share it.
+    """The reports of one process; not for several threads at once.
 
     Args:
-        folder: the index's.
-        log: takes one line for what went wrong here.
-        observer: told of the progress too.
+        folder: folder of the index.
+        log: writes one line about a report that cannot be written.
+        observer: observer of progress and attempts.
 
     Raises:
         OSError: the folder cannot be written.
@@ -58,57 +58,57 @@ class RebuildReports:
         self._retry_s = 0.0
         self._pause_s = FIRST_RETRY_S
         self.report = Report()
-        if self.take():  # else another process works, and what stands there is true
-            self._tell(phase="", retry_at=0.0)
+        if self.acquire():  # otherwise another process works, and the file is correct
+            self._write(phase="", retry_at=0.0)
             self._release()
         observer.progressed(1.0)
 
     @property
-    def is_pausing(self) -> bool:
-        """Whether the next try has to wait."""
+    def is_waiting(self) -> bool:
+        """Whether the pause after a failure is not over."""
         return time.monotonic() < self._retry_s
 
-    def take(self) -> bool:
-        """Whether this process may rebuild; `end` and `fail` give that back."""
-        if not self._lock():
+    def acquire(self) -> bool:
+        """Takes the lock; False where another process rebuilds. `end` and `fail` release the lock."""
+        if not self._try_lock():
             return False
         if self._is_written:
             self.report = read_report(self._path) or self.report
         return True
 
-    def mend(self) -> None:
-        """Writes again what could not be written: else nobody would learn how the last rebuild ended."""
-        if not self._is_written and self._lock():
-            self._tell()
+    def retry_write(self) -> None:
+        """Writes the last report again if it could not be written: callers must learn how a rebuild ended."""
+        if not self._is_written and self._try_lock():
+            self._write()
             self._release()
 
     def begin(self, rebuild: str, started_at: float) -> None:
-        """The work on an epoch begins."""
-        self._tell(rebuild=rebuild, started_at=started_at, phase=READING, done=0, total=0, retry_at=0.0)
+        """Reports the start of a rebuild for an epoch."""
+        self._write(rebuild=rebuild, started_at=started_at, phase=READING, done=0, total=0, retry_at=0.0)
 
     def advance(self, phase: str, done: int, total: int) -> None:
-        """So many rows of so many are through a phase."""
-        self._tell(phase=phase, done=done, total=total)
+        """Reports the rows of a phase that are done, and their total."""
+        self._write(phase=phase, done=done, total=total)
 
     def end(self, photos: int) -> float:
-        """The new index is searched and saved; returns the seconds since it was due."""
+        """Reports a success: the new index is in use and saved. Returns the seconds since the request."""
         self._pause_s, self._retry_s = FIRST_RETRY_S, 0.0
         result = Result(self.report.rebuild, photos, self._seconds(), time.time())
-        self._conclude(result, built=self.report.rebuild)
+        self._finish(result, built=self.report.rebuild)
         return result.seconds
 
     def fail(self, sentence: str) -> None:
-        """The try failed, why is for the caller; another follows."""
+        """Reports a failure with a sentence for the caller, and schedules the next attempt."""
         self._retry_s = time.monotonic() + self._pause_s
         result = Result(self.report.rebuild, 0, self._seconds(), time.time(), sentence)
-        self._conclude(result, retry_at=time.time() + self._pause_s)
+        self._finish(result, retry_at=time.time() + self._pause_s)
         self._pause_s = min(LAST_RETRY_S, 2 * self._pause_s)
 
     def close(self) -> None:
         self._file.close()
 
-    def _conclude(self, result: Result, **changes: Any) -> None:
-        self._tell(phase="", done=0, total=0, last=result, **changes)
+    def _finish(self, result: Result, **changes: Any) -> None:
+        self._write(phase="", done=0, total=0, last=result, **changes)
         self._release()
         self._observer.ended(not result.error)
         if result.error:
@@ -117,7 +117,7 @@ class RebuildReports:
     def _seconds(self) -> float:
         return round(max(0.0, time.time() - self.report.started_at), 3)
 
-    def _lock(self) -> bool:
+    def _try_lock(self) -> bool:
         try:
             fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -127,13 +127,13 @@ class RebuildReports:
     def _release(self) -> None:
         fcntl.flock(self._file.fileno(), fcntl.LOCK_UN)
 
-    def _tell(self, **changes: Any) -> None:
+    def _write(self, **changes: Any) -> None:
         self.report = dataclasses.replace(self.report, **changes)
         try:
             os.pwrite(self._file.fileno(), self.report.encode(), 0)
         except OSError as error:
             if self._is_written:
-                self._log(f"catalogue: how far a rebuild is cannot be written: {error}")
+                self._log(f"catalogue: cannot write the progress of the rebuild: {error}")
             self._is_written = False
         else:
             self._is_written = True

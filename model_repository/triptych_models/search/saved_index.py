@@ -1,7 +1,7 @@
-"""What the index keeps on disk beside the store, to start without reading every embedding: a cache, never the truth.
+"""The index's files on disk, which let a server start without reading every embedding: a cache of the store.
 
-`state.json` is written last and names the other files with their size and a digest of their ends. Anything that is not
-as it says, and any history that is not the store's, is thrown away and built anew from the store.
+`state.json` is written last and names the other files with their size and a digest of their ends. When a file does not
+match, or the state is not of the store's history, the index is built again from the store.
 """
 
 from __future__ import annotations
@@ -30,12 +30,21 @@ _ENDS_BYTES = 1 << 20
 
 
 class SavedIndex:
-    """The folder of these files."""
+    """The folder of the index's files.
+
+    Args:
+        folder: created where it is missing.
+        dimension: dimension of an embedding.
+        exact_below: up to this many photos a search compares all of them.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
 
     def __init__(self, folder: Path, dimension: int, exact_below: int = EXACT_BELOW) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        # While a release takes over, the index of each has the folder; neither may remove what the other has open.
+        # During a rollout two processes use the folder; neither may remove files that the other one has open.
         self._owner = secrets.token_hex(4)
         self._lock = (folder / f"owner-{self._owner}.lock").open("w")
         fcntl.flock(self._lock, fcntl.LOCK_EX)
@@ -44,7 +53,7 @@ class SavedIndex:
         self._state = folder / "state.json"
 
     def open(self, store: SqliteCatalogueStore) -> tuple[VectorIndex, str]:
-        """The index, at the store's tip, and how it came about.
+        """The index at the store's tip, and a log text about its origin.
 
         Raises:
             OSError: the folder cannot be written.
@@ -57,15 +66,15 @@ class SavedIndex:
         except (OSError, ValueError, KeyError, TypeError, RuntimeError, VectorsTaken) as error:
             how = f"built: the saved index was not used ({error})"
         else:
-            index.follow(store)
+            index.catch_up(store)
             return index, how
         return self.build(store), how
 
     def build(self, store: SqliteCatalogueStore, progress: Callable[[int], None] = lambda rows: None) -> VectorIndex:
-        """An index of all that is in the store, without a graph yet.
+        """An index of all photos of the store, without an HNSW graph.
 
         Raises:
-            OSError: the disk is full; nothing is left there.
+            OSError: the disk is full; no file is left.
         """
         empty = np.empty(0, np.int64)
         file = self.new_file("vectors", "f32")
@@ -73,14 +82,14 @@ class SavedIndex:
         index = VectorIndex(vectors, store.meta("epoch"), self._exact_below)
         try:
             index.read(store, progress)
-            index.follow(store)
+            index.catch_up(store)
         except BaseException:
             self.discard(index)
             raise
         return index
 
     def discard(self, index: VectorIndex) -> None:
-        """Removes the files of an index that nobody searches."""
+        """Removes the files of an index that is not in use."""
         index.vectors.close()
         for file in (index.vectors.file, index.graph_file):
             if file is not None:
@@ -90,20 +99,20 @@ class SavedIndex:
         return self.folder / f"{kind}-{self._owner}-{secrets.token_hex(4)}.{suffix}"
 
     def close(self) -> None:
-        """Lets others remove what nobody names any more."""
+        """Releases the lock, so that other processes may remove files that no state names."""
         self._lock.close()
 
     def save(self, index: VectorIndex) -> None:
-        """Everything onto the disk; then what nobody names any more is removed.
+        """Writes all files to the disk; then removes the files that the new state does not name.
 
         Raises:
-            OSError: the disk is full; what was saved before is still there.
+            OSError: the disk is full; the state saved before is unchanged.
         """
         rows, staged = self.new_file("rows", "npz"), self.new_file("state", "tmp")
         try:
             kept = self._write(index, rows, staged)
         except BaseException:
-            rows.unlink(missing_ok=True)  # a try after the other would take what room there is
+            rows.unlink(missing_ok=True)  # repeated attempts would fill the disk
             staged.unlink(missing_ok=True)
             raise
         sync_file(self.folder)
@@ -136,17 +145,17 @@ class SavedIndex:
 
     def _load(self, store: SqliteCatalogueStore) -> VectorIndex:
         state: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
-        # Of another epoch it is still right, and searched until the rebuild that was asked for is done.
+        # An index of another epoch is valid too: it is searched until the requested rebuild is done.
         expected = {"format": FORMAT, "dimension": self._dimension}
         for name, value in expected.items():
             if state[name] != value:
-                raise ValueError(f"its {name} is {state[name]!r}, expected {value!r}")
+                raise ValueError(f"its {name} is {state[name]!r}; expected {value!r}")
         tip = Tip(**state["tip"])
         if not store.has_commit(tip):
-            raise ValueError("it followed another history than the store's")
+            raise ValueError("it is of another history than the store")
         for kind, stated in state["files"].items():
             found = _describe(self.folder / stated["name"], kind)
-            # The file of vectors grows while it is in use.
+            # The file of vectors grows while it is used.
             is_whole = (
                 found["size_bytes"] >= stated["size_bytes"] if kind == "vectors" else found.items() <= stated.items()
             )
@@ -166,7 +175,7 @@ class SavedIndex:
         return index
 
     def _remove_others(self, names: set[str]) -> None:
-        for path in sorted(self.folder.glob("*-*")):  # locks after most of what their owners made
+        for path in sorted(self.folder.glob("*-*")):  # sorted: an owner's lock comes after most of its files
             owner = path.stem.split("-")[1]
             is_mine = owner == self._owner
             if path.name in names or (is_mine and path.suffix == ".lock"):
@@ -188,7 +197,7 @@ def _describe(path: Path, kind: str) -> dict[str, Any]:
 
 
 def sync_file(path: Path) -> None:
-    """Onto the disk."""
+    """Writes a file's or folder's cached content to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""The searches of `index`: by an embedding, by a product, by preferences. Knows no tensors and no particular engine."""
+"""The searches of `index`: by embedding, by product, by preferences. Knows no tensors and no particular backend."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from triptych_models.search.preferences import Preferences, diversify, find_inte
 from triptych_models.search.query import SearchQuery
 from triptych_models.search.vectors import unit
 
-# For each place in a recommendation so many candidates an interest: enough to choose unlike ones from.
+# Candidates for each interest and each place of a recommendation: enough to select diverse products.
 POOL = 5
 
 
 @dataclass(frozen=True)
 class SearchAnswer:
-    """Of one row.
+    """The answer to one row of a request.
 
     Attributes:
-        hits: best first.
-        unknown: products of the preferences that are not in the catalogue.
-        narrowed_to: categories that were searched first.
+        hits: photos, the best first.
+        unknown: products of the preferences that the catalogue does not have.
+        narrowed_to: categories of the predicted filter, whose products come first.
     """
 
     hits: list[Hit]
@@ -36,14 +36,16 @@ class SearchAnswer:
 
 
 class Searcher:
-    """Each search sees one state of the catalogue."""
+    """Each search sees one state of the catalogue, where the backend supports that."""
 
     def __init__(self, backend: SearchBackend) -> None:
         self._backend = backend
 
     def by_embedding(self, embedding: Floats, k: int, query: SearchQuery) -> SearchAnswer:
-        """Raises:
-        InvalidRequest: the embedding has no direction, or a filter names no field.
+        """The photos nearest to an embedding.
+
+        Raises:
+            InvalidRequest: the embedding has no direction, or a filter names an unknown field.
         IncompatibleIndex: the catalogue is of another network.
         """
         direction = _unit(embedding)
@@ -55,23 +57,27 @@ class Searcher:
         return SearchAnswer(hits, narrowed_to=categories)
 
     def by_product(self, product_id: str, k: int, query: SearchQuery) -> SearchAnswer:
-        """Raises:
-        InvalidRequest: there is no such product; as `by_embedding`.
-        IncompatibleIndex: as there.
+        """The photos nearest to a product, without its own.
+
+        Raises:
+            InvalidRequest: the product does not exist; see `by_embedding`.
+        IncompatibleIndex: see `by_embedding`.
         """
         with self._backend.view():
             self._backend.refuse_other_network()
             direction = self._backend.direction_of(product_id)
             if direction is None:
                 raise InvalidRequest(
-                    f"No product has the id {product_id!r}. Add it with `catalogue`, or check the id.",
+                    f"No product has the id {product_id!r}. Check the id, or add the product with `catalogue`.",
                     Code.PRODUCT_UNKNOWN,
                 )
             return SearchAnswer(self._backend.nearest(direction, k, query, without=(product_id,)))
 
     def by_preferences(self, preferences: Preferences, k: int, query: SearchQuery) -> SearchAnswer:
-        """Raises:
-        InvalidRequest, IncompatibleIndex: as `by_embedding`. Products that are not there are told, not refused.
+        """Recommendations for a shopper's preferences. Unknown products are reported, not refused.
+
+        Raises:
+            InvalidRequest, IncompatibleIndex: see `by_embedding`.
         """
         with self._backend.view():
             self._backend.refuse_other_network()
@@ -96,13 +102,13 @@ class Searcher:
     def _within_predicted(
         self, direction: Floats, k: int, query: SearchQuery, predicted_filter: PredictedFilter
     ) -> tuple[list[str], list[Hit]]:
-        """The categories, and the nearest there; where these are fewer than `k`, the nearest elsewhere behind them."""
+        """The predicted categories and their nearest photos, followed by the nearest other photos up to `k`."""
         loose = replace(query, min_similarity=-1.0, group_by_product=False)
         neighbours = self._backend.nearest(direction, VOTERS, loose)
         votes = vote(predicted_filter.field, [(hit.fields, hit.similarity) for hit in neighbours])
         known = set(votes)
         unseen = [name for name in predicted_filter.predicted if name not in known]
-        if unseen:  # of these the catalogue may have none: labels of a network that was not taught the shop's own
+        if unseen:  # the catalogue may not have these labels: the network was not trained on the shop's categories
             elsewhere = self._backend.nearest(direction, VOTERS, _within(loose, predicted_filter.field, unseen))
             known |= {str(hit.fields[predicted_filter.field]) for hit in elsewhere}
         categories = choose(votes, {name: score for name, score in predicted_filter.predicted.items() if name in known})
@@ -125,7 +131,7 @@ def _within(query: SearchQuery, name: str, values: list[str]) -> SearchQuery:
 
 
 def _merge(pool: list[list[Hit]]) -> tuple[list[Hit], list[int]]:
-    """Every photo once, with the number of the interest it is nearest to."""
+    """Every photo once, with the number of the interest that is nearest to it."""
     best: dict[tuple[str, str], tuple[Hit, int]] = {}
     for number, hits in enumerate(pool):
         for hit in hits:
@@ -139,6 +145,6 @@ def _unit(embedding: Any) -> Floats:
     length = float(np.linalg.norm(embedding))
     if not np.isfinite(length) or length == 0:
         raise InvalidRequest(
-            "The embedding has no direction: expected finite numbers, not all of them 0.", Code.EMBEDDING_INVALID
+            "The embedding has no direction; expected finite numbers that are not all 0.", Code.EMBEDDING_INVALID
         )
     return unit(embedding)

@@ -1,7 +1,7 @@
-"""Nearest photos: exact over what is little, an approximate graph over what is much, all scored in full precision.
+"""The vector index: exact search over few photos, an HNSW graph over many; every result is scored in full precision.
 
-The graph (HNSW, half precision, read from a file as the pages are needed) covers the first rows of `Vectors`; the rows
-past it are compared one by one, so what was just written is found at once. Follows the store; knows no requests.
+The HNSW graph (half precision, memory-mapped) covers the first rows of `Vectors`. A search compares the rows after them
+one by one, so it finds new photos at once. Catches up with the store; knows no requests.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from triptych_models.search.vectors import GROWTH_ROWS, Vectors
 CONNECTIVITY = 16
 EXPANSION_ADD = 128
 EXPANSION_SEARCH = 128
-# The graph answers with photos, some removed, filtered out, or of a product that is in the answer already.
+# Some photos that the graph returns are removed, filtered out, or of a product that is already in the answer.
 _OVERSAMPLING = 4
 _MIN_CANDIDATES = 128
 _BATCH_ROWS = 4096
-# About a second of work on one core.
+# About 1 s of work on one core.
 _GRAPH_BATCH_ROWS = 1024
 
 Flags = npt.NDArray[np.bool_]
 
 
 class VectorIndex:
-    """Vectors, the graph over the first `graph_rows` of them, and how far the store was followed."""
+    """Vectors, the HNSW graph over the first `graph_rows` of them, and the position in the store's history."""
 
     def __init__(self, vectors: Vectors, epoch: str, exact_below: int = EXACT_BELOW) -> None:
         self.vectors = vectors
@@ -45,8 +45,8 @@ class VectorIndex:
         self.graph_rows = 0
         self.tip = Tip()
 
-    def follow(self, store: SqliteCatalogueStore) -> None:
-        """Adds and removes what the store did since; a step at a time, so that it may fail and go on.
+    def catch_up(self, store: SqliteCatalogueStore) -> None:
+        """Applies the store's additions and removals since `tip`, in steps: after a failure the next call continues.
 
         Raises:
             OSError: the disk is full.
@@ -63,14 +63,14 @@ class VectorIndex:
         self.tip = tip
 
     def read(self, store: SqliteCatalogueStore, progress: Callable[[int], None]) -> None:
-        """Reads all rows into an empty index; then `follow` brings what was written meanwhile.
+        """Reads all rows into an empty index; afterwards `catch_up` applies the writes since the start of the read.
 
-        A transaction a batch: one over all of them would let the store's log grow by every write until it ends. A row
-        that goes once it was read is among the removals behind the position noted here first.
+        Each batch has its own transaction: with one long transaction the store's write-ahead log would grow with every
+        write. A row that is removed after it was read is among the removals after the position noted first.
 
         Args:
-            store: of this thread.
-            progress: told how many rows are read.
+            store: store of this thread.
+            progress: called with the number of rows read.
 
         Raises:
             OSError: the disk is full.
@@ -89,24 +89,26 @@ class VectorIndex:
 
     @property
     def wants_graph(self) -> bool:
-        """Whether what is compared one by one has become much."""
+        """Whether too many rows are outside of the graph."""
         fresh = self.vectors.count - self.graph_rows
         return fresh > max(self.exact_below, self.graph_rows // 20)
 
     @property
     def wants_rebuild(self) -> bool:
-        """Whether more rows are dead than alive."""
+        """Whether more rows are removed than present."""
         dead = self.vectors.count - int(self.vectors.alive.sum())
         return dead > max(self.exact_below, self.vectors.count // 2)
 
     def use_graph(self, file: Path, rows: int) -> None:
-        """Raises:
-        OSError, RuntimeError: the file is not there, or not a graph of this dimension.
+        """Opens the graph in a file.
+
+        Raises:
+            OSError, RuntimeError: the file is missing, or is not a graph of this dimension and number of rows.
         """
         graph = new_graph(self.vectors.dimension)
         graph.view(str(file))
         if graph.ndim != self.vectors.dimension or len(graph) != rows:
-            raise RuntimeError(f"{file} has {len(graph)} vectors of {graph.ndim}, expected {rows}")
+            raise RuntimeError(f"{file} has {len(graph)} vectors of dimension {graph.ndim}; expected {rows} vectors")
         self.graph, self.graph_file, self.graph_rows = graph, file, rows
 
     def search(
@@ -117,14 +119,14 @@ class VectorIndex:
         allowed: Ids | None = None,
         excluded_products: Sequence[int] = (),
     ) -> tuple[Ids, Floats]:
-        """The nearest photos: their ids and their cosine, falling; at most `k`.
+        """The nearest photos: at most `k` ids and cosines, the highest cosine first.
 
         Args:
             embedding: float32[D], L2 norm 1.
-            k: most results.
-            query: whose conditions are `allowed`'s: only what concerns vectors is looked at here.
-            allowed: ids of the photos that may be in the answer; None is all.
-            excluded_products: keys of products that may not.
+            k: the most results.
+            query: only its options on vectors are used here; its conditions are in `allowed`.
+            allowed: ids of the photos that may be returned; None is all.
+            excluded_products: keys of the products that may not be returned.
         """
         eligible = self._eligible(allowed, excluded_products)
         count = int(eligible.sum())
@@ -133,7 +135,7 @@ class VectorIndex:
         fresh = np.flatnonzero(eligible[self.graph_rows :]) + self.graph_rows
         share = count / self.vectors.count
         fetch = max(_MIN_CANDIDATES, int(k * _OVERSAMPLING / share))
-        # Beyond a tenth the way through the graph costs more than all of it.
+        # Above a tenth of the rows, a graph search costs more than comparing all rows.
         while fetch <= self.graph_rows // 10:
             rows = self._candidates(embedding, fetch)
             near = rows[eligible[rows]]
@@ -161,7 +163,7 @@ class VectorIndex:
         return keys  # a row's number is its key
 
     def _is_past(self, embedding: Floats, min_similarity: float, rows: Ids) -> bool:
-        """Whether the farthest candidate is already under the least similarity asked for."""
+        """Whether the farthest candidate is below the least similarity of the query."""
         return bool(len(rows) and self.vectors.score(rows[-1:], embedding)[0] < min_similarity)
 
     def _best(self, embedding: Floats, k: int, query: SearchQuery, rows: Ids) -> tuple[Ids, Floats]:
@@ -180,7 +182,7 @@ class VectorIndex:
 
 
 def _falling(scores: Floats, most: int) -> Ids:
-    """Positions of the highest scores, falling; of equal ones the first first."""
+    """Positions of the highest scores in falling order; of equal scores the lower position first."""
     if most >= len(scores):
         return np.argsort(-scores, kind="stable")
     some = np.sort(np.argpartition(-scores, most)[:most])
@@ -188,9 +190,9 @@ def _falling(scores: Floats, most: int) -> Ids:
 
 
 def index_bytes(rows: int, dimension: int) -> int:
-    """What the files of a new index of so many rows take on the disk, at most.
+    """The most bytes of disk that the files of a new index with this many rows take.
 
-    Vectors: 4 bytes a number and room to grow. Graph: 2 bytes a number and links (148 bytes a row, measured at 20,000
+    Vectors: 4 bytes a number, and room to grow. Graph: 2 bytes a number and links (148 bytes a row, measured at 20,000
     rows). Ids, products, flags: 17 bytes a row.
     """
     capacity = rows + max(GROWTH_ROWS, rows // 4)
@@ -211,9 +213,9 @@ def new_graph(dimension: int) -> Index:
 def build_graph(
     old: Path | None, start: int, matrix: Floats, file: Path, threads: int, progress: Callable[[int], None]
 ) -> None:
-    """Writes the graph of rows 0 to `start + len(matrix)`: the old one's, and those of `matrix` behind them.
+    """Writes the graph of rows 0 to `start + len(matrix)`: the old graph's rows, then the rows of `matrix`.
 
-    Searches go on meanwhile: the library computes without the interpreter's lock.
+    Searches run meanwhile: the library releases the interpreter's lock.
     """
     graph = new_graph(matrix.shape[1])
     if old is not None:

@@ -1,7 +1,7 @@
-"""Embeddings in full precision, row by row in a memory-mapped file, with the ids they have in the store.
+"""Embeddings in full precision, one row each, in a memory-mapped file, with the photos' ids in the store.
 
-Rows are only added, in rising order of ids; a removed one is marked. The file is held by a lock for as long as it is
-open, so that two processes never add to the same one.
+Rows are only appended, in rising order of ids; removed rows are marked. The file is locked while it is open, so that
+only one process appends to it.
 """
 
 from __future__ import annotations
@@ -15,35 +15,37 @@ import numpy.typing as npt
 
 from triptych_models.catalogue.records import Floats, Ids
 
-# The file grows by so many rows; untouched ones take room on the disk and none in memory.
+# The file grows by at least this many rows; unused rows take disk space and no memory.
 GROWTH_ROWS = 4096
 _CHUNK_ROWS = 4096
 
 
 def unit(vector: Floats) -> Floats:
-    """float32[D] of L2 norm 1; one without a direction stays as it is."""
+    """The vector scaled to L2 norm 1; a vector of length 0 is unchanged."""
     length = float(np.linalg.norm(vector))
     return np.asarray(vector / length if length else vector, np.float32)
 
 
 class VectorsTaken(Exception):
-    """Another process adds to this file."""
+    """Another process has this file open."""
 
 
 class Vectors:
     """The rows 0 to `count`.
 
     Args:
-        file: made when it is not there.
-        ids: of the rows that are there.
-        products: key of the product of each.
+        file: created where it is missing.
+        dimension: dimension of an embedding.
+        ids: ids of the existing rows.
+        products: product key of each row.
+        alive: whether each row's photo still exists.
 
     Attributes:
-        alive: bool[count], False for what was removed.
+        alive: bool[count], False for removed rows.
 
     Raises:
         VectorsTaken: another process has the file open.
-        OSError: it cannot be made.
+        OSError: the file cannot be created.
     """
 
     def __init__(self, file: Path, dimension: int, ids: Ids, products: Ids, alive: npt.NDArray[np.bool_]) -> None:
@@ -79,8 +81,10 @@ class Vectors:
         return self._matrix[: self.count]
 
     def append(self, ids: Ids, products: Ids, matrix: Floats) -> None:
-        """Raises:
-        OSError: the disk is full; nothing was added.
+        """Appends rows.
+
+        Raises:
+            OSError: the disk is full; no row was appended.
         """
         stop = self.count + len(ids)
         if stop > self._capacity:
@@ -93,7 +97,7 @@ class Vectors:
         self._alive[self.rows_of(ids)] = False
 
     def rows_of(self, ids: Ids) -> Ids:
-        """The rows of those ids that are there."""
+        """The rows of the ids that exist here."""
         if not self.count:
             return np.empty(0, np.int64)
         rows = np.searchsorted(self.ids, ids)
@@ -119,7 +123,7 @@ class Vectors:
 
     def _map(self, capacity: int) -> None:
         size_bytes = capacity * self.dimension * 4
-        # Reserved, not only lengthened: to write to a page that a full disk has no room for would kill the process.
+        # Allocated, not only lengthened: a write to a page without disk space would kill the process.
         os.posix_fallocate(self._file.fileno(), 0, size_bytes)
         self._matrix = np.memmap(self._file, np.float32, "r+", shape=(capacity, self.dimension))
         for name in ("_ids", "_products", "_alive"):

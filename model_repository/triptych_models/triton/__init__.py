@@ -1,1 +1,1 @@
-"""The adapter to Triton's Python backend: the only place that knows Triton."""
+"""Owns the adapter between `Model` and Triton's Python backend. The only folder that imports Triton's modules."""

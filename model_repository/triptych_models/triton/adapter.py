@@ -1,5 +1,5 @@
-"""A `Model` as Triton's Python backend wants it: parameters, batches, refusals, log lines, metrics. Nothing else knows
-`triton_python_backend_utils` but the publisher of metrics.
+"""Adapts a `Model` to Triton's Python backend: parameters, batches, errors, log lines, metrics. Besides the publisher,
+the only module that imports `triton_python_backend_utils`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,14 @@ import triton_python_backend_utils as pb_utils
 
 import triptych_models
 from triptych_models.errors import Code, InvalidRequest, ServingError, Status, split_wire_text
-from triptych_models.metrics.process import record_shared_memory
-from triptych_models.metrics.refusals import RefusalMetrics
+from triptych_models.metrics.model_metrics import RefusalMetrics, record_shared_memory
 from triptych_models.metrics.registry import MetricRegistry
-from triptych_models.triton.allocator import keep_buffers
+from triptych_models.triton.allocator import retain_freed_memory
 from triptych_models.triton.log_lines import describe
 from triptych_models.triton.model import Arrays, Model, ModelConfig
 from triptych_models.triton.publisher import Publisher
 
-# Names, because Triton fills the module in only after it has imported the model.
+# Names, because Triton fills the module with its content only after it has imported the model.
 _STATUS = {
     Status.INVALID_ARGUMENT: "INVALID_ARG",
     Status.UNAVAILABLE: "UNAVAILABLE",
@@ -32,25 +31,25 @@ _STATUS = {
 
 
 def adapt(model: type[Model], shim: str) -> Any:
-    """What a shim calls `TritonPythonModel`.
+    """The class `TritonPythonModel` of a shim.
 
     Args:
-        model: the class behind the shim.
-        shim: the shim's own `__file__`, which tells the release that it is of.
+        model: class of the model.
+        shim: `__file__` of the shim, which identifies the release.
     """
     return functools.partial(Adapter, model, Path(shim))
 
 
 class Adapter:
-    """Triton's interface of a Python model."""
+    """The interface that Triton expects of a Python model."""
 
     def __init__(self, model: type[Model], shim: Path) -> None:
         self._model_class = model
         self._shim = shim
 
     def initialize(self, args: dict[str, str]) -> None:
-        if self._model_class.keeps_buffers:
-            keep_buffers()
+        if self._model_class.reuses_buffers:
+            retain_freed_memory()
         role = self._model_class.role
         try:
             config = ModelConfig.parse(args, self._shim)
@@ -74,12 +73,12 @@ class Adapter:
     def _respond(self, request: Any, answer: Arrays | Exception) -> Any:
         if isinstance(answer, Exception):
             return pb_utils.InferenceResponse(error=self._refuse(answer, request.request_id()))
-        asked = request.requested_output_names()
-        tensors = [_tensor(name, array) for name, array in answer.items() if name in asked]
+        requested = request.requested_output_names()
+        tensors = [_tensor(name, array) for name, array in answer.items() if name in requested]
         return pb_utils.InferenceResponse(output_tensors=tensors)
 
     def _refuse(self, error: Exception, request_id: str) -> Any:
-        """Returned, not raised: a raised error fails the others of the batch too, and Triton counts it twice."""
+        """The error of a request. Returned, not raised: a raised error fails the whole batch and is counted twice."""
         role = self._model_class.role
         told = error if isinstance(error, ServingError) and self._refusals.knows(error.code) else None
         code = Code.INTERNAL if told is None else told.code
@@ -92,7 +91,7 @@ class Adapter:
             pb_utils.Logger.log_info(describe("refused", **fields, message=str(error), **cause))
         if told is not None:
             return _error(told.wire_text, code)
-        sentence = f"{role} failed; the request is not at fault. Send it again; the server's log says why."
+        sentence = f"{role} failed; the request is not the cause. Send it again; the server's log has the details."
         return _error(f"[{code.text}] {sentence}", code)
 
 
@@ -130,7 +129,7 @@ class TritonServer:
         if answer.has_error():
             code, sentence = split_wire_text(answer.error().message())
             is_full = answer.error().code() == pb_utils.TritonError.UNAVAILABLE
-            # Without a code it is Triton that speaks: of a queue, or of a model that is loading, gone or dead.
+            # An error without a code is Triton's: a full queue, or a model that is loading, unloaded or dead.
             raise InvalidRequest(sentence, code or (Code.QUEUE_FULL if is_full else Code.MODEL_NOT_READY))
         return pb_utils.get_output_tensor_by_name(answer, output).as_numpy()
 
@@ -146,17 +145,17 @@ def _error(text: str, code: Code) -> Any:
 
 
 def _refuse_other_package(config: ModelConfig) -> None:
-    """The code of one release with the weights of another would answer, and differently from both."""
+    """Refuses to serve a model with the package of another release, which could return different answers."""
     expected = config.files.models.parent
     got = Path(triptych_models.__file__).resolve().parents[1]
     if got == expected:
         return
     if not (expected / triptych_models.__name__).is_dir():
         raise RuntimeError(
-            f"{expected} has no folder triptych_models beside models, and the one of {got} is another release's. Serve "
-            "a whole release, or place the weights there with `python -m export place --repository`."
+            f"{expected} has no folder triptych_models beside models, and the package of {got} is of another release. "
+            "Serve a complete release, or place the weights there with `python -m export place --repository`."
         )
     raise RuntimeError(
-        f"the model is of {expected}, the package triptych_models of {got}. Start tritonserver with {expected} as "
+        f"the model is of {expected}, but package triptych_models is of {got}. Start tritonserver with {expected} as "
         "its working directory and as PYTHONPATH."
     )

@@ -1,15 +1,15 @@
-"""One line of log for one event: `event key=value key="two words"`. Pure."""
+"""Formats log lines, one event each: `event key=value key="two words"`. Pure."""
 
 from __future__ import annotations
 
 import json
 
-# A caller chooses the request id.
+# Limit for values from a caller, such as the request id.
 MAX_VALUE_CHARS = 300
 
 
 def describe(event: str, **fields: str) -> str:
-    """The line; values with anything but plain characters are JSON strings, and long ones are cut short."""
+    """The log line; values with other than plain characters are JSON strings, and long values are cut."""
     return " ".join([event, *(f"{key}={_value(value)}" for key, value in fields.items())])
 
 

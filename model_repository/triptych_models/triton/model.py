@@ -1,4 +1,4 @@
-"""What a model of this package is, to the adapter and to a test: a config, arrays in, arrays out. Imports no Triton."""
+"""The interface of a model to the adapter and to tests: config and arrays in, arrays out. Imports no Triton module."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from triptych_models.errors import Code
 from triptych_models.metrics.registry import MetricRegistry
 from triptych_models.placed_files import PlacedFiles
 
-# Tensor name -> array, rows first: of numpy, or one that speaks DLPack.
+# Tensor name -> array, rows first: a numpy array or a DLPack tensor.
 Arrays = Mapping[str, Any]
 
 
@@ -22,38 +22,38 @@ class Request(Protocol):
 
     @property
     def parameters(self) -> Mapping[str, Any]:
-        """Parameters of KServe v2 beside the tensors."""
+        """The request's KServe v2 parameters."""
 
     def array(self, name: str) -> Any:
-        """A tensor of the request as a numpy array; None where an optional one was not sent."""
+        """A tensor of the request as a numpy array; None where an optional tensor is missing."""
 
     def on_device(self, name: str) -> Any:
-        """A tensor where it lies, for `from_dlpack`."""
+        """A tensor on its device, for `from_dlpack`."""
 
 
 class Server(Protocol):
-    """What a model may ask of the server that runs it."""
+    """The server's functions for a model."""
 
     def log(self, line: str) -> None:
-        """One line of information in the server's log."""
+        """Writes one line to the server's log, at level info."""
 
     def infer(self, model: str, inputs: Arrays, output: str) -> Any:
         """One output of another model, as a numpy array.
 
         Raises:
-            InvalidRequest: that model refused it or failed; with its code and sentence.
+            InvalidRequest: the other model failed; with its code and sentence.
         """
 
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """`config.pbtxt`, or the profile's, as Triton hands it over, and which instance this is.
+    """`config.pbtxt` or a profile's config, as Triton passes it, and the instance.
 
     Attributes:
-        files: of the release that the model is of.
+        files: files of the model's release.
         inputs, outputs: tensor name -> dims without the batch.
         instance: number of this instance.
-        device: "cpu", or "cuda:0".
+        device: "cpu" or "cuda:0".
     """
 
     files: PlacedFiles
@@ -67,7 +67,7 @@ class ModelConfig:
 
     @classmethod
     def parse(cls, args: Mapping[str, str], shim: Path) -> ModelConfig:
-        """From what Triton passes to `initialize`, and the file that it loaded: `models/<model>/1/model.py`."""
+        """The config in Triton's arguments of `initialize`; `shim` is the loaded file `models/<model>/1/model.py`."""
         config = json.loads(args["model_config"])
         is_gpu = args["model_instance_kind"] == "GPU"
         return cls(
@@ -76,7 +76,7 @@ class ModelConfig:
             inputs=_dims(config["input"]),
             outputs=_dims(config["output"]),
             max_batch_size=int(config["max_batch_size"]),
-            # Each instance runs each sample by itself, in one execution whatever its batch size.
+            # Each instance runs each sample once for each count, whatever its batch size.
             warm_ups=sum(max(1, int(sample.get("count", 0))) for sample in config.get("model_warmup", [])),
             instance=int(args["model_instance_name"].rpartition("_")[2]),
             device=f"cuda:{args['model_instance_device_id']}" if is_gpu else "cpu",
@@ -88,31 +88,35 @@ def _dims(tensors: Sequence[Mapping[str, Any]]) -> dict[str, tuple[int, ...]]:
 
 
 class Model(ABC):
-    """One instance of a model. A subclass loads its files in `__init__` and answers; the adapter does the rest.
+    """One instance of a model. A subclass loads its files in `__init__` and answers requests.
 
     Attributes:
-        role: value of the label `model` in metrics and logs, whatever name the model is loaded under.
-        codes: with which it may refuse, beside `REQUEST_INVALID` and `INTERNAL`.
-        keeps_buffers: whether it makes the same large buffers for every photo (see `triton.allocator`).
+        role: label `model` in metrics and logs, whatever name the model is loaded under.
+        codes: error codes of the model, beside `REQUEST_INVALID` and `INTERNAL`.
+        reuses_buffers: whether the model allocates the same large buffers for every photo (see `triton.allocator`).
     """
 
     role: ClassVar[str]
-    keeps_buffers: ClassVar[bool] = False
+    reuses_buffers: ClassVar[bool] = False
     codes: ClassVar[tuple[Code, ...]] = ()
 
     @abstractmethod
     def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
-        """Raises:
-        Exception: the model cannot be served; the message says what to do.
+        """Loads the model.
+
+        Raises:
+            Exception: the model cannot be served; the message says what to do.
         """
 
     def answer_batch(self, requests: Sequence[Request]) -> Sequence[Arrays | Exception]:
-        """An answer, or why there is none, for each of the requests that Triton batched."""
+        """An answer or an error for each request of the batch."""
         return [self._answer_or_error(request) for request in requests]
 
     def answer(self, request: Request) -> Arrays:
-        """Raises:
-        ServingError: what the caller is told, with its code. Any other exception is a fault of ours.
+        """The answer to one request.
+
+        Raises:
+            ServingError: the request fails; with a code and a sentence. Any other exception is an error of the server.
         """
         raise NotImplementedError
 

@@ -1,4 +1,4 @@
-"""A temporary folder that all instances of one server share, and only they."""
+"""A temporary folder that all instances of one server share, and no other server uses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _PREFIX = "triptych-server-"
 
 
 def open_server_folder() -> Path:
-    """Makes the folder or finds it made by another instance; removes those of servers that are gone."""
+    """Opens or creates the folder; removes the folders of servers that have ended."""
     temporary = Path(tempfile.gettempdir())
     mine = temporary / f"{_PREFIX}{_identity(os.getppid())}"
     mine.mkdir(exist_ok=True)
@@ -23,7 +23,7 @@ def open_server_folder() -> Path:
 
 
 def _identity(pid: int) -> str | None:
-    """A process told from a later one of the same number: its pid and when it started; None when it is gone."""
+    """Pid and start time of a process, which differ from those of a later process; None where the process has ended."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:

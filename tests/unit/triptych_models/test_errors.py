@@ -54,7 +54,7 @@ def test_sentence_for_the_caller_names_what_to_mend_and_nothing_of_the_server() 
 
 def test_photo_is_told_apart_in_a_request_of_several() -> None:
     for error in (UnreadableImage("got 0 bytes"), ImageTooLarge("60.0 megapixels", "50 megapixels")):
-        error.tell_which(1, 3)
+        error.add_position(1, 3)
         assert str(error).endswith("(photo 2 of 3 in this request)")
         assert error.wire_text.startswith(f"[{error.code.text}] ")
 
@@ -67,10 +67,10 @@ def test_every_code_travels_with_a_status_that_triton_can_give() -> None:
     assert Code.INTERNAL.is_servers_fault
 
 
-def test_document_has_a_row_for_every_code_under_who_says_it() -> None:
+def test_document_has_a_row_for_every_code_under_its_origin() -> None:
     text = render()
     for origin in Origin:
-        section = text.partition(f"## Said by {origin.value}")[2].partition("\n## ")[0]
+        section = text.partition(f"## {origin.value}")[2].partition("\n## ")[0]
         rows = {line.split("`")[1] for line in section.splitlines() if line.startswith("| `")}
         assert rows == {code.text for code in Code if code.origin is origin}
 

@@ -31,7 +31,7 @@ def main(folder: Path, start: int) -> None:
         if number % 5 == 0:
             store.delete([f"p{number}"])
             print("delete", number, flush=True)
-        sync.tend()  # graphs and saved files are killed half-way too
+        sync.maintain()  # graphs and saved files are killed half-way too
         number += 3
 
 

@@ -20,6 +20,6 @@ def full_shop(shop: Shop) -> Shop:
     """With photos, and an index that was saved."""
     shop.write(*range(PHOTOS))
     sync = shop.open_index()
-    sync.tend()
+    sync.maintain()
     sync.close()
     return shop

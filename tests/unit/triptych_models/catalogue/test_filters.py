@@ -56,13 +56,13 @@ def test_filter_selects_the_products_that_meet_all_conditions(
 @pytest.mark.parametrize(
     ("filter_", "sentence"),
     [
-        ([], "The filter is a list, expected an object"),
+        ([], "The filter is a list; expected an object"),
         ({"price": {}}, "has no operator"),
-        ({"price": {"above": 3}}, "has the operator 'above', expected one of gte, gt, lte, lt, ne, exists"),
+        ({"price": {"above": 3}}, "has the operator 'above'; expected one of gte, gt, lte, lt, ne, exists"),
         ({"price": []}, "lists 0 values"),
         ({"price": None}, "compares with null"),
         ({"price": {"gte": [1]}}, "compares with a list"),
-        ({"price": {"exists": 1}}, "`exists` is a number, expected true or false"),
+        ({"price": {"exists": 1}}, "`exists` is a number; expected true or false"),
         ({f"f{n}": n for n in range(33)}, "has 33 conditions"),
     ],
 )

@@ -21,7 +21,7 @@ def test_status_is_idle_when_nothing_was_ever_rebuilt(shop: Shop) -> None:
     assert (shop.state, shop.status()["index_loaded"]) == ("idle", False)
     shop.write(1, 2)
     sync = shop.open_index()
-    sync.tend()
+    sync.maintain()
     status = shop.status()
     assert (status["state"], status["index_loaded"], status["last"], status["progress"]) == ("idle", True, None, 1.0)
 
@@ -33,7 +33,7 @@ def test_status_tells_every_phase_and_the_result_when_the_index_is_rebuilt(full_
     seen: list[dict[str, Any]] = []
     full_shop.watcher.ratios.clear()
     full_shop.watcher.hook = lambda: seen.append(full_shop.status())
-    sync.tend()
+    sync.maintain()
     running = [status for status in seen if status["state"] == "running"]
     assert list(dict.fromkeys(status["phase"] for status in running)) == [
         "reading_rows",
@@ -65,13 +65,13 @@ def test_second_rebuild_is_refused_when_one_waits_or_runs(full_shop: Shop) -> No
                 full_shop.rebuilds.start()
             refusals.append(refusal.value.wire_text)
 
-    with pytest.raises(RebuildRunning, match="A rebuild is waiting for `index`"):
+    with pytest.raises(RebuildRunning, match="A rebuild is waiting for model `index`"):
         full_shop.rebuilds.start()
     full_shop.watcher.hook = ask_again
-    sync.tend()
+    sync.maintain()
     assert len(refusals) >= 3
     assert set(refusals) == {
-        "[rebuild_running] A rebuild is running; a second one must wait for it. The call `status` says more."
+        "[rebuild_running] A rebuild is running; a second rebuild must wait. Call `status` reports the progress."
     }
     assert sync.index.epoch == first
     assert full_shop.rebuilds.start()["rebuild"] != first
@@ -94,7 +94,7 @@ def test_one_rebuild_begins_when_several_ask_at_the_same_moment(full_shop: Shop)
         barrier = threading.Barrier(4)
         with ThreadPoolExecutor(4) as pool:
             (begun,) = filter(None, pool.map(ask, [barrier] * 4))
-        sync.tend()
+        sync.maintain()
         assert full_shop.status()["last"]["rebuild"] == begun
 
 
@@ -105,7 +105,7 @@ def test_rebuild_waits_when_the_index_is_not_loaded(full_shop: Shop) -> None:
     sync = full_shop.open_index()
     assert f"catalogue: loaded {PHOTOS} rows" in full_shop.log[-1]  # the old one answers meanwhile
     assert found(sync, embedding_of(7)) == "p7"
-    sync.tend()
+    sync.maintain()
     assert (full_shop.state, full_shop.status()["last"]["rebuild"]) == ("idle", rebuild)
 
 
@@ -114,7 +114,7 @@ def test_rebuild_is_done_by_the_first_start_when_nothing_was_saved(shop: Shop) -
     rebuild = shop.rebuilds.start()["rebuild"]
     sync = shop.open_index()
     file = sync.index.vectors.file
-    sync.tend()
+    sync.maintain()
     assert sync.index.vectors.file == file  # its rows are not read twice
     assert sync.index.graph_rows == 300
     last = shop.status()["last"]
@@ -127,14 +127,14 @@ def test_result_is_told_when_the_process_died_between_saving_and_saying_so(full_
     sync = full_shop.open_index()
     blocks: list[bytes] = []
     full_shop.watcher.hook = lambda: blocks.append(status_file.read_bytes())
-    sync.tend()
+    sync.maintain()
     sync.close()
     (saving,) = [block for block in blocks if b'"phase": "saving"' in block]
     status_file.write_bytes(saving)
     assert full_shop.state == "waiting"
     again = full_shop.open_index()
     file = again.index.vectors.file
-    again.tend()
+    again.maintain()
     assert again.index.vectors.file == file
     assert (full_shop.state, full_shop.status()["last"]["rebuild"]) == ("idle", rebuild)
 
@@ -143,7 +143,7 @@ def test_result_is_told_when_the_process_died_between_saving_and_saying_so(full_
 def test_status_recovers_when_its_file_is_spoiled(full_shop: Shop, spoiled: bytes | None) -> None:
     sync = full_shop.open_index()
     full_shop.rebuilds.start()
-    sync.tend()
+    sync.maintain()
     sync.close()
     status_file = full_shop.folder / INDEX_FOLDER / FILE
     if spoiled is None:
@@ -152,7 +152,7 @@ def test_status_recovers_when_its_file_is_spoiled(full_shop: Shop, spoiled: byte
         status_file.write_bytes(spoiled)
     assert read_report(status_file) is None
     assert full_shop.state == "waiting"
-    full_shop.open_index().tend()
+    full_shop.open_index().maintain()
     assert (full_shop.state, full_shop.status()["last"]["photos"]) == ("idle", PHOTOS)
 
 
@@ -161,6 +161,6 @@ def test_rebuild_that_an_older_release_was_asked_for_is_made(full_shop: Shop) ->
         full_shop.store._set_meta("epoch", "0123456789abcdef")
     sync = full_shop.open_index()
     assert "loaded" in full_shop.log[-1]
-    sync.tend()
+    sync.maintain()
     assert sync.index.epoch == "0123456789abcdef"
     assert full_shop.state == "idle"

@@ -30,14 +30,14 @@ def test_second_process_waits_when_one_rebuilds_the_same_catalogue(full_shop: Sh
     epochs: list[str] = []
 
     def run_other() -> None:
-        second.tend()
+        second.maintain()
         epochs.append(second.index.epoch)
 
     full_shop.watcher.hook = run_other
-    first.tend()
+    first.maintain()
     full_shop.watcher.hook = nothing
     assert rebuild not in epochs[:-1]
-    second.tend()
+    second.maintain()
     assert [sync.index.epoch for sync in (first, second)] == [rebuild, rebuild]
     assert full_shop.state == "idle"
     for sync in (first, second):
@@ -49,17 +49,17 @@ def test_second_process_waits_when_one_rebuilds_the_same_catalogue(full_shop: Sh
 def test_either_process_rebuilds_when_the_other_does_nothing(full_shop: Shop) -> None:
     first, second = full_shop.open_index(), full_shop.open_index()
     rebuild = full_shop.rebuilds.start()["rebuild"]
-    second.tend()
+    second.maintain()
     assert second.index.epoch == rebuild
     rebuild = full_shop.rebuilds.start()["rebuild"]
-    first.tend()
+    first.maintain()
     assert first.index.epoch == rebuild
 
 
 def test_store_is_free_and_nothing_is_missed_when_it_is_written_between_batches(shop: Shop) -> None:
     shop.write(*range(10_000))
     sync = shop.open_index()
-    sync.tend()
+    sync.maintain()
     shop.rebuilds.start()
     batches: list[tuple[int, int]] = []
 
@@ -73,7 +73,7 @@ def test_store_is_free_and_nothing_is_missed_when_it_is_written_between_batches(
             batches.append((busy, (shop.folder / f"{STORE_FILE}-wal").stat().st_size))
 
     shop.watcher.hook = write
-    sync.tend()
+    sync.maintain()
     shop.watcher.hook = nothing
     assert len(batches) >= 3
     assert set(batches) == {(0, 0)}
@@ -88,18 +88,18 @@ def test_write_is_found_when_it_comes_just_before_the_new_index_is_searched(
     full_shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sync = full_shop.open_index()
-    follow = VectorIndex.follow
+    catch_up = VectorIndex.catch_up
 
-    def follow_and_write(index: VectorIndex, store: SqliteCatalogueStore) -> None:
-        follow(index, store)
+    def catch_up_and_write(index: VectorIndex, store: SqliteCatalogueStore) -> None:
+        catch_up(index, store)
         if store is not sync.store and index.graph_rows:
             full_shop.write(PHOTOS)
             assert found(sync, embedding_of(PHOTOS)) == f"p{PHOTOS}"
 
     old = sync.index
     full_shop.rebuilds.start()
-    monkeypatch.setattr(VectorIndex, "follow", follow_and_write)
-    sync.tend()
+    monkeypatch.setattr(VectorIndex, "catch_up", catch_up_and_write)
+    sync.maintain()
     assert sync.index is not old
     assert found(sync, embedding_of(PHOTOS)) == f"p{PHOTOS}"
 
@@ -109,10 +109,10 @@ def test_writes_are_found_at_once_when_a_rebuild_takes_long(shop: Shop) -> None:
     many = 20_000
     shop.write(*range(many))
     sync = shop.open_index()
-    sync.tend()
+    sync.maintain()
     old = sync.index
     shop.rebuilds.start()
-    thread = threading.Thread(target=sync.tend)
+    thread = threading.Thread(target=sync.maintain)
     thread.start()
     running = number = 0
     slowest_s = 0.0

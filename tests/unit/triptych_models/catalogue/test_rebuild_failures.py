@@ -23,7 +23,7 @@ def no_room_by_measure(patch: pytest.MonkeyPatch) -> str:
         free = 5 << 20
 
     patch.setattr(shutil, "disk_usage", lambda folder: Usage)
-    return r"The new index needs \d+ MB on the disk, 5 MB are free\. Make room\."
+    return r"The new index needs \d+ MiB of disk space; 5 MiB are free\. Free disk space\."
 
 
 def no_room_for_vectors(patch: pytest.MonkeyPatch) -> str:
@@ -31,7 +31,7 @@ def no_room_for_vectors(patch: pytest.MonkeyPatch) -> str:
         raise OSError(errno.ENOSPC, "secret words")
 
     patch.setattr(os, "posix_fallocate", refuse)
-    return r"The disk of the index is full\. Make room\."
+    return r"The disk of the index is full\. Free disk space\."
 
 
 def broken_graph(patch: pytest.MonkeyPatch) -> str:
@@ -59,20 +59,20 @@ def test_rebuild_is_failed_and_tried_again_when_something_stands_in_its_way(
     rebuild = full_shop.rebuilds.start()["rebuild"]
     with monkeypatch.context() as patch:
         sentence = spoil(patch)
-        sync.tend()
+        sync.maintain()
         status = full_shop.status()
         assert (status["state"], status["rebuild"], status["last"]["rebuild"]) == ("failed", rebuild, rebuild)
         assert re.fullmatch(sentence, status["last"]["error"])
         assert 0 < status["retry_in_s"] <= rebuild_reports.FIRST_RETRY_S
         assert full_shop.watcher.ratios[-1] == 0.0
         assert found(sync, embedding_of(7)) == "p7"
-        with pytest.raises(RebuildRunning, match="about to be tried again"):
+        with pytest.raises(RebuildRunning, match="about to be retried"):
             full_shop.rebuilds.start()
-        sync.tend()
+        sync.maintain()
         assert full_shop.watcher.results == [False]  # not at once again
-    assert any("secret words" in line or "MB are free" in line for line in full_shop.log)
+    assert any("secret words" in line or "MiB are free" in line for line in full_shop.log)
     monkeypatch.setattr(sync._reports, "_retry_s", 0.0)
-    sync.tend()
+    sync.maintain()
     assert (full_shop.state, full_shop.status()["last"]["error"]) == ("idle", None)
     assert full_shop.watcher.results == [False, True]
     assert full_shop.watcher.ratios[-1] == 1.0
@@ -92,7 +92,7 @@ def test_failed_rebuild_leaves_no_file_when_it_is_tried_again_and_again(
     with monkeypatch.context() as patch:
         spoil(patch)
         for _ in range(5):
-            sync.tend()
+            sync.maintain()
     assert full_shop.watcher.results == [False] * 5
     assert full_shop.files() == before
 
@@ -104,7 +104,7 @@ def test_pause_grows_to_its_limit_when_rebuilds_fail(full_shop: Shop, monkeypatc
     pauses = []
     for _ in range(6):
         sync._reports._retry_s = 0.0
-        sync.tend()
+        sync.maintain()
         pauses.append(round(full_shop.status()["retry_in_s"]))
     assert pauses == [5, 10, 20, 40, 60, 60]
 
@@ -121,12 +121,12 @@ def test_status_comes_right_when_it_could_not_be_written_for_a_while(
     full_shop.watcher.hook = lambda: states.append(full_shop.state)
     with monkeypatch.context() as patch:
         patch.setattr(os, "pwrite", refuse)
-        sync.tend()
+        sync.maintain()
         assert sync.index.epoch == rebuild
         assert full_shop.state == "waiting"
     assert states.count("running") == 0
-    assert len([line for line in full_shop.log if "cannot be written" in line]) == 1
-    sync.tend()
+    assert len([line for line in full_shop.log if "cannot write the progress" in line]) == 1
+    sync.maintain()
     assert (full_shop.state, full_shop.status()["last"]["rebuild"]) == ("idle", rebuild)
     assert full_shop.watcher.results == [True]
 
@@ -138,11 +138,11 @@ def test_failure_of_a_rebuild_that_began_by_itself_does_not_stay(
     full_shop.store.delete([f"p{number}" for number in range(PHOTOS * 2 // 3)])
     with monkeypatch.context() as patch:
         unwritable_folder(patch)
-        sync.tend()  # the new index is searched, and could not be saved
+        sync.maintain()  # the new index is searched, and could not be saved
         assert not sync.index.wants_rebuild
         assert full_shop.state == "failed"
     sync._reports._retry_s = 0.0
-    sync.tend()
+    sync.maintain()
     assert (full_shop.state, full_shop.watcher.results) == ("idle", [False, True])
 
 
@@ -158,7 +158,7 @@ def test_rebuild_that_began_by_itself_is_told_and_refuses_another(full_shop: Sho
                 full_shop.rebuilds.start()
 
     full_shop.watcher.hook = ask
-    sync.tend()
+    sync.maintain()
     assert "running" in states
     assert (full_shop.state, full_shop.status()["last"]["photos"]) == ("idle", PHOTOS // 3)
     assert sync.index.vectors.count == PHOTOS // 3

@@ -85,7 +85,7 @@ def test_reader_beside_the_writer_never_sees_half_an_observation() -> None:
         (families.REFUSALS, {}, "declared are"),
         (families.REFUSALS, {"code": "ugly"}, "code='ugly'"),
         (families.PHOTOS, {"photo": "shoe.jpg"}, "declared are"),
-        (families.TOP1_SCORE, {}, "declared a histogram"),
+        (families.TOP1_SCORE, {}, "declared as a histogram"),
     ],
 )
 def test_undeclared_label_is_refused(metric: families.Metric, labels: dict[str, str], complaint: str) -> None:

@@ -5,9 +5,8 @@ import pytest
 
 from triptych_models.errors import Code
 from triptych_models.metrics.families import MAX_CATEGORIES
-from triptych_models.metrics.process import record_shared_memory
+from triptych_models.metrics.model_metrics import RefusalMetrics, record_shared_memory
 from triptych_models.metrics.recognitions import DECODED, RecognitionMetrics, plausible_duration
-from triptych_models.metrics.refusals import RefusalMetrics
 from triptych_models.metrics.registry import MetricRegistry
 from triptych_models.metrics.stages import (
     ClassifyMetrics,

@@ -47,11 +47,11 @@ def test_likeliest_categories_are_chosen_until_they_cover_enough(
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ("category", "is not as expected"),
-        ({}, "is not as expected"),
-        ({"field": ""}, "is not as expected"),
+        ("category", "`narrow` is invalid; expected"),
+        ({}, "`narrow` is invalid; expected"),
+        ({"field": ""}, "`narrow` is invalid; expected"),
         ({"field": "category", "predict": {}}, "unknown key 'predict'"),
-        ({"field": "category", "predicted": [1]}, "no object"),
+        ({"field": "category", "predicted": [1]}, "expected an object of at most"),
         ({"field": "category", "predicted": {"a": 2}}, "probability from 0 to 1"),
         ({"field": "category", "predicted": {"a": True}}, "probability from 0 to 1"),
         ({"field": "category", "predicted": dict.fromkeys(map(str, range(65)), 0.1)}, "at most 64"),

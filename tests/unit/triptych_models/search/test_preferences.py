@@ -77,16 +77,19 @@ def test_taste_is_parsed_with_defaults() -> None:
 @pytest.mark.parametrize(
     ("asked", "complaint"),
     [
-        ({}, "`weights` of taste: expected an object"),
+        ({}, "`weights` of `taste` is invalid; expected an object"),
         ({"weights": {}}, "1 to 200 products"),
-        ({"weights": {"a": 0}}, "The weight of 'a' in taste is 0, expected a number above 0"),
+        ({"weights": {"a": 0}}, "The weight of 'a' in `taste` is 0; expected a number above 0"),
         ({"weights": {"a": True}}, "expected a number above 0"),
-        ({"weights": {"a": 1}, "interests": 0}, "`interests` of taste is 0, expected a whole number from 1 to 10"),
-        ({"weights": {"a": 1}, "diversity": 2}, "`diversity` of taste is 2, expected a number from 0 to 1"),
-        ({"weights": {"a": 1}, "without": "a"}, "`without` of taste: expected a list of product ids"),
+        ({"weights": {"a": 1}, "interests": 0}, "`interests` of `taste` is 0; expected a whole number from 1 to 10"),
+        ({"weights": {"a": 1}, "diversity": 2}, "`diversity` of `taste` is 2; expected a number from 0 to 1"),
+        (
+            {"weights": {"a": 1}, "without": "a"},
+            "`without` of `taste` is invalid; expected a list of at most 10000 product ids",
+        ),
         ({"weights": {"a": 1}, "diversty": 0.1}, "unknown key 'diversty'"),
     ],
 )
-def test_wrong_taste_is_refused_with_what_was_expected(asked: dict[str, Any], complaint: str) -> None:
+def test_invalid_preferences_are_refused_with_the_expected_value(asked: dict[str, Any], complaint: str) -> None:
     with pytest.raises(InvalidRequest, match=complaint):
         parse_preferences(json.dumps(asked).encode())

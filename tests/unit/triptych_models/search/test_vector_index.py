@@ -90,7 +90,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def sync(folder: Path) -> Iterator[IndexSync]:
     sync = IndexSync(folder, DIMENSION, lambda line: None, exact_below=200)
-    sync.tend()
+    sync.maintain()
     assert sync.index.graph_rows == PHOTOS
     yield sync
     sync.close()
@@ -134,7 +134,7 @@ def test_search_is_empty_when_the_catalogue_is(tmp_path: Path) -> None:
 def test_index_sees_writes_past_the_graph_and_removals_in_it(tmp_path: Path) -> None:
     store = fill(tmp_path, directions(600))
     sync = follow(tmp_path)
-    sync.tend()
+    sync.maintain()
     assert sync.index.graph_rows == 600
     fresh = directions(1, seed=9)
     store.upsert([Item("fresh", "fresh")], fresh, "test")
@@ -156,7 +156,7 @@ def reopened(folder: Path) -> tuple[IndexSync, str]:
 def test_index_starts_from_what_it_saved_and_replays_the_rest(tmp_path: Path) -> None:
     store = fill(tmp_path, directions(600))
     first = follow(tmp_path)
-    first.tend()
+    first.maintain()
     first.close()
     fill(tmp_path, directions(10, seed=4), start=600)
     store.delete(["p3"])
@@ -208,7 +208,7 @@ def test_index_is_built_from_the_store_when_what_was_saved_is_damaged(
 ) -> None:
     fill(tmp_path, directions(600)).close()
     first = follow(tmp_path)
-    first.tend()
+    first.maintain()
     first.close()
     spoil(tmp_path / INDEX_FOLDER)
     again, said = reopened(tmp_path)
@@ -221,7 +221,7 @@ def test_index_is_built_from_the_store_when_what_was_saved_is_damaged(
 def test_index_keeps_to_itself_what_another_process_has_open(tmp_path: Path) -> None:
     fill(tmp_path, directions(600)).close()
     first = follow(tmp_path)
-    first.tend()
+    first.maintain()
     second, said = reopened(tmp_path)
     assert "not used" in said
     assert second.index.vectors.file != first.index.vectors.file
@@ -237,10 +237,10 @@ def test_index_keeps_to_itself_what_another_process_has_open(tmp_path: Path) -> 
 def test_rebuild_leaves_the_dead_behind(tmp_path: Path) -> None:
     store = fill(tmp_path, directions(600))
     sync = follow(tmp_path)
-    sync.tend()
+    sync.maintain()
     store.delete([f"p{n}" for n in range(200)])
-    epoch = store.start_over()
-    sync.tend()
+    epoch = store.request_rebuild()
+    sync.maintain()
     assert [sync.index.vectors.count, sync.index.epoch] == [200, epoch]
     assert len(search(sync, directions(600)[500], 1, SearchQuery(min_similarity=0.999))[0]) == 1
 
@@ -250,7 +250,7 @@ def test_store_is_refused_and_untouched_when_a_newer_version_wrote_it(tmp_path: 
     store._connection.execute(f"PRAGMA user_version = {FORMAT + 1}")
     store.close()
     before = (tmp_path / FILE).read_bytes()
-    with pytest.raises(StoreFault, match=f"is of version {FORMAT + 1}, written by a newer Triptych; .* untouched"):
+    with pytest.raises(StoreFault, match=f"has version {FORMAT + 1}, written by a newer Triptych; .* is unchanged"):
         SqliteCatalogueStore(tmp_path)
     assert (tmp_path / FILE).read_bytes() == before
 
@@ -283,7 +283,9 @@ def test_whoever_reads_a_snapshot_keeps_its_own_errors(tmp_path: Path) -> None:
 def test_start_says_what_to_do_when_the_index_has_no_place(tmp_path: Path) -> None:
     fill(tmp_path, directions(10)).close()
     (tmp_path / INDEX_FOLDER).touch()
-    with pytest.raises(StoreFault, match=r"index cannot be made: File exists\. .*TRIPTYCH_CATALOGUE_DIR names it"):
+    with pytest.raises(
+        StoreFault, match=r"index cannot be created: File exists\. Name a folder in TRIPTYCH_CATALOGUE_DIR"
+    ):
         follow(tmp_path)
     (tmp_path / INDEX_FOLDER).unlink()
     assert follow(tmp_path).index.vectors.count == 10

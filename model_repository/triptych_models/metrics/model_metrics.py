@@ -1,20 +1,21 @@
-"""Requests that get no answer, by code."""
+"""Metrics of every model: failed requests, and free shared memory."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from triptych_models.errors import Code
-from triptych_models.metrics.families import REFUSALS
+from triptych_models.metrics.families import REFUSALS, SHARED_MEMORY_FREE
 from triptych_models.metrics.registry import MetricRegistry
 
 
 class RefusalMetrics:
-    """Of one model.
+    """Failed requests of one model, by error code.
 
     Args:
-        registry: of the model.
-        codes: with which the model may refuse, beside those that any may.
+        registry: registry of the model.
+        codes: the model's own codes, beside `REQUEST_INVALID` and `INTERNAL`.
     """
 
     def __init__(self, registry: MetricRegistry, codes: Sequence[Code]) -> None:
@@ -27,3 +28,13 @@ class RefusalMetrics:
 
     def count(self, code: Code) -> None:
         self._counters[code].add()
+
+
+def record_shared_memory(registry: MetricRegistry) -> None:
+    """Publishes the bytes of /dev/shm that are free to any user."""
+
+    def read() -> float:
+        status = os.statvfs("/dev/shm")
+        return float(status.f_bavail * status.f_frsize)
+
+    registry.gauge(SHARED_MEMORY_FREE, read)
