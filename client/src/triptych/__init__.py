@@ -1,10 +1,9 @@
-"""Client of Triptych: a product photo in; categories and an embedding out.
+"""Client of Triptych: sends a product photo; returns categories and an embedding.
 
-The public surface is what this module names; importing it touches no network.
+`__all__` lists the public names. The import opens no connection.
 """
 
-from triptych.async_client import AsyncClient
-from triptych.catalogue_calls import (
+from triptych._core.catalogue import (
     CatalogueCount,
     CatalogueInfo,
     CatalogueItem,
@@ -12,12 +11,24 @@ from triptych.catalogue_calls import (
     PreparedPhoto,
     Product,
 )
-from triptych.catalogue_files import RefusedRow
-from triptych.catalogue_import import ImportReport
-from triptych.catalogue_rebuild import RebuildResult, RebuildStatus
+from triptych._core.explanation import draw_heat_map
+from triptych._core.matching import MatchThresholds
+from triptych._core.rebuild import RebuildResult, RebuildStatus
+from triptych._core.recommendation import EVENT_WEIGHTS, Event, EventKind, popular_products
+from triptych._core.retry import Retry
+from triptych._core.search import Filter, Vector
+from triptych._core.server_state import Health, Model, ModelStatistics, TensorInfo
+from triptych._core.session import Observer
+from triptych._images.photo import ImageLike
+from triptych._images.pixels import Box
+from triptych._transport.connection import Auth, Balance
+from triptych._transport.target import Carrier
+from triptych._transport.tls import TLS
+from triptych.async_client import AsyncClient
+from triptych.catalogue.embedded_files import EmbeddedRow
+from triptych.catalogue.files import RefusedRow
+from triptych.catalogue.importing import ImportReport
 from triptych.client import Client
-from triptych.connection import TLS, Auth, Balance, Carrier
-from triptych.embedded_files import EmbeddedRow
 from triptych.errors import (
     ConnectionFailed,
     ContractMismatch,
@@ -34,12 +45,6 @@ from triptych.errors import (
     Unavailable,
     UnreadableImage,
 )
-from triptych.explaining import draw_heat_map
-from triptych.matching import MatchThresholds
-from triptych.observation import Observer
-from triptych.photo import ImageLike
-from triptych.pixels import Box
-from triptych.recommending import EVENT_WEIGHTS, Event, EventKind, popular_products
 from triptych.results import (
     Classification,
     Embedding,
@@ -55,9 +60,6 @@ from triptych.results import (
     Timing,
     Verdict,
 )
-from triptych.retry import Retry
-from triptych.searching import Filter, Vector
-from triptych.server_state import Health, Model, ModelStatistics, TensorInfo
 
 __all__ = [
     "EVENT_WEIGHTS",

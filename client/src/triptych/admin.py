@@ -1,40 +1,41 @@
-"""What changes a server: kept apart from the calls that only ask it."""
+"""Calls that change a server: loading and unloading of models."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from triptych._core import calls, protocol
+from triptych._runtime.callers import AsyncCaller, Caller
 
-from triptych import calls, protocol
-
-if TYPE_CHECKING:
-    from triptych.async_client import AsyncClient
-    from triptych.client import Client
+__all__ = ["Admin", "AsyncAdmin"]
 
 
 class Admin:
-    """Loads and unloads models; the server must run with `--model-control-mode=explicit` and let this client."""
+    """Loads and unloads models. Needs a server with `--model-control-mode=explicit` that permits it to this client."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Caller) -> None:
         self._client = client
 
     def load(self, model: str) -> None:
-        """Reads a model's files again; returns when the new version serves, the old one serves until then.
+        """Loads a model's files again. Returns when the new version serves; the old version serves until then.
 
         Raises:
-            InvalidInput: the server could not load it, or does not let models be controlled.
-            PermissionDenied: this client may not.
+            InvalidInput: the server could not load the model, or does not allow model control.
+            PermissionDenied: this client has no permission.
         """
         self._client._run(calls.ask(self._client._session, self._client._options, protocol.load_model(model)))
 
     def unload(self, model: str) -> None:
-        """Takes a model out of service; raises what `load` does."""
+        """Takes a model out of service.
+
+        Raises:
+            TriptychError: see `load`.
+        """
         self._client._run(calls.ask(self._client._session, self._client._options, protocol.unload_model(model)))
 
 
 class AsyncAdmin:
     """`Admin` for `AsyncClient`."""
 
-    def __init__(self, client: AsyncClient) -> None:
+    def __init__(self, client: AsyncCaller) -> None:
         self._client = client
 
     async def load(self, model: str) -> None:

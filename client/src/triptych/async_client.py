@@ -1,4 +1,4 @@
-"""The client for event loops. Owns tasks and the connection; how a call goes belongs to `calls`."""
+"""The client for event loops. Owns the tasks and the connection; `_core` has the logic of the calls."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ import contextlib
 import copy
 import dataclasses
 import os
-from collections.abc import AsyncIterable, AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from triptych import calls, explaining, pipeline, protocol
-from triptych.admin import AsyncAdmin
-from triptych.calls import Pause, Read, Step, Steps, Work
-from triptych.configuration import (
+from triptych._core import calls, explanation, protocol
+from triptych._core.protocol import InferRequest, Priority
+from triptych._core.recognition import Classify, Embed, Recognize, Task
+from triptych._core.retry import Retry
+from triptych._core.server_state import Health, Model, ModelStatistics, read_statistics
+from triptych._core.steps import Pause, Read, Step, Steps, Work, drive_async
+from triptych._images.photo import ImageLike, read_photo
+from triptych._runtime import pipeline
+from triptych._runtime.configuration import (
     DEFAULT_MAX_IN_FLIGHT,
     DEFAULT_RETRY,
     DEFAULT_TARGET,
@@ -23,35 +28,39 @@ from triptych.configuration import (
     checked_options,
     configure,
 )
-from triptych.connection import TLS, Auth, Balance, Carrier, Connection
-from triptych.photo import ImageLike, read_photo
-from triptych.progress import watched_async
-from triptych.protocol import InferRequest, Priority
-from triptych.recognizer import Classify, Embed, Recognize, Task
+from triptych._runtime.progress import watched_async
+from triptych._runtime.search_methods import AsyncSearchMethods
+from triptych._transport.connection import Auth, Balance
+from triptych._transport.interface import AsyncTransport
+from triptych._transport.opening import open_async_transport
+from triptych._transport.target import Carrier
+from triptych._transport.tls import TLS
+from triptych.admin import AsyncAdmin
+from triptych.catalogue import AsyncCatalogue
 from triptych.results import Classification, Embedding, Explanation, Item, Label, Recognition
-from triptych.retry import Retry
-from triptych.search_client import AsyncSearching
-from triptych.server_state import Health, Model, ModelStatistics, read_statistics
-from triptych.transport import AsyncTransport
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from triptych.observation import Observer
+    from triptych._core.session import Observer
+
+__all__ = [
+    "AsyncClient",
+]
 
 R = TypeVar("R")
 T = TypeVar("T")
 
 
-class AsyncClient(AsyncSearching):
-    """`Client` for an event loop: the same names and arguments, awaited.
+class AsyncClient(AsyncSearchMethods):
+    """`Client` for an event loop: the same methods and arguments, awaited.
 
-    Belongs to the loop that first uses it.
+    Belongs to the event loop that first uses it.
 
     Example:
-        >>> async with AsyncClient("127.0.0.1:8001") as client:  # doctest: +SKIP
+        >>> async with AsyncClient("127.0.0.1:8001") as client:
         ...     print((await client.recognize("shoe.jpg")).top)
-        Shoes / running shoe
+        Shoes / Loafer
     """
 
     def __init__(
@@ -66,7 +75,7 @@ class AsyncClient(AsyncSearching):
         auth: Auth | None = None,
         api_key: str | None = None,
         balance: Balance = "round_robin",
-        transport: Carrier = "grpc",
+        transport: Carrier | None = None,
         shared_memory: bool = False,
         private_urls: bool = False,
         metrics: Observer | None = None,
@@ -103,11 +112,7 @@ class AsyncClient(AsyncSearching):
 
     @classmethod
     def from_env(cls, **arguments: Any) -> AsyncClient:
-        """A client as the environment says (`TRIPTYCH_TARGET`, ...; README.md lists all); `arguments` come first.
-
-        Raises:
-            InvalidInput: a variable that cannot be read, or what `Client` raises.
-        """
+        """See `Client.from_env`."""
         return cls(**{**arguments_from_env(), **arguments})
 
     def with_options(
@@ -118,11 +123,7 @@ class AsyncClient(AsyncSearching):
         max_in_flight: int | None = None,
         priority: Priority | None = None,
     ) -> AsyncClient:
-        """A client with other options over the same connection. Closing it leaves the connection to this one.
-
-        Raises:
-            InvalidInput: a value no call can follow.
-        """
+        """See `Client.with_options`."""
         other = copy.copy(self)
         other._owns_transport = False
         given = {"timeout_s": timeout_s, "retry": retry, "max_in_flight": max_in_flight, "priority": priority}
@@ -132,11 +133,16 @@ class AsyncClient(AsyncSearching):
 
     @property
     def admin(self) -> AsyncAdmin:
-        """Loading and unloading of models, for who may."""
+        """See `Client.admin`."""
         return AsyncAdmin(self)
 
+    @property
+    def catalogue(self) -> AsyncCatalogue:
+        """See `Client.catalogue`."""
+        return AsyncCatalogue(self)
+
     async def recognize(self, image: ImageLike, *, top_k: int = 5, min_score: float | None = None) -> Recognition:
-        """See `Client.recognize`; a path, a URL and pixels are read on a thread."""
+        """See `Client.recognize`; paths, URLs and pixels are read on a thread."""
         return await self._one(Recognize(top_k, min_score), image)
 
     async def classify(self, image: ImageLike, *, top_k: int = 5, min_score: float | None = None) -> Classification:
@@ -151,7 +157,7 @@ class AsyncClient(AsyncSearching):
         self, image: ImageLike, *, attribute: str = "category", label: Label | int | None = None
     ) -> Explanation:
         """See `Client.explain`."""
-        return await self._run(explaining.explain(self._session, self._options, image, attribute, label))
+        return await self._run(explanation.explain(self._session, self._options, image, attribute, label))
 
     def recognize_many(
         self,
@@ -195,11 +201,11 @@ class AsyncClient(AsyncSearching):
 
     async def models(self) -> tuple[Model, ...]:
         """See `Client.models`."""
-        return await self._run(calls.models(self._session, self._options))
+        return await self._run(calls.list_models(self._session, self._options))
 
     async def health(self) -> Health:
         """See `Client.health`."""
-        return await self._run(calls.health(self._session, self._options))
+        return await self._run(calls.check_health(self._session, self._options))
 
     async def wait_ready(self, timeout_s: float = 60.0) -> None:
         """See `Client.wait_ready`."""
@@ -210,7 +216,7 @@ class AsyncClient(AsyncSearching):
         return read_statistics(await self._run(calls.ask(self._session, self._options, protocol.model_statistics())))
 
     async def close(self) -> None:
-        """Gives the connection back. A second call does nothing."""
+        """See `Client.close`."""
         if not self._closed:
             self._closed = True
             if self._owns_transport:
@@ -227,7 +233,7 @@ class AsyncClient(AsyncSearching):
         await self.close()
 
     async def _one(self, task: Task[R], image: ImageLike) -> R:
-        return await self._run(calls.one(self._session, self._options, task, image))
+        return await self._run(calls.infer_one(self._session, self._options, task, image))
 
     def _many(
         self,
@@ -237,15 +243,15 @@ class AsyncClient(AsyncSearching):
         ordered: bool,
         max_in_flight: int | None,
         progress: bool,
-    ) -> AsyncIterator[Item[R]]:
+    ) -> AsyncGenerator[Item[R], None]:
         options = self._options if max_in_flight is None else self.with_options(max_in_flight=max_in_flight)._options
         pipeline.check_batch_size(batch_size)
 
-        async def items() -> AsyncIterator[Item[R]]:
-            largest = 1 if batch_size in (None, 1) else await self._run(calls.batch_size(self._session, options))
+        async def items() -> AsyncGenerator[Item[R], None]:
+            largest = 1 if batch_size in (None, 1) else await self._run(calls.find_batch_size(self._session, options))
             flow = pipeline.plan(largest, batch_size or 1, options.max_in_flight, ordered)
             found = pipeline.run_async(
-                images, lambda chunk: self._run(calls.many(self._session, options, task, chunk)), flow
+                images, lambda chunk: self._run(calls.infer_many(self._session, options, task, chunk)), flow
             )
             async with contextlib.aclosing(found):
                 async for item in found:
@@ -255,18 +261,7 @@ class AsyncClient(AsyncSearching):
 
     async def _run(self, steps: Steps[T]) -> T:
         transport = self._usable_transport()
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    given = await self._perform(step, transport)
-                except BaseException as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(given)
-        except StopIteration as end:
-            result: T = end.value
-            return result
+        return await drive_async(steps, lambda step: self._perform(step, transport))
 
     async def _perform(self, step: Step, transport: AsyncTransport) -> object:
         if isinstance(step, Read):
@@ -285,7 +280,7 @@ class AsyncClient(AsyncSearching):
         return await transport.ask(step.call, timeout_s=step.timeout_s, headers=headers)
 
     def _usable_transport(self) -> AsyncTransport:
-        """Connects on first use, because a connection belongs to the running loop."""
+        """The transport; connects on first use, because a connection belongs to the running loop."""
         if self._closed or self._session.closed:
             raise RuntimeError("This client is closed. Make a new AsyncClient, or call before close().")
         if os.getpid() != self._pid:
@@ -295,7 +290,7 @@ class AsyncClient(AsyncSearching):
         if connected.loop is None:
             connected.loop = loop
             if connected.transport is None:
-                connected.transport = _open(self._configuration.connection)
+                connected.transport = open_async_transport(self._configuration.connection)
         if connected.loop is not loop or connected.transport is None:
             raise RuntimeError("This client belongs to another event loop. Make one AsyncClient in each loop.")
         return connected.transport
@@ -307,17 +302,3 @@ class _Connected:
 
     transport: AsyncTransport | None
     loop: asyncio.AbstractEventLoop | None = None
-
-
-def _open(connection: Connection) -> AsyncTransport:
-    if connection.carrier == "http":
-        from triptych.http_transport import AsyncHttpTransport
-
-        return AsyncHttpTransport(connection)
-    if connection.shared_memory:
-        from triptych.shared_memory import AsyncSharedMemoryTransport
-
-        return AsyncSharedMemoryTransport(connection)
-    from triptych.grpc_transport import AsyncGrpcTransport
-
-    return AsyncGrpcTransport(connection)

@@ -1,18 +1,35 @@
-"""What can go wrong, grouped by what the caller should do. Must not import gRPC or tritonclient."""
+"""The errors of the calls, grouped by what the caller should do. Must not import gRPC or tritonclient."""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+__all__ = [
+    "ConnectionFailed",
+    "ContractMismatch",
+    "DeadlineExceeded",
+    "FetchFailed",
+    "ImageTooLarge",
+    "IncompatibleIndex",
+    "InvalidInput",
+    "NotReady",
+    "Overloaded",
+    "PermissionDenied",
+    "ServerFault",
+    "TriptychError",
+    "Unavailable",
+    "UnreadableImage",
+]
+
 
 class TriptychError(Exception):
-    """Base of every error of a call; catch it to catch them all.
+    """Base class of the errors of all calls.
 
     Attributes:
-        code: why, the same in every release: "image_unreadable" for example. A code that only a newer server knows
-            arrives as it is.
-        retryable: whether the same call, sent again a little later, may well succeed.
-        model: the model that was asked, or None when nothing was sent.
+        code: the cause, stable across releases: "image_unreadable" for example. A code of a newer server that this
+            client does not know is passed on unchanged.
+        retryable: whether the same call may succeed when it is sent again later.
+        model: the model that was called, or None when nothing was sent.
         request_id: the id under which the server knows the request, or None when nothing was sent.
     """
 
@@ -22,7 +39,7 @@ class TriptychError(Exception):
     def __init__(
         self, message: str, *, code: str | None = None, model: str | None = None, request_id: str | None = None
     ) -> None:
-        """Makes the error with a sentence for its message; `code` is that of the class unless given."""
+        """Creates the error; `code` is that of the class unless given."""
         super().__init__(message)
         if code is not None:
             self.code = code
@@ -31,27 +48,27 @@ class TriptychError(Exception):
 
 
 class InvalidInput(TriptychError):
-    """The call is the caller's to fix."""
+    """An argument or a photo is wrong; the caller must change it."""
 
     code = "input_invalid"
 
 
 class UnreadableImage(InvalidInput):
-    """The bytes are not a whole photo in a known format."""
+    """The bytes are not a complete photo in a supported format."""
 
     code = "image_unreadable"
 
 
 class ImageTooLarge(InvalidInput):
-    """The photo is over the server's limit on bytes or on pixels."""
+    """The photo is over the server's limit on bytes or pixels."""
 
     code = "image_too_large"
 
 
 class FetchFailed(InvalidInput):
-    """The host of a photo's URL did not give it for a reason that may pass: a timeout, a broken connection, a 5xx.
+    """The host of a photo's URL failed for a reason that may pass: a timeout, a broken connection, a 5xx status.
 
-    Retryable, and yet no `Unavailable`: Triptych is well, and whoever chose the URL is the one to tell.
+    Retryable, but not an `Unavailable`: the fault is the host's, not the Triptych server's.
     """
 
     code = "photo_not_fetched"
@@ -59,7 +76,7 @@ class FetchFailed(InvalidInput):
 
 
 class Unavailable(TriptychError):
-    """The server cannot answer now; try again later."""
+    """The server cannot answer now; send the call again later."""
 
     code = "connection_failed"
     retryable = True
@@ -72,7 +89,7 @@ class Overloaded(Unavailable):
 
 
 class NotReady(Unavailable):
-    """The server is up, but what was asked for is not there now: a model loads or goes away, a rebuild runs."""
+    """The server runs, but cannot serve the call now: a model is being loaded or unloaded, or a rebuild runs."""
 
     code = "model_not_ready"
 
@@ -84,30 +101,30 @@ class ConnectionFailed(Unavailable):
 
 
 class DeadlineExceeded(TriptychError):
-    """No answer in the time allowed. Not retryable: the time is spent, and more work makes no slow server faster."""
+    """No answer within the deadline. Not retryable: a repeated call would add load to a slow server."""
 
     code = "deadline_exceeded"
 
 
 class PermissionDenied(TriptychError):
-    """The server refuses this client's credential or the lack of one, or this client the server's certificate."""
+    """The server refuses this client's credential or requires one, or the client refuses the server's certificate."""
 
     code = "access_denied"
 
 
 class ContractMismatch(TriptychError):
-    """The server does not serve the model this client was written for: a deployment fault."""
+    """The server's models differ from those that this client expects: a deployment fault."""
 
     code = "contract_mismatch"
 
 
 class IncompatibleIndex(ContractMismatch):
-    """The catalogue's embeddings are of another embedder than the one that serves. Nothing was mixed or written."""
+    """Another embedder than the one that serves embedded the catalogue. Nothing was written."""
 
     code = "index_incompatible"
 
 
 class ServerFault(TriptychError):
-    """The server failed in a way that is neither the caller's doing nor known to pass."""
+    """The server failed; the caller did not cause it, and a retry is not known to help."""
 
     code = "server_fault"

@@ -1,7 +1,8 @@
-"""What a call returns. Plain values; must not import gRPC or tritonclient."""
+"""The results of the calls, as plain values. Must not import gRPC or tritonclient."""
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -11,6 +12,22 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.errors import TriptychError
+
+__all__ = [
+    "Classification",
+    "Embedding",
+    "Explanation",
+    "Item",
+    "Label",
+    "Match",
+    "MatchDecision",
+    "Recognition",
+    "Recommendation",
+    "Recommendations",
+    "SearchResult",
+    "Timing",
+    "Verdict",
+]
 
 _CATEGORY_SEPARATOR = " / "
 
@@ -27,7 +44,7 @@ class Label:
         name: the class in words, as in "running shoe".
         category: the retail category, as in "Shoes", or None when a shop does not sell this class.
         score: its probability, 0 to 1.
-        index: its place among the model's classes.
+        index: its index among the model's classes.
     """
 
     name: str
@@ -49,14 +66,14 @@ class Label:
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Where the time of one call went, in seconds.
+    """How long the parts of one call took, in seconds.
 
     Attributes:
         total_s: from the call to its result.
-        remote_s: waiting for the answer that was used: network, queue and server. Triton's answers do not say how much
-            of it each took; `Client.statistics()` has the server's means.
+        remote_s: the wait for the answer that was used: network, queue and server. Triton's answers do not break it
+            down; `Client.statistics()` has the server's means.
         client_s: the rest: reading and encoding the photo, decoding the answer, failed tries and the pauses after them.
-        tries: how often the request was sent.
+        tries: how many times the request was sent.
     """
 
     total_s: float
@@ -69,10 +86,10 @@ class Timing:
         return self.total_s - self.remote_s
 
 
-# Compared by identity from here on: `==` between arrays has no single answer.
+# The classes below compare by identity: `==` between arrays gives an array.
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Answer:
-    """What every result says about its origin.
+    """The origin of a result.
 
     Attributes:
         model: the model that answered.
@@ -126,7 +143,7 @@ class Embedding(Answer):
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Recognition(Classification):
-    """What the server saw in one photo.
+    """The classes and the embedding of one photo.
 
     Attributes:
         embedding: `float32[D]`, L2 norm 1, read-only (`.copy()` it to change it). D is the backbone's, 1280 by default.
@@ -140,7 +157,7 @@ class Item(Generic[R_co]):
     """One photo of many: its result or its error.
 
     Attributes:
-        index: its place in the iterable, from 0.
+        index: its position in the iterable, from 0.
         source: the photo as it was given.
         value: the result, or None when it failed.
         error: why it failed, or None.
@@ -161,16 +178,16 @@ class Item(Generic[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """One product, or one photo of it, that is like what was searched.
+    """One product, or one photo of it, that is similar to the query.
 
     Attributes:
-        rank: its place among the results, from 1.
-        product_id: as it was put into the catalogue.
-        photo_id: of the photo that is most alike.
+        rank: its position in the results, from 1.
+        product_id: as in the catalogue.
+        photo_id: of the most similar photo.
         similarity: cosine of the embeddings, -1 to 1.
-        fields: what the catalogue has with the photo: {"category": "Shoes", ...}.
-        image_digest: sha256 of the photo's bytes, where the server tells it.
-        phash: perceptual hash of the photo, 64 bits as hex, where the server tells it.
+        fields: the photo's fields in the catalogue: {"category": "Shoes", ...}.
+        image_digest: sha256 of the photo's bytes, where the server returns it.
+        phash: perceptual hash of the photo, 64 bits as hex, where the server returns it.
     """
 
     rank: int
@@ -184,33 +201,40 @@ class Match:
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class SearchResult(Answer):
-    """What a catalogue has that is alike, most alike first.
+    """The matches in a catalogue, most similar first.
 
     Attributes:
-        matches: empty where nothing passes the filter and `min_similarity`.
-        fingerprint: of the embedder behind the catalogue and the query.
-        narrowed_to: the categories that were searched first, the likeliest first; empty unless `narrow_by` was said.
+        matches: empty where no photo passes the filter and `min_similarity`.
+        fingerprint: of the embedder that embedded the catalogue and the query.
+        predicted_values: values of the field `predicted_filter` that come first in the matches, most probable first;
+            empty without a predicted filter.
     """
 
     matches: tuple[Match, ...]
     fingerprint: str
-    narrowed_to: tuple[str, ...] = ()
+    predicted_values: tuple[str, ...] = ()
 
     @property
     def top(self) -> Match | None:
-        """The most alike; None where there is none."""
+        """The most similar match; None where there is none."""
         return self.matches[0] if self.matches else None
+
+    @property
+    def narrowed_to(self) -> tuple[str, ...]:
+        """Deprecated name of `predicted_values`; removed in the next release."""
+        warnings.warn("SearchResult.narrowed_to is deprecated: use predicted_values.", DeprecationWarning, stacklevel=2)
+        return self.predicted_values
 
 
 @dataclass(frozen=True, slots=True, eq=False, kw_only=True)
 class Explanation(Answer):
-    """Where in a photo the network saw what speaks for a label.
+    """The regions of a photo that are evidence for a label.
 
     Attributes:
         attribute: "category", or another the server's model knows.
-        label: what was explained, with its score.
-        heat_map: `float32[H,W]`, 7 x 7 by default, over the square that `seen` says: how much each place adds to the
-            label; below 0 it speaks against it.
+        label: the explained label, with its score.
+        heat_map: `float32[H,W]`, 7 x 7 by default, over the square that `seen` gives: how much each cell adds to the
+            label's score; a cell below 0 is evidence against the label.
         crop_ratio: side of that square over the photo's short side.
     """
 
@@ -220,7 +244,7 @@ class Explanation(Answer):
     crop_ratio: float
 
     def seen(self, width_px: int, height_px: int) -> tuple[int, int, int, int]:
-        """What the network saw of an upright photo of this size: left, top, right, bottom in pixels."""
+        """The square of an upright photo of this size that the network received: left, top, right, bottom in pixels."""
         side_px = max(1, round(min(width_px, height_px) * self.crop_ratio))
         left, top = (width_px - side_px) // 2, (height_px - side_px) // 2
         return left, top, left + side_px, top + side_px
@@ -228,20 +252,20 @@ class Explanation(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Recommendation:
-    """A product for somebody.
+    """One recommended product.
 
     Attributes:
-        rank: its place, from 1.
-        product_id: as it was put into the catalogue.
-        source: "taste": like what they dealt with; "popular": from the list that was passed.
-        similarity: cosine with the interest it belongs to; None for a popular one.
-        interest: number of that interest, 0 the strongest; None for a popular one.
-        fields: what the catalogue has with it; empty for a popular one.
+        rank: its position, from 1.
+        product_id: as in the catalogue.
+        source: "preferences": similar to products of the events; "popular": from the list that was passed.
+        similarity: cosine with the interest that it belongs to; None for a popular product.
+        interest: number of that interest, 0 the strongest; None for a popular product.
+        fields: the product's fields in the catalogue; empty for a popular product.
     """
 
     rank: int
     product_id: str
-    source: Literal["taste", "popular"]
+    source: Literal["preferences", "popular"]
     similarity: float | None = None
     interest: int | None = None
     fields: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
@@ -249,13 +273,13 @@ class Recommendation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Recommendations:
-    """Products for somebody, best first.
+    """Recommended products, best first.
 
     Attributes:
-        products: fewer than asked for where the catalogue, the filter and the popular ones give no more.
-        unknown: products of the events that the catalogue does not have.
+        products: fewer than `k` where the catalogue, the filter and the popular products give no more.
+        unknown: products of the events that are not in the catalogue.
         request_id: the id under which the server knows the request.
-        timing: of the request; 0 tries where only popular products were left to give.
+        timing: of the request; 0 tries where only popular products were used and no request was sent.
     """
 
     products: tuple[Recommendation, ...]
@@ -272,8 +296,8 @@ class MatchDecision:
         verdict: "match", "uncertain" or "no_match".
         reason: the evidence in words.
         method: what decided: "digest", "phash" or "embedding".
-        match: the product it is about; the nearest one where there is no match, None where the catalogue is empty.
-        candidates: all that were looked at, most alike first.
+        match: the matching product; the nearest one where there is no match, None where the catalogue is empty.
+        candidates: all photos that were compared, most similar first.
     """
 
     verdict: Verdict

@@ -31,9 +31,9 @@ from triptych import (
     TriptychError,
     UnreadableImage,
 )
-from triptych.calls import open_context, tried
-from triptych.protocol import InferRequest, RequestedOutput, Tensor
-from triptych.tensors import bytes_tensor
+from triptych._core.calls import send_with_retries
+from triptych._core.protocol import InferRequest, RequestedOutput, Tensor, bytes_tensor
+from triptych._core.session import open_context
 
 # More at once than the queue of the server `crowded` takes; a slow machine may send them too slowly to fill it.
 CROWD = 48
@@ -88,7 +88,7 @@ def infer(
     """An inference of the test's own, which the client would not send, with all that goes with one."""
     context = open_context(client._session, client._options)
     request = InferRequest(model, "", (), (RequestedOutput(output),), context.request_id, inputs, parameters or {})
-    return client._run(tried(context, request))
+    return client._run(send_with_retries(context, request))
 
 
 def catalogue(client: AnyClient, asked: dict[str, Any], **inputs: Tensor) -> Any:
@@ -300,9 +300,12 @@ CASES = [
 
 # Codes that no case gets -> the test that does: a file below `tests`, and a name in it.
 ELSEWHERE = {
-    "message_too_large": ("unit/client/test_http_wire.py", "test_message_is_too_large_when_a_proxy_says_so"),
+    "message_too_large": (
+        "unit/client/transport/test_http_encoding.py",
+        "test_message_is_too_large_when_a_proxy_says_so",
+    ),
     "server_fault": (
-        "unit/client/test_translation.py",
+        "unit/client/core/test_translation.py",
         "test_error_has_the_class_of_its_status_when_the_text_says_nothing",
     ),
     "certificate_refused": (

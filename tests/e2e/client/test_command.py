@@ -18,10 +18,10 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 
-TRIPTYCH = [sys.executable, "-W", "error", "-c", "import sys; from triptych.command import main; sys.exit(main())"]
+TRIPTYCH = [sys.executable, "-W", "error", "-c", "import sys; from triptych.cli import main; sys.exit(main())"]
 # The terminal becomes the one whose Ctrl-C reaches the process.
 IN_TERMINAL = [
     *TRIPTYCH[:-1],
@@ -123,7 +123,7 @@ def test_interrupted_run_says_how_to_go_on_and_does(folder: Path, own_server: Lo
                 shown += os.read(master, 65536)
         os.close(master)
         assert process.wait(timeout=60) == 130, shown
-    assert b"--resume goes on from there" in shown
+    assert b"--resume continues from there" in shown
     assert b"Traceback" not in shown
     done = len((folder / "x.jsonl").read_bytes().splitlines())
     assert 0 < done < PHOTOS
@@ -148,7 +148,7 @@ def test_server_that_is_stopped_is_one_sentence_and_the_run_goes_on_at_another(
     assert process.returncode == 1
     assert "Traceback" not in said
     assert said.count(target) == 1
-    assert "x.npy is not written; x.npy.part has what was answered, --resume goes on from there" in said
+    assert "x.npy is not written; x.npy.part has the answers so far, --resume continues from there" in said
     assert run(folder, *words, "--resume", target=own_server.grpc_target).returncode == 1
     assert len(np.load(folder / "x.npy")) == PHOTOS
 

@@ -16,11 +16,11 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import DEFAULT_PROFILE, REPOSITORY, Settings
 from tests.e2e.client.error_cases import CASES, Case
 from triptych import AsyncClient, Client, Retry, TriptychError
-from triptych.protocol import TransportError
+from triptych._core.protocol import TransportError
 
 ONCE = Retry(tries=1)
 NOT_BARE = ("searcher", "index", "catalogue", "explainer", "activation_map")

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from export.contract import MODELS
-from ops.local_server import LocalServer
-from ops.probe import read_activity
+from export.repository.configs import MODELS
+from ops.server.local_server import LocalServer
+from ops.server.probe import read_activity
 from ops.settings import Settings
 from triptych import (
     AsyncClient,
@@ -76,7 +76,7 @@ def test_full_queue_is_overloaded_when_nothing_is_retried(
         patient = client.with_options(retry=Retry(tries=12), timeout_s=30)
         # The budget ends retries before the tries do; with enough of it nobody is turned away.
         assert outcomes_of(patient, [next(fresh) for _ in range(12)]) == {"Recognition": 12}
-        with pytest.raises(Overloaded, match="more work than it takes"):
+        with pytest.raises(Overloaded, match="queue of the server"):
             raise next(
                 item.error
                 for item in client.recognize_many((next(fresh) for _ in range(64)), max_in_flight=32)

@@ -19,7 +19,7 @@ import numpy as np
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 from triptych import (
     AsyncClient,
@@ -35,7 +35,7 @@ from triptych import (
     TriptychError,
     UnreadableImage,
 )
-from triptych.recognizer import Contract
+from triptych._core.recognition import Contract
 
 ONCE = Retry(tries=1)
 
@@ -265,7 +265,7 @@ def test_call_points_at_the_right_port_when_it_is_the_one_of_grpc(
 ) -> None:
     with (
         calling(kind, server.grpc_target, transport="http") as caller,
-        pytest.raises(ContractMismatch, match="HTTP 8000"),
+        pytest.raises(ContractMismatch, match="8000 for HTTP"),
     ):
         caller.embed(b"x")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 from triptych import AsyncClient, Client, InvalidInput, PermissionDenied
 

@@ -15,11 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 from triptych import Client, InvalidInput, PermissionDenied
 
-TRIPTYCH = [sys.executable, "-W", "error", "-c", "import sys; from triptych.command import main; sys.exit(main())"]
+TRIPTYCH = [sys.executable, "-W", "error", "-c", "import sys; from triptych.cli import main; sys.exit(main())"]
 # The same photo by preprocessing and by the fused model, and in another batch.
 TOLERANCE = 1e-3
 
@@ -145,9 +145,7 @@ def test_import_loses_and_repeats_nothing_when_killed_and_resumed(
         assert noted <= client.catalogue.count({"batch": "killed"}).photos < 240
         second = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120)
         assert (second.returncode, second.stderr) == (0, "")
-        assert second.stdout == (
-            f"{240 - noted} photos put into the catalogue, {noted} were there from the run before\n"
-        )
+        assert second.stdout == (f"{240 - noted} photos added to the catalogue, {noted} added by an earlier run\n")
         assert client.catalogue.count({"batch": "killed"}).photos == 240
         assert client.catalogue.delete([f"killed-{number}" for number in range(240)]) == 240
 

@@ -18,15 +18,16 @@ import numpy as np
 import pytest
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
-from triptych import AsyncClient, Client, ConnectionFailed, UnreadableImage, shared_memory
-from triptych.connection import Connection, parse_api_key
-from triptych.grpc_transport import GrpcTransport
-from triptych.protocol import Question, TransportError
-from triptych.recognizer import Contract, Embed
-from triptych.shared_memory import SharedMemoryTransport
-from triptych.shared_region import FOLDER
+from triptych import AsyncClient, Client, ConnectionFailed, UnreadableImage
+from triptych._core.protocol import Question, TransportError
+from triptych._core.recognition import Contract, Embed
+from triptych._transport import shared_memory
+from triptych._transport.connection import Connection, parse_api_key
+from triptych._transport.grpc_transport import GrpcTransport
+from triptych._transport.shared_memory import SharedMemoryTransport
+from triptych._transport.shared_region import FOLDER
 
 STATUS = Question("SystemSharedMemoryStatus", "GET", "/v2/systemsharedmemory/status")
 
@@ -161,7 +162,7 @@ def test_client_warns_once_and_goes_on_when_the_server_sees_another_shared_memor
     server: LocalServer, photos: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     # As on another host or in another container: the name that the server is told means nothing there.
-    monkeypatch.setattr("triptych.shared_region.FOLDER", tmp_path)
+    monkeypatch.setattr("triptych._transport.shared_region.FOLDER", tmp_path)
     with Client(server.grpc_target, shared_memory=True, api_key=server.memory_key) as client:
         with pytest.warns(RuntimeWarning, match="Unable to open shared memory region"):
             assert client.recognize(photos[0]).labels
@@ -172,7 +173,7 @@ def test_client_warns_once_and_goes_on_when_the_server_sees_another_shared_memor
 def test_client_warns_once_and_goes_on_when_this_host_has_no_shared_memory(
     server: LocalServer, photos: list[Path], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr("triptych.shared_region.FOLDER", tmp_path / "missing")
+    monkeypatch.setattr("triptych._transport.shared_region.FOLDER", tmp_path / "missing")
     with Client(server.grpc_target, shared_memory=True, api_key=server.memory_key) as client:
         with pytest.warns(RuntimeWarning, match="No such file"):
             assert client.recognize(photos[0]).labels

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import trustme
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 from triptych import TLS, AsyncClient, Client, ConnectionFailed, InvalidInput, PermissionDenied, TriptychError
 
@@ -241,11 +241,11 @@ def test_server_that_wants_a_certificate_answers_only_who_has_one_of_its_authori
         for own in (None, "stranger", "expired_shop"):
             tls = papers.tls(own=own)
             if carrier == "http":
-                sentence = "does not accept this client's certificate, or wants one"
+                sentence = "does not accept this client's certificate, or requires one"
                 assert refused(target, carrier, tls, sentence, code="access_denied") == 0
             else:
                 # gRPC keeps the reason to itself, so that it may be one that passes.
-                sentence = "may want TLS or a client's certificate"
+                sentence = "may require TLS or a client's certificate"
                 assert refused(target, carrier, tls, sentence, ConnectionFailed, "connection_failed") > 0
 
 
@@ -255,7 +255,7 @@ def test_client_says_so_when_one_side_alone_speaks_tls(
     plain = server.grpc_target if carrier == "grpc" else server.http_url.removeprefix("http://")
     refused(plain, carrier, papers.tls(), "does not speak TLS", ConnectionFailed, "connection_failed")
     with serve("server") as target:
-        expected = "may want TLS" if carrier == "grpc" else "broke before the answer came"
+        expected = "may require TLS" if carrier == "grpc" else "broke before the answer came"
         refused(target, carrier, None, expected, ConnectionFailed, "connection_failed")
 
 

@@ -13,12 +13,12 @@ import pytest
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 from triptych import Client
 
 WAIT_S = 30.0
-# Triton loses some of those that come over gRPC (DECISIONS.md, "Callers' traces over gRPC"); of so many one arrives.
+# Triton loses some of those that come over gRPC (docs/decisions/0056); of so many one arrives.
 SOME = 16
 
 

@@ -11,9 +11,9 @@ import pytest
 
 import triptych
 from triptych import TLS, Client, ConnectionFailed, InvalidInput, Retry, TriptychError, Unavailable, UnreadableImage
-from triptych.error_codes import MEANINGS
-from triptych.matching import perceptual_hash
-from triptych.protocol import TransportError
+from triptych._core.failures.codes import MEANINGS
+from triptych._core.protocol import TransportError
+from triptych._images.hashes import perceptual_hash
 from triptych.testing import fake_client
 
 

@@ -11,7 +11,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, TraceState
 
-from triptych.protocol import InferRequest
+from triptych._core.protocol import InferRequest
 from triptych.testing import FakeServer, fake_async_client, fake_client
 from triptych.tracing import trace_headers
 

@@ -1,0 +1,1 @@
+"""Photos: reading, downloading, encoding, cropping, hashing. Imports no other room of this package."""

@@ -1,0 +1,1 @@
+"""Runs of the command over many photos: progress, journals, output files. Imports no subcommand."""
