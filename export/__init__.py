@@ -1,1 +1,1 @@
-"""Weights -> verified ONNX -> placed in the model repository. Must not import `ops`, `loadtest` or the client."""
+"""Weights to verified ONNX files, model repositories, training, releases. Must not import `ops` or `loadtest`."""

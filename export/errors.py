@@ -1,36 +1,36 @@
-"""What the export room refuses with. Light: importing it imports neither torch nor ONNX."""
+"""Errors of the export room. Importing this module imports neither torch nor ONNX."""
 
 
 class ExportError(RuntimeError):
-    """Base of the refusals; the message says what was wrong, what was expected and what to do next."""
+    """Base class; the message says what was wrong, what was expected and what to do next."""
 
     exit_code = 1
 
 
 class WrongUsage(ExportError):
-    """The command was asked for something that cannot be."""
+    """The arguments of the command are not valid."""
 
     exit_code = 2
 
 
 class BackboneError(ExportError):
-    """Weights that are missing or not what their name promises."""
+    """Weights are missing, damaged, or do not fit the network."""
 
 
 class WeightsUnavailable(BackboneError):
-    """Published weights that cannot be fetched here."""
+    """Published weights cannot be downloaded."""
 
 
 class PhotosMissing(ExportError):
-    """There is nothing to verify on."""
+    """There are no photos to verify on."""
 
 
 class VerificationError(ExportError):
-    """The exported file must not be served; nothing was placed."""
+    """An exported file failed a check; nothing was placed."""
 
 
-class QuantisationRefused(ExportError):
-    """No INT8 file is accurate enough and faster."""
+class QuantizationRefused(ExportError):
+    """No INT8 file is accurate and faster."""
 
 
 class RepositoryError(ExportError):
@@ -38,12 +38,24 @@ class RepositoryError(ExportError):
 
 
 class BulkEmbeddingError(ExportError):
-    """The server or the Ray cluster cannot be used; what was embedded before is there still."""
+    """The server or the Ray cluster cannot be used; finished parts are kept."""
 
 
 class EvaluationError(ExportError):
-    """Answers that cannot be judged, or judged answers that do not support what is asked."""
+    """Predictions cannot be evaluated, or do not support the requested figure."""
 
 
 class ReleaseError(ExportError):
-    """A release is damaged, or cannot be made, published or removed; what was there before is there still."""
+    """A release is damaged, or cannot be made, published or removed; existing releases are unchanged."""
+
+
+class CatalogueError(ExportError):
+    """The catalogue cannot be used for training; the message names the place and the fix."""
+
+
+class TrainingError(ExportError):
+    """Training cannot start or continue; finished work is kept."""
+
+
+class AccuracyRegression(ExportError):
+    """Incremental training lost more accuracy than the margin allows; nothing was written."""

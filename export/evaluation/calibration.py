@@ -1,4 +1,4 @@
-"""How far a score may be believed: softmax, temperature, reliability."""
+"""Calibration of scores: softmax, temperature scaling, reliability."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from scipy.special import softmax as _softmax
 # Source: Guo et al., On Calibration of Modern Neural Networks, 2017.
 BINS = 15
 
-# Beyond these a head is broken rather than over- or under-confident.
+# Temperatures outside these bounds indicate a broken head.
 _LOG_TEMPERATURES = (np.log(0.02), np.log(50.0))
 
 Scores = npt.NDArray[np.float64]
@@ -27,9 +27,10 @@ def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> 
 
 
 def fit_temperature(logits: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.int64]) -> float:
-    """The T that makes softmax(logits / T) most likely; it changes no answer, only how sure it is.
+    """The T that maximises the likelihood of softmax(logits / T); it changes scores, but not the best class.
 
-    Above 1 the head was too sure. Where every answer is right the likelihood grows for ever as T falls; 1 is returned.
+    T > 1 means that the head was overconfident. Returns 1 if all predictions are correct: the likelihood then grows
+    without bound as T falls.
     """
     logits = logits.astype(np.float64)
     if (logits.argmax(axis=1) == targets).all():
@@ -50,13 +51,13 @@ def negative_log_likelihood(logits: npt.NDArray[np.floating[Any]], targets: npt.
 
 @dataclass(frozen=True)
 class Reliability:
-    """Confidence beside accuracy, in bins of equal width.
+    """Confidence and accuracy in bins of equal width.
 
     Attributes:
-        ece: mean gap between the two, weighed by the photos of a bin.
+        ece: expected calibration error: mean gap between the two, weighted by the photos of a bin.
         nll: negative log likelihood, nats.
         brier: mean squared distance between the scores and the truth, 0 to 2.
-        counts, confidences, accuracies: a bin each; None in a bin without photos.
+        counts, confidences, accuracies: one value per bin; None in a bin without photos.
     """
 
     ece: float
@@ -70,10 +71,10 @@ class Reliability:
 def measure_reliability(
     logits: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.int64], temperature: float = 1.0, bins: int = BINS
 ) -> Reliability:
-    """Of the best class of each row."""
+    """Reliability of the best class of each row."""
     scores = softmax(logits, temperature)
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == targets
-    # A score on an edge belongs to the bin below it, as in the source; 1.0 therefore to the last.
+    # A score on an edge belongs to the bin below, as in the source; 1.0 is therefore in the last bin.
     index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
     counts = np.bincount(index, minlength=bins)
     summed_confidence = np.bincount(index, confidence, bins)

@@ -1,4 +1,4 @@
-"""Class by class: precision, recall, support, and which is taken for which."""
+"""Figures per class (precision, recall, F1, support) and the confusion matrix."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from sklearn.metrics import confusion_matrix
 
 @dataclass(frozen=True)
 class ClassFigures:
-    """Attributes:
-    precision: None where it was never answered.
-    recall: None where there was no photo of it.
-    support: photos of it.
-    answers: how often it was answered.
+    """Figures of one class.
+
+    Attributes:
+        precision: None if the class was never predicted.
+        recall: None if there is no photo of the class.
+        support: number of photos of the class.
+        answers: number of predictions of the class.
     """
 
     name: str
@@ -28,7 +30,7 @@ class ClassFigures:
 
 @dataclass(frozen=True)
 class Confusion:
-    """`photos` of `truth` were answered `answer`."""
+    """Number of photos of the class `truth` that were predicted as `answer`."""
 
     truth: str
     answer: str
@@ -38,13 +40,13 @@ class Confusion:
 def count_confusions(
     targets: npt.NDArray[np.int64], answers: npt.NDArray[np.int64], classes: int
 ) -> npt.NDArray[np.int64]:
-    """Returns int64[C,C]: rows are the truth, columns the answer."""
+    """Returns int64[C,C]: rows are true classes, columns are predictions."""
     matrix: npt.NDArray[np.int64] = confusion_matrix(targets, answers, labels=np.arange(classes))
     return matrix
 
 
 def measure_classes(names: list[str], matrix: npt.NDArray[np.int64]) -> list[ClassFigures]:
-    """From the confusion matrix."""
+    """Figures of each class, from the confusion matrix."""
     right, support, answers = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     return [
         ClassFigures(
@@ -60,8 +62,8 @@ def measure_classes(names: list[str], matrix: npt.NDArray[np.int64]) -> list[Cla
 
 
 def measure_macro_f1(targets: npt.NDArray[np.int64], answers: npt.NDArray[np.int64]) -> float:
-    """Mean F1 of the classes that there are photos of: each counts alike, however few."""
-    # scikit-learn's f1_score gives the same (a test compares them) and takes 1 ms, too long for a thousand resamples.
+    """Mean F1 over the classes with photos; all classes have the same weight."""
+    # scikit-learn's f1_score returns the same (a test compares them) but takes 1 ms, too long for 1,000 resamples.
     width = int(max(targets.max(), answers.max())) + 1
     support, answered = np.bincount(targets, minlength=width), np.bincount(answers, minlength=width)
     right = np.bincount(targets[targets == answers], minlength=width)
@@ -70,7 +72,7 @@ def measure_macro_f1(targets: npt.NDArray[np.int64], answers: npt.NDArray[np.int
 
 
 def list_confusions(names: list[str], matrix: npt.NDArray[np.int64], at_most: int = 15) -> list[Confusion]:
-    """The most frequent first."""
+    """Pairs of confused classes, the most frequent first."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)
     rows, columns = np.nonzero(wrong)

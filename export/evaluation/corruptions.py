@@ -1,7 +1,7 @@
-"""What phones, compressors and shelves do to photos, at three strengths; on the square that the network sees.
+"""Image corruptions at three strengths, applied to the square input of the network.
 
-After Hendrycks and Dietterich, Benchmarking Neural Network Robustness to Common Corruptions, 2019; the kinds are those
-of product photos. Strengths scale with the side, so that a network of 384 px is judged as one of 224 px is.
+After Hendrycks and Dietterich, Benchmarking Neural Network Robustness to Common Corruptions, 2019; the kinds are
+typical of product photos. Strengths scale with the side, so that results for 224 px and 384 px networks are comparable.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from PIL import Image, ImageFilter
 Square = npt.NDArray[np.uint8]  # uint8[S,S,3]
 Corrupt = Callable[[Square, float, np.random.Generator, npt.NDArray[np.uint8]], Square]
 
-# Kind -> what each strength is, from mild to strong.
+# Kind -> strengths, from mild to strong.
 STRENGTHS: dict[str, tuple[float, float, float]] = {
-    "blur": (0.005, 0.010, 0.020),  # radius of a Gaussian, of the side: 1, 2 and 4 px of 224
-    "noise": (0.04, 0.08, 0.16),  # standard deviation, of the full range
+    "blur": (0.005, 0.010, 0.020),  # radius of a Gaussian / side: 1, 2 and 4 px of 224
+    "noise": (0.04, 0.08, 0.16),  # standard deviation / full range
     "JPEG": (40, 20, 8),  # quality
-    "rotation": (10, 25, 45),  # degrees to either side
-    "clutter": (0.85, 0.70, 0.55),  # the photo's share of the side; pieces of other photos around it
-    "crop": (0.85, 0.70, 0.55),  # share of the side that is left, anywhere
+    "rotation": (10, 25, 45),  # degrees, in either direction
+    "clutter": (0.85, 0.70, 0.55),  # side of the photo / side; the rest shows parts of other photos
+    "crop": (0.85, 0.70, 0.55),  # side of the crop / side, at a random position
 }
 
 UNITS = {
@@ -40,14 +40,14 @@ UNITS = {
 def corrupt(
     pixels: npt.NDArray[np.uint8], kind: str, strength: float, seed: int, others: npt.NDArray[np.uint8] | None = None
 ) -> npt.NDArray[np.uint8]:
-    """Each photo by a generator of its own, so that it looks the same in any batch of the same first row.
+    """Corrupts a batch; each row has its own random generator, so the result does not depend on the batch size.
 
     Args:
         pixels: uint8[N,S,S,3], RGB, 0-255.
         kind: a key of `STRENGTHS`.
-        strength: as there.
-        seed: of what is random in it.
-        others: uint8[M,S,S,3], what clutter is cut from; left out, `pixels`.
+        strength: a value of `STRENGTHS`.
+        seed: random seed.
+        others: uint8[M,S,S,3], photos that clutter is cropped from; None is `pixels`.
     """
     source = pixels if others is None else others
     function = _CORRUPTIONS[kind]
@@ -73,14 +73,14 @@ def _compress(photo: Square, quality: float, _random: np.random.Generator, _othe
 
 
 def _rotate(photo: Square, degrees: float, random: np.random.Generator, _others: Square) -> Square:
-    """Corners take the colour of the photo's edge: black ones would be a corruption of their own."""
+    """Fills the corners with the colour of the photo's edge: black corners would be a further corruption."""
     image = Image.fromarray(photo)
     angle = float(degrees * random.choice((-1, 1)))
     return np.asarray(image.rotate(angle, Image.Resampling.BICUBIC, fillcolor=_edge_colour(photo)))
 
 
 def _clutter(photo: Square, share: float, random: np.random.Generator, others: Square) -> Square:
-    """The whole photo, smaller and anywhere, over quarters of four others: it shrinks, and things lie around it."""
+    """Pastes the photo, smaller, at a random position over crops of four other photos."""
     side = len(photo)
     half = side // 2
     scene = np.empty_like(photo)

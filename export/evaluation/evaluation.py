@@ -1,4 +1,4 @@
-"""What can be said of a head: everything that is chosen comes from validation, everything that is told from test."""
+"""Evaluates a head: temperature and threshold come from validation photos, all figures from test photos."""
 
 from __future__ import annotations
 
@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from export.errors import EvaluationError
-from export.evaluation.abstaining import Answered, RiskCoverage, answer_above, choose_threshold, trace_risk_coverage
+from export.evaluation.abstention import (
+    RiskCoverage,
+    ThresholdResult,
+    choose_threshold,
+    evaluate_threshold,
+    trace_risk_coverage,
+)
 from export.evaluation.calibration import Reliability, Scores, fit_temperature, measure_reliability, softmax
 from export.evaluation.classes import (
     ClassFigures,
@@ -20,7 +26,7 @@ from export.evaluation.classes import (
     measure_macro_f1,
 )
 from export.evaluation.intervals import Estimate, estimate_by_resampling, estimate_share
-from export.evaluation.judged import Judged
+from export.evaluation.predictions import LabelledPredictions
 from export.evaluation.retrieval import recall_at
 
 _MISTAKES = 48
@@ -28,7 +34,7 @@ _MISTAKES = 48
 
 @dataclass(frozen=True)
 class Mistake:
-    """A wrong answer; `score` is what the answer got, `truth_score` what the truth got."""
+    """A wrong prediction; `score` is that of the prediction, `truth_score` that of the true class."""
 
     photo: str
     truth: str
@@ -39,19 +45,19 @@ class Mistake:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one attribute on the test photos, with what was chosen on the validation photos.
+    """Figures of one attribute on the test photos, with temperature and threshold from the validation photos.
 
     Attributes:
-        majority: the accuracy of always answering the class that the test has most of.
-        macro_f1: each class counts alike; resampled interval.
-        confusion: photos, rows by truth, columns by answer.
-        temperature: what the logits are divided by before softmax.
-        uncalibrated, calibrated: reliability before and after the temperature, on test.
-        threshold: scores under it are not answered; None where no threshold is as precise on validation.
-        answered_validation, answered_test: at the threshold; None without one.
-        recall_at_k: of the features, each test photo looked for among the other test photos; None without features.
-        mistakes: the surest first.
-        mistakes_total: all wrong answers.
+        majority: accuracy of always predicting the most frequent class of the test photos.
+        macro_f1: mean F1 of all classes, with a bootstrap interval.
+        confusion: number of photos; rows are true classes, columns are predictions.
+        temperature: divisor of the logits before softmax.
+        uncalibrated, calibrated: reliability on test photos, before and after the temperature.
+        threshold: lower scores are abstentions; None if no threshold reaches the target precision on validation.
+        answered_validation, answered_test: precision and coverage at the threshold; None without a threshold.
+        recall_at_k: Recall@k of the features among the test photos; None without features.
+        mistakes: wrong predictions, the most confident first.
+        mistakes_total: number of all wrong predictions.
     """
 
     attribute: str
@@ -70,8 +76,8 @@ class Evaluation:
     risk_coverage: RiskCoverage
     target_precision: float
     threshold: float | None
-    answered_validation: Answered | None
-    answered_test: Answered | None
+    answered_validation: ThresholdResult | None
+    answered_test: ThresholdResult | None
     recall_at_k: dict[int, Estimate] | None
     mistakes: list[Mistake]
     mistakes_total: int
@@ -86,23 +92,23 @@ class Evaluation:
 
 
 def evaluate(
-    validation: Judged,
-    test: Judged,
+    validation: LabelledPredictions,
+    test: LabelledPredictions,
     target_precision: float = 0.95,
     seed: int = 0,
     temperature: float | None = None,
 ) -> Evaluation:
-    """Fits temperature and threshold on `validation`, and judges the head with them on `test`.
+    """Fits temperature and threshold on `validation`, and evaluates the head with them on `test`.
 
     Args:
-        validation: photos that the weights were not trained on; they may have been chosen by.
-        test: photos that nothing was trained on or chosen by.
-        target_precision: share of the answers above the threshold that has to be right.
-        seed: of the resampled interval.
-        temperature: that the head is served with; fitted on `validation` where it is left out.
+        validation: predictions for photos that were not used to train weights, but may have selected settings.
+        test: predictions for photos that were used neither for training nor for selection.
+        target_precision: required precision of predictions above the threshold.
+        seed: of the bootstrap interval.
+        temperature: temperature of the served head; None fits it on `validation`.
 
     Raises:
-        EvaluationError: the two are not of one head, or the precision is none.
+        EvaluationError: the predictions are not of one head, or the precision is not between 0 and 1.
     """
     _check_pair(validation, test)
     if temperature is None:
@@ -138,19 +144,20 @@ def evaluate(
     )
 
 
-def _check_pair(validation: Judged, test: Judged) -> None:
+def _check_pair(validation: LabelledPredictions, test: LabelledPredictions) -> None:
     if validation.attribute != test.attribute or validation.classes != test.classes:
         raise EvaluationError(
-            f"validation is of {validation.attribute} with {len(validation.classes)} classes, test of {test.attribute} "
-            f"with {len(test.classes)}; expected both from one head, its classes in one order."
+            f"The validation predictions are for {validation.attribute} with {len(validation.classes)} classes, the "
+            f"test predictions for {test.attribute} with {len(test.classes)}; expected both from one head, with the "
+            "same order of classes."
         )
 
 
-def _answered(scores: Scores, targets: npt.NDArray[np.int64], threshold: float | None) -> Answered | None:
-    return None if threshold is None else answer_above(scores, targets, threshold)
+def _answered(scores: Scores, targets: npt.NDArray[np.int64], threshold: float | None) -> ThresholdResult | None:
+    return None if threshold is None else evaluate_threshold(scores, targets, threshold)
 
 
-def _worst_mistakes(test: Judged, scores: Scores) -> list[Mistake]:
+def _worst_mistakes(test: LabelledPredictions, scores: Scores) -> list[Mistake]:
     answers = scores.argmax(axis=1)
     wrong = np.flatnonzero(answers != test.targets)
     order = wrong[np.argsort(-scores[wrong, answers[wrong]], kind="stable")][:_MISTAKES]

@@ -1,4 +1,4 @@
-"""Shares with the interval that their number of photos allows."""
+"""Estimates with 95 % confidence intervals."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RESAMPLES = 1000
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval; `photos` is how many it rests on. All None but `photos` where there are none."""
+    """A figure with its 95 % interval and the number of photos; the figure is None without photos."""
 
     value: float | None
     low: float | None
@@ -29,7 +29,7 @@ class Estimate:
 
 
 def estimate_share(right: int, photos: int) -> Estimate:
-    """Wilson's interval: it holds for few photos and near 0 and 1, where the normal one does not."""
+    """A share with Wilson's interval, which, unlike the normal one, is valid for few photos and near 0 and 1."""
     if photos == 0:
         return Estimate(None, None, None, 0)
     interval = binomtest(right, photos).proportion_ci(CONFIDENCE, method="wilson")
@@ -39,13 +39,13 @@ def estimate_share(right: int, photos: int) -> Estimate:
 def estimate_by_resampling(
     figure: Callable[[npt.NDArray[np.int64]], float], photos: int, seed: int, resamples: int = _RESAMPLES
 ) -> Estimate:
-    """The percentile bootstrap, for figures that are no share of photos.
+    """A figure with a percentile bootstrap interval, for figures that are not a share of photos.
 
     Args:
-        figure: of the rows it is given the indices of.
-        photos: how many rows there are.
-        seed: of the draws.
-        resamples: how many draws.
+        figure: computes the figure from row indices.
+        photos: number of rows.
+        seed: random seed.
+        resamples: number of resamples.
     """
     everything = np.arange(photos)
     if photos == 0:

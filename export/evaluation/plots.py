@@ -1,4 +1,4 @@
-"""The plots of the report: matplotlib figures, each of one thing."""
+"""The plots of the report, as matplotlib figures."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from export.evaluation.robustness import Robustness
 
 _BLUE, _ORANGE, _GREY, _RED = "#2563a8", "#d9822b", "#8a8f98", "#b3382c"
 _RASTER_DPI = 100
-# Beyond these, names and numbers in the plot would be dust; the table beside it has them all.
+# With more classes, names and numbers would be too small to read; the table has them all.
 _NAMED_CLASSES, _COUNTED_CLASSES = 60, 25
 
 
-def plots_of(evaluation: Evaluation) -> dict[str, Figure]:
-    """Name -> figure, in the order they are looked at."""
+def make_plots(evaluation: Evaluation) -> dict[str, Figure]:
+    """Name -> figure, in the order of the report."""
     return {
         "Confusion matrix": plot_confusion(evaluation),
         "Precision and recall by class": plot_classes(evaluation),
@@ -31,7 +31,7 @@ def plots_of(evaluation: Evaluation) -> dict[str, Figure]:
 
 
 def plot_confusion(evaluation: Evaluation) -> Figure:
-    """Colour: share of the photos of the true class; in the cell: photos."""
+    """Confusion matrix; colour: share of the photos of the true class; number: photos."""
     matrix = np.array(evaluation.confusion)
     shares = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
     count = len(evaluation.classes)
@@ -48,12 +48,12 @@ def plot_confusion(evaluation: Evaluation) -> Figure:
         for row, column in zip(*np.nonzero(matrix), strict=True):
             colour = "white" if shares[row, column] > 0.55 else "black"
             axes.text(column, row, str(matrix[row, column]), ha="center", va="center", fontsize=7, color=colour)
-    axes.set(xlabel="answer", ylabel="truth")
+    axes.set(xlabel="prediction", ylabel="true class")
     return figure
 
 
 def plot_classes(evaluation: Evaluation) -> Figure:
-    """The weakest at the top; of very many classes the weakest only."""
+    """Precision and recall by class, the lowest recall first; at most 60 classes."""
     present = [row for row in evaluation.class_figures if row.support]
     rows = sorted(present, key=lambda row: (row.recall or 0.0, row.precision or 0.0))[:_NAMED_CLASSES][::-1]
     figure = Figure(figsize=(7, 1.3 + 0.24 * len(rows)), layout="constrained")
@@ -76,7 +76,7 @@ def plot_classes(evaluation: Evaluation) -> Figure:
 
 
 def plot_reliability(evaluation: Evaluation) -> Figure:
-    """Before and after the temperature, with how many photos each bin rests on."""
+    """Reliability diagrams before and after the temperature, with the photos of each bin."""
     figure = Figure(figsize=(9, 4.6), layout="constrained")
     (before, after), counts = figure.subplots(2, 2, sharex=True, height_ratios=(3, 1))
     panels = (
@@ -86,7 +86,7 @@ def plot_reliability(evaluation: Evaluation) -> Figure:
     for upper, lower, reliability, name in panels:
         _draw_reliability(upper, lower, reliability)
         upper.set_title(f"{name}: ECE {reliability.ece:.3f}", fontsize=10)
-    before.set_ylabel("right")
+    before.set_ylabel("accuracy")
     counts[0].set_ylabel("photos")
     return figure
 
@@ -97,24 +97,24 @@ def _draw_reliability(upper: Axes, lower: Axes, reliability: Reliability) -> Non
     filled = [index for index, count in enumerate(reliability.counts) if count]
     accuracies = [reliability.accuracies[index] or 0.0 for index in filled]
     confidences = [reliability.confidences[index] or 0.0 for index in filled]
-    upper.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1, label="as sure as right")
+    upper.plot([0, 1], [0, 1], "--", color=_GREY, linewidth=1, label="perfect calibration")
     upper.bar(centres[filled], accuracies, 0.92 / bins, color=_BLUE, alpha=0.35)
-    upper.plot(confidences, accuracies, "o-", color=_BLUE, markersize=4, label="the head")
+    upper.plot(confidences, accuracies, "o-", color=_BLUE, markersize=4, label="this head")
     upper.set(xlim=(0, 1), ylim=(0, 1.02))
     upper.grid(alpha=0.3)
     upper.legend(loc="upper left", fontsize=8)
     lower.bar(centres, reliability.counts, 0.92 / bins, color=_GREY)
-    lower.set(xlabel="score of the answer")
+    lower.set(xlabel="score of the prediction")
 
 
 def plot_risk_coverage(evaluation: Evaluation) -> Figure:
-    """How wrong the answers are when only the surest are given; the threshold is marked."""
+    """Risk-coverage curve with the threshold."""
     curve = evaluation.risk_coverage
     figure = Figure(figsize=(6, 3.6), layout="constrained")
     axes = figure.subplots()
     axes.plot(curve.coverage, curve.risk, color=_BLUE, label=f"test (area {curve.area:.3f})")
     allowed = 1 - evaluation.target_precision
-    axes.axhline(allowed, color=_GREY, linestyle="--", linewidth=1, label=f"{allowed:.1%} wrong: the target")
+    axes.axhline(allowed, color=_GREY, linestyle="--", linewidth=1, label=f"target: {allowed:.1%} wrong")
     answered = evaluation.answered_test
     if answered is not None and answered.precision.value is not None:
         precision = answered.precision
@@ -128,14 +128,19 @@ def plot_risk_coverage(evaluation: Evaluation) -> Figure:
             capsize=3,
             label=f"threshold {evaluation.threshold:.2f}, chosen on validation",
         )
-    axes.set(xlim=(0, 1.02), ylim=(0, None), xlabel="share of the photos answered", ylabel="share of answers wrong")
+    axes.set(
+        xlim=(0, 1.02),
+        ylim=(0, None),
+        xlabel="coverage (share of the photos)",
+        ylabel="risk (share of wrong predictions)",
+    )
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
 
 
 def plot_robustness(robustness: Robustness) -> Figure:
-    """A panel for each corruption, accuracy from clean to strong with its interval."""
+    """One panel per corruption: accuracy with its interval, from clean to strong."""
     figure = Figure(figsize=(10, 5.2), layout="constrained")
     clean = robustness.clean.value or 0.0
     for axes, kind in zip(figure.subplots(2, 3, sharey=True).flat, STRENGTHS, strict=True):
@@ -155,7 +160,7 @@ def plot_robustness(robustness: Robustness) -> Figure:
 
 
 def plot_samples(robustness: Robustness) -> Figure:
-    """One photo under everything, so that a person sees what a strength is."""
+    """One photo with all corruptions, to illustrate the strengths."""
     kinds, columns = robustness.samples.shape[:2]
     figure = Figure(figsize=(1.5 * kinds, 1.5 * columns), layout="constrained")
     for column, (kind, strengths) in enumerate(STRENGTHS.items()):
@@ -168,16 +173,16 @@ def plot_samples(robustness: Robustness) -> Figure:
 
 
 def to_svg(figure: Figure) -> str:
-    """Letters are drawn as shapes: the file looks alike where a font is missing."""
+    """The figure as SVG; text becomes paths, so that no font is needed."""
     text = io.StringIO()
-    # A fixed salt and no date: the same figures give the same bytes.
+    # A fixed salt and no date: the same figure gives the same bytes.
     with mpl.rc_context({"svg.hashsalt": "triptych", "svg.fonttype": "path"}):
         figure.savefig(text, format="svg", metadata={"Date": None})
     return text.getvalue()
 
 
 def to_png(figure: Figure) -> bytes:
-    """For plots that are mostly photos, and for TensorBoard."""
+    """The figure as PNG, for plots with photos and for TensorBoard."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_RASTER_DPI)
     return file.getvalue()

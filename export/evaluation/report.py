@@ -1,4 +1,4 @@
-"""The report: one HTML file that opens anywhere, with nothing to fetch; its figures as JSON and for TensorBoard too."""
+"""Writes the report: a self-contained HTML file, and its figures as JSON and TensorBoard event files."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import loky
 from matplotlib.figure import Figure
 
 from export.errors import EvaluationError
-from export.evaluation.abstaining import photos_needed
+from export.evaluation.abstention import photos_needed
 from export.evaluation.evaluation import Evaluation
 from export.evaluation.intervals import Estimate
-from export.evaluation.plots import plot_robustness, plot_samples, plots_of, to_png, to_svg
+from export.evaluation.plots import make_plots, plot_robustness, plot_samples, to_png, to_svg
 from export.evaluation.robustness import Robustness
-from export.evaluation.tensorboard_log import log_to_tensorboard
+from export.evaluation.tensorboard import log_to_tensorboard
 from export.evaluation.thumbnails import inline, inline_jpeg, read_thumbnail
 
 REPORT, FIGURES, TENSORBOARD = "report.html", "evaluation.json", "tensorboard"
@@ -32,42 +32,29 @@ def write_report(
     *,
     facts: Mapping[str, object] | None = None,
     robustness: Sequence[Robustness] = (),
-    tensorboard: bool = True,
 ) -> Path:
-    """Writes `report.html`, `evaluation.json` and, in `tensorboard/`, event files into `folder`, over what is there.
+    """Writes `report.html`, `evaluation.json` and event files in `tensorboard/`; existing files are replaced.
 
     Args:
-        evaluations: one for each attribute.
-        folder: made where it is missing.
+        evaluations: one per attribute.
+        folder: output folder; created if missing.
         title: the heading.
-        facts: what a reader asks for: seed, backbone, catalogue, photos and products of each split, how long it took.
+        facts: facts for the reader, such as catalogue, seed, and photos of each split.
         robustness: of the same attributes.
-        tensorboard: whether to write event files.
 
     Returns:
-        Path of the page.
+        Path of the HTML file.
 
     Raises:
-        EvaluationError: there is nothing to report.
+        EvaluationError: there is no evaluation.
         OSError: the folder cannot be written.
     """
     if not evaluations:
-        raise EvaluationError("A report needs one evaluation or more; got none.")
+        raise EvaluationError("A report needs at least one evaluation, got none.")
     folder.mkdir(parents=True, exist_ok=True)
     written = datetime.now(timezone.utc)
     machine = describe_machine()
-    page = (
-        _environment()
-        .get_template("report.html")
-        .render(
-            title=title,
-            date=f"{written:%Y-%m-%d %H:%M} UTC",
-            machine=machine,
-            facts=facts or {},
-            sections=[_section(number, evaluation) for number, evaluation in enumerate(evaluations)],
-            robustness=[_robustness_section(one) for one in robustness],
-        )
-    )
+    page = _render_page(evaluations, robustness, title, f"{written:%Y-%m-%d %H:%M} UTC", machine, facts or {})
     figures = {
         "title": title,
         "date": written.isoformat(timespec="seconds"),
@@ -78,14 +65,32 @@ def write_report(
     }
     report = folder / REPORT
     (folder / FIGURES).write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    if tensorboard:
-        log_to_tensorboard(evaluations, robustness, folder / TENSORBOARD)
+    log_to_tensorboard(evaluations, robustness, folder / TENSORBOARD)
     report.write_text(page, encoding="utf-8")
     return report
 
 
+def _render_page(
+    evaluations: Sequence[Evaluation],
+    robustness: Sequence[Robustness],
+    title: str,
+    date: str,
+    machine: str,
+    facts: Mapping[str, object],
+) -> str:
+    template = _environment().get_template("report.html")
+    return template.render(
+        title=title,
+        date=date,
+        machine=machine,
+        facts=facts,
+        sections=[_section(number, evaluation) for number, evaluation in enumerate(evaluations)],
+        robustness=[_robustness_section(one) for one in robustness],
+    )
+
+
 def describe_machine() -> str:
-    """Processor, cores seen, Python."""
+    """Processor, number of cores, Python version."""
     names = [line.partition(":")[2].strip() for line in _read_cpuinfo().splitlines() if line.startswith("model name")]
     processor = names[0] if names else platform.machine()
     return f"{processor}, {loky.cpu_count()} cores, Python {platform.python_version()}"
@@ -94,7 +99,7 @@ def describe_machine() -> str:
 def _read_cpuinfo() -> str:
     try:
         return Path("/proc/cpuinfo").read_text(encoding="utf-8")
-    except OSError:  # no Linux
+    except OSError:  # not Linux
         return ""
 
 
@@ -102,7 +107,7 @@ def _section(number: int, evaluation: Evaluation) -> dict[str, Any]:
     return {
         "anchor": f"attribute-{number}",
         "evaluation": evaluation,
-        "plots": [_inline_plot(name, figure) for name, figure in plots_of(evaluation).items()],
+        "plots": [_inline_plot(name, figure) for name, figure in make_plots(evaluation).items()],
         "mistakes": [
             {
                 "truth": mistake.truth,
@@ -123,8 +128,8 @@ def _robustness_section(robustness: Robustness) -> dict[str, Any]:
         "attribute": robustness.attribute,
         "clean": robustness.clean,
         "plots": [
-            _inline_plot("Accuracy on spoilt photos", plot_robustness(robustness)),
-            {"name": "What the strengths look like", "source": samples},
+            _inline_plot("Accuracy on corrupted photos", plot_robustness(robustness)),
+            {"name": "Examples of the strengths", "source": samples},
         ],
     }
 

@@ -1,4 +1,4 @@
-"""Recall@k: is a photo of the same class among the k nearest by cosine?"""
+"""Recall@k: share of photos with a photo of the same class among the k nearest by cosine."""
 
 from __future__ import annotations
 
@@ -20,14 +20,16 @@ def recall_at(
     gallery_targets: npt.NDArray[np.int64] | None = None,
     ks: tuple[int, ...] = KS,
 ) -> dict[int, Estimate]:
-    """Args:
-    queries: float32[N,F], of any length.
-    query_targets: int64[N].
-    gallery: float32[M,F]; left out, each query is looked for among the others.
-    gallery_targets: int64[M].
-    ks: how many neighbours count; more than there are count as all.
+    """Recall@k for each k.
 
-    Queries whose class the gallery does not hold (a class with one photo) cannot be found and are left out.
+    Queries whose class is not in the gallery (a class with one photo) are left out.
+
+    Args:
+        queries: float32[N,F], of any norm.
+        query_targets: int64[N].
+        gallery: float32[M,F]; None searches each query among the other queries.
+        gallery_targets: int64[M].
+        ks: numbers of neighbours; at most the size of the gallery counts.
     """
     leaves_one_out = gallery is None or gallery_targets is None
     if gallery is None or gallery_targets is None:

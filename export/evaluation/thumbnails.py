@@ -1,4 +1,4 @@
-"""Small copies of photos, inline in a page."""
+"""Thumbnails of photos, and inline `data:` URLs for HTML."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _QUALITY = 78
 
 
 def read_thumbnail(photo: Path, side_px: int = _SIDE_PX) -> Image.Image | None:
-    """Upright, RGB, within `side_px` each way; None where the file is gone or no photo."""
+    """An upright RGB thumbnail of at most `side_px` per side; None if the file cannot be read as a photo."""
     try:
         with Image.open(photo) as image:
             image.draft("RGB", (2 * side_px, 2 * side_px))
@@ -24,16 +24,16 @@ def read_thumbnail(photo: Path, side_px: int = _SIDE_PX) -> Image.Image | None:
             rgba = small.convert("RGBA")
             return Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        return None  # the page says so in the photo's place; a report is not lost for one of them
+        return None  # the report shows a placeholder instead
 
 
 def inline_jpeg(image: Image.Image) -> str:
-    """A `data:` address."""
+    """A `data:` URL."""
     file = io.BytesIO()
     image.save(file, "JPEG", quality=_QUALITY, optimize=True)
     return inline(file.getvalue(), "image/jpeg")
 
 
 def inline(content: bytes, media_type: str) -> str:
-    """A `data:` address."""
+    """A `data:` URL."""
     return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"

@@ -1,1 +1,1 @@
-"""Labels with less work: which photos to label next, which to label by machine, which labels to doubt."""
+"""Labelling with less work: which photos to label, automatic labels, label errors. Must not import `cli`."""

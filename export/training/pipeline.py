@@ -1,4 +1,4 @@
-"""`train`: a catalogue -> heads over the placed backbone's features -> a trained folder with everything measured."""
+"""The training pipeline: a catalogue -> heads on features of the placed backbone -> a trained folder with a report."""
 
 from __future__ import annotations
 
@@ -14,21 +14,25 @@ import numpy as np
 from rich.console import Console
 from safetensors.numpy import save
 
-from export.contract import TEMPLATE
-from export.placement import read_manifest
 from export.progress import step
-from export.training.catalogue import Reading
-from export.training.continuing import DEFAULT_MARGIN, Remembered, compare, refuse_worse, remember
-from export.training.continuing import describe as describe_change
-from export.training.eye import Eye, open_eye
-from export.training.features import FeatureCache
-from export.training.heads import Examples, Head, Search, fit_head
-from export.training.judging import Answers, answer, describe
-from export.training.preparation import Prepared, photo_weights, prepare, split_table, unreadable_table
-from export.training.probe import make_probe
-from export.training.reporting import Report, make_report
-from export.training.split import DEFAULT_SHARES, SPLITS, TEST, TRAIN, VALIDATION
-from export.training.trained import (
+from export.repository.configs import CHECKOUT_REPOSITORY
+from export.repository.manifest import read_manifest
+from export.training.dataset.preparation import (
+    PreparedCatalogue,
+    photo_weights,
+    prepare_catalogue,
+    split_table,
+    unreadable_table,
+)
+from export.training.dataset.rehearsal import Rehearsal, read_rehearsal
+from export.training.dataset.split import DEFAULT_SHARES, SPLITS, TEST, TRAIN, VALIDATION
+from export.training.dataset.tables import Columns
+from export.training.features.cache import FeatureCache
+from export.training.features.extractor import FeatureExtractor, open_feature_extractor
+from export.training.heads.fitting import Examples, Head, Search, fit_head
+from export.training.heads.predictions import Predictions, describe_accuracy, predict
+from export.training.heads.probe import make_probe
+from export.training.heads.trained_folder import (
     BACKBONE,
     METRICS,
     PROBE,
@@ -37,12 +41,14 @@ from export.training.trained import (
     UNREADABLE,
     head_files,
     require_free,
-    write_trained,
+    write_trained_folder,
 )
+from export.training.incremental import DEFAULT_MARGIN, compare_heads, describe_change, refuse_regression
+from export.training.reporting import Report, make_report
 
 if TYPE_CHECKING:
-    from export.training.backbone_tuning import TunedBackbone
-    from export.training.tuning import Tuning
+    from export.training.tuning.backbone import TunedBackbone
+    from export.training.tuning.loop import TuningSettings
 
 DEFAULT_VIEWS = 1
 _VERSIONED = ("scikit-learn", "optuna", "onnxruntime", "pillow", "numpy")
@@ -50,25 +56,25 @@ _VERSIONED = ("scikit-learn", "optuna", "onnxruntime", "pillow", "numpy")
 
 @dataclass(frozen=True)
 class Settings:
-    """What one run of `train` was asked for.
+    """Settings of one run of `train`.
 
     Attributes:
-        views: of each photo that heads are fitted on; 1 is the photo as served alone.
-        search_minutes: for the hyper-parameters of all heads together.
-        shares: of train, validation and test.
-        target_precision: of the answers above the threshold that is chosen for each attribute.
-        tuning: how the backbone is tuned; None leaves it as it is.
-        base: name and weights of the placed backbone, to tune it; None are the defaults.
-        previous: the trained folder that is continued.
+        views: views of each training photo; 1 is only the photo as served.
+        search_minutes: time limit of the hyperparameter search of all heads together.
+        shares: of training, validation and test photos.
+        target_precision: precision of predictions above the abstention threshold, for each attribute.
+        tuning: settings of the fine-tuning; None leaves the backbone unchanged.
+        base: name and weights of the placed backbone, for fine-tuning; None are the defaults.
+        previous: trained folder that incremental training starts from.
         margin: accuracy on its classes that may be lost.
-        publish_worse: write it also where more was lost.
+        allow_regression: write the heads even if more accuracy is lost.
     """
 
     catalogue: Path
     output: Path
-    reading: Reading = field(default_factory=Reading)
-    repository: Path = TEMPLATE
-    cache: Path = TEMPLATE.parent / ".cache/features"
+    columns: Columns = field(default_factory=Columns)
+    repository: Path = CHECKOUT_REPOSITORY
+    cache: Path = CHECKOUT_REPOSITORY.parent / ".cache/features"
     views: int = DEFAULT_VIEWS
     search_minutes: float = 3.0
     trials: int = 12
@@ -76,113 +82,119 @@ class Settings:
     seed: int = 0
     replace: bool = False
     target_precision: float = 0.95
-    tuning: Tuning | None = None
+    tuning: TuningSettings | None = None
     base: tuple[str | None, Path | None] = (None, None)
     previous: Path | None = None
     margin: float = DEFAULT_MARGIN
-    publish_worse: bool = False
+    allow_regression: bool = False
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """One attribute, learned and measured."""
+    """A trained head with its predictions."""
 
     head: Head
     search: Search
-    validation: Answers
-    test: Answers
+    validation: Predictions
+    test: Predictions
 
 
 def train(settings: Settings, console: Console) -> dict[str, Any]:
-    """Trains heads and publishes the trained folder.
+    """Trains heads and writes the trained folder.
 
     Returns:
-        What was done, ready for JSON.
+        A report for JSON.
 
     Raises:
-        ExportError: what was wrong and what to do next; the output folder is as it was.
+        ExportError: the message has the reason and the next step; the output folder is unchanged.
     """
     started = time.monotonic()
     require_free(settings.output, settings.replace)
-    eye = open_eye(settings.repository)
-    remembered = remember(settings.previous, eye) if settings.previous is not None else None
-    prepared = _prepare(settings, eye, remembered, console)
-    _tell(prepared, console)
+    extractor = open_feature_extractor(settings.repository)
+    rehearsal = read_rehearsal(settings.previous, extractor) if settings.previous is not None else None
+    prepared = _prepare(settings, extractor, rehearsal, console)
+    _print_summary(prepared, console)
     fitted = fit_all(prepared, settings, console)
     tuned = None
     if settings.tuning is not None:
-        _summarise(fitted, console)
-        prepared, fitted, tuned = _tune(settings, prepared, fitted, eye, console)
-        eye = tuned.eye
-    # Before minutes go into the report: heads that forgot are refused.
-    changes = None if remembered is None else _compare_with(remembered, prepared, fitted, settings, console)
-    report = _report(settings, prepared, fitted, eye, console)
-    facts = _facts(settings, prepared, fitted, eye, time.monotonic() - started)
+        _print_accuracy(fitted, console)
+        prepared, fitted, tuned = _tune(settings, prepared, fitted, extractor, console)
+        extractor = tuned.extractor
+    # Checked before the report, which takes minutes.
+    changes = None if rehearsal is None else _compare_with(rehearsal, prepared, fitted, settings, console)
+    report = _report(settings, prepared, fitted, extractor, console)
+    facts = _facts(settings, prepared, fitted, extractor, time.monotonic() - started)
     for name, evaluation in report.evaluations.items():
         facts["attributes"][name]["abstain_below"] = evaluation.threshold
-    files = _files(prepared, fitted, eye) | report.files
+    files = _files(prepared, fitted, extractor) | report.files
     if tuned is not None:
-        facts |= {"tuning": tuned.history, "backbone": {"name": tuned.network.name, "embedder": eye.digest}}
+        facts |= {"tuning": tuned.history, "backbone": {"name": tuned.network.name, "embedder": extractor.digest}}
         files[BACKBONE] = tuned.network.state_file()
     if changes is not None:
         facts["continued"] = changes
     with step(console, "Writing"):
-        write_trained(settings.output, files, facts, settings.replace)
+        write_trained_folder(settings.output, files, facts, settings.replace)
     if tuned is not None:
-        tuned.forget()
-    _summarise(fitted, console)
+        tuned.remove_checkpoints()
+    _print_accuracy(fitted, console)
     console.print(
-        f"Trained {settings.output}. Serve it: python -m export place --heads {settings.output}", markup=False
+        f"Wrote {settings.output}. Place it with: python -m export place --heads {settings.output}", markup=False
     )
     return {"trained": str(settings.output), "seconds": time.monotonic() - started, "metrics": facts["metrics"]}
 
 
-def _prepare(settings: Settings, eye: Eye, remembered: Remembered | None, console: Console) -> Prepared:
-    cache = FeatureCache(settings.cache, eye)
+def _prepare(
+    settings: Settings, extractor: FeatureExtractor, rehearsal: Rehearsal | None, console: Console
+) -> PreparedCatalogue:
+    cache = FeatureCache(settings.cache, extractor)
     try:
-        return prepare(
+        return prepare_catalogue(
             settings.catalogue,
-            settings.reading,
+            settings.columns,
             cache,
             settings.views,
             console,
             settings.shares,
             settings.seed,
-            remembered,
+            rehearsal,
         )
     finally:
         cache.close()
 
 
 def _compare_with(
-    remembered: Remembered,
-    prepared: Prepared,
+    rehearsal: Rehearsal,
+    prepared: PreparedCatalogue,
     fitted: Mapping[str, Fitted],
     settings: Settings,
     console: Console,
 ) -> dict[str, Any]:
-    """What changed, told; raises WorseThanBefore unless that may be."""
-    changes = compare(remembered, prepared, {name: one.head for name, one in fitted.items()})
+    """Prints the accuracy before and after; raises AccuracyRegression unless a regression is allowed."""
+    changes = compare_heads(rehearsal, prepared, {name: one.head for name, one in fitted.items()})
     for attribute, change in changes.items():
         for sentence in describe_change(attribute, change):
             console.print(sentence, markup=False)
-    if not settings.publish_worse:
-        refuse_worse(changes, settings.margin)
+    if not settings.allow_regression:
+        refuse_regression(changes, settings.margin)
     return {"from": settings.previous.name if settings.previous else None, "margin": settings.margin, **changes}
 
 
 def _tune(
-    settings: Settings, prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye, console: Console
-) -> tuple[Prepared, dict[str, Fitted], TunedBackbone]:
-    """The backbone tuned, the photos as it sees them, and heads fitted anew on that; sides and classes stay."""
-    from export.training.backbone_tuning import tune_backbone
+    settings: Settings,
+    prepared: PreparedCatalogue,
+    fitted: Mapping[str, Fitted],
+    extractor: FeatureExtractor,
+    console: Console,
+) -> tuple[PreparedCatalogue, dict[str, Fitted], TunedBackbone]:
+    """Fine-tunes the backbone, extracts features with it, and fits the heads again; splits and classes stay."""
+    from export.training.tuning.backbone import tune_backbone
 
     assert settings.tuning is not None
     heads = {name: one.head for name, one in fitted.items()}
-    tuned = tune_backbone(prepared, heads, eye, settings.base, settings.tuning, settings.cache, console)
-    cache = FeatureCache(settings.cache, tuned.eye)
+    tuned = tune_backbone(prepared, heads, extractor, settings.base, settings.tuning, settings.cache, console)
+    cache = FeatureCache(settings.cache, tuned.extractor)
     try:
-        with step(console, "Features by the tuned backbone"):
+        with step(console, "Features of the tuned backbone"):
             features = cache.read([row.photo for row in prepared.rows], settings.views)
     finally:
         cache.close()
@@ -190,79 +202,93 @@ def _tune(
     return prepared, fit_all(prepared, settings, console), tuned
 
 
-def fit_all(prepared: Prepared, settings: Settings, console: Console) -> dict[str, Fitted]:
-    """A head for each attribute, in equal parts of the minutes."""
+def fit_all(prepared: PreparedCatalogue, settings: Settings, console: Console) -> dict[str, Fitted]:
+    """Fits a head for each attribute; the search time is divided equally."""
     budget_s = 60 * settings.search_minutes / len(prepared.attributes)
     fitted = {}
     for attribute, classes in prepared.attributes.items():
         with step(console, f"Head {attribute}, {len(classes)} classes"):
             train_, validation = examples(prepared, attribute, TRAIN), examples(prepared, attribute, VALIDATION)
             head, search = fit_head(attribute, classes, train_, validation, budget_s, settings.trials, settings.seed)
-            fitted[attribute] = Fitted(head, search, answers(prepared, head, VALIDATION), answers(prepared, head, TEST))
+            fitted[attribute] = Fitted(
+                head, search, predict_split(prepared, head, VALIDATION), predict_split(prepared, head, TEST)
+            )
     return fitted
 
 
-def examples(prepared: Prepared, attribute: str, side: str) -> Examples:
-    """The photos of one side whose label is known, in all views."""
-    rows = prepared.rows_of(attribute, side)
+def examples(prepared: PreparedCatalogue, attribute: str, split: str) -> Examples:
+    """The photos of one split with a known label, in all views."""
+    rows = prepared.rows_of(attribute, split)
     weights = photo_weights(prepared.groups)[rows]
     return Examples(prepared.features.views[rows], prepared.targets(attribute)[rows], weights)
 
 
-def answers(prepared: Prepared, head: Head, side: str) -> Answers:
-    """What the head says of the photos of one side, as served."""
-    rows = prepared.rows_of(head.attribute, side)
+def predict_split(prepared: PreparedCatalogue, head: Head, split: str) -> Predictions:
+    """Predictions of the head for the photos of one split, as served."""
+    rows = prepared.rows_of(head.attribute, split)
     photos = [prepared.rows[row].photo for row in rows]
-    return answer(head, photos, prepared.targets(head.attribute)[rows], prepared.features.served[rows])
+    return predict(head, photos, prepared.targets(head.attribute)[rows], prepared.features.served[rows])
 
 
-def _tell(prepared: Prepared, console: Console) -> None:
-    sides = ", ".join(f"{len(prepared.split.rows(side))} {side}" for side in SPLITS)
-    console.print(f"{len(prepared.rows)} photos ({sides}), {prepared.features.computed} seen for the first time.")
+def _print_summary(prepared: PreparedCatalogue, console: Console) -> None:
+    counts = ", ".join(f"{len(prepared.split.rows(split))} {split}" for split in SPLITS)
+    console.print(
+        f"{len(prepared.rows)} photos ({counts}), features of {prepared.features.computed} computed, the others cached."
+    )
     duplicates = prepared.duplicates
     if duplicates["pairs"]:
         console.print(
-            f"{duplicates['pairs']} pairs of near-duplicates; {duplicates['across_splits']} would have straddled: "
-            f"{len(prepared.split.moved)} photos were moved together."
+            f"{duplicates['pairs']} pairs of near-duplicates, {duplicates['across_splits']} of them across splits: "
+            f"{len(prepared.split.moved)} photos were moved into the split of their duplicates."
         )
     for notice in prepared.notices:
         console.print(f"note: {notice}", markup=False)
 
 
-def _report(settings: Settings, prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye, console: Console) -> Report:
+def _report(
+    settings: Settings,
+    prepared: PreparedCatalogue,
+    fitted: Mapping[str, Fitted],
+    extractor: FeatureExtractor,
+    console: Console,
+) -> Report:
     return make_report(
         {name: (one.head, one.validation, one.test) for name, one in fitted.items()},
-        eye,
+        extractor,
         f"{settings.output.name}: trained on {settings.catalogue.name}",
-        _described(prepared, settings),
+        _report_facts(prepared, settings),
         settings.target_precision,
         console,
     )
 
 
-def _described(prepared: Prepared, settings: Settings) -> dict[str, object]:
-    """What a reader of the report asks for first."""
-    sides = {f"photos, {side}": len(prepared.split.rows(side)) for side in SPLITS}
+def _report_facts(prepared: PreparedCatalogue, settings: Settings) -> dict[str, object]:
+    """Facts for the head of the report."""
+    counts = {f"photos, {split}": len(prepared.split.rows(split)) for split in SPLITS}
     return {
         "catalogue": settings.catalogue.name,
-        **sides,
-        "photos that cannot be read": len(prepared.features.unreadable),
-        "pairs of near-duplicates kept on one side": prepared.duplicates["pairs"],
+        **counts,
+        "unreadable photos": len(prepared.features.unreadable),
+        "pairs of near-duplicates, each in one split": prepared.duplicates["pairs"],
         "seed": settings.seed,
         "notes": " ".join(prepared.notices) or "none",
     }
 
 
-def _summarise(fitted: Mapping[str, Fitted], console: Console) -> None:
+def _print_accuracy(fitted: Mapping[str, Fitted], console: Console) -> None:
     for attribute, one in fitted.items():
         console.print(
-            f"{attribute}: {len(one.head.classes)} classes, validation {describe(one.validation.figures())}, "
-            f"test {describe(one.test.figures())}."
+            f"{attribute}: {len(one.head.classes)} classes, validation {describe_accuracy(one.validation.figures())}, "
+            f"test {describe_accuracy(one.test.figures())}."
         )
 
 
 def _facts(
-    settings: Settings, prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye, seconds: float
+    settings: Settings,
+    prepared: PreparedCatalogue,
+    fitted: Mapping[str, Fitted],
+    extractor: FeatureExtractor,
+    seconds: float,
 ) -> dict[str, Any]:
     placed = read_manifest(settings.repository) or {}
     attributes = {
@@ -278,11 +304,11 @@ def _facts(
         "metrics": {
             name: {"validation": one.validation.figures(), "test": one.test.figures()} for name, one in fitted.items()
         },
-        "photos": {side: len(prepared.split.rows(side)) for side in SPLITS}
+        "photos": {split: len(prepared.split.rows(split)) for split in SPLITS}
         | {"unreadable": len(prepared.features.unreadable)},
         "near_duplicates": prepared.duplicates | {"moved": len(prepared.split.moved)},
         "notices": list(prepared.notices),
-        "backbone": {"name": placed.get("backbone", {}).get("name"), "embedder": eye.digest},
+        "backbone": {"name": placed.get("backbone", {}).get("name"), "embedder": extractor.digest},
         "catalogue": settings.catalogue.name,
         "options": {
             "views": settings.views,
@@ -295,7 +321,7 @@ def _facts(
     }
 
 
-def _files(prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye) -> dict[str, bytes]:
+def _files(prepared: PreparedCatalogue, fitted: Mapping[str, Fitted], extractor: FeatureExtractor) -> dict[str, bytes]:
     metrics = {
         name: {
             "validation": one.validation.figures(),
@@ -310,11 +336,11 @@ def _files(prepared: Prepared, fitted: Mapping[str, Fitted], eye: Eye) -> dict[s
         METRICS: (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode(),
         SPLIT: split_table(prepared),
         UNREADABLE: unreadable_table(prepared),
-        PROBE: save(make_probe(eye, {name: one.head for name, one in fitted.items()})),
+        PROBE: save(make_probe(extractor, {name: one.head for name, one in fitted.items()})),
         REHEARSAL: save(_rehearsal(prepared)),
     }
 
 
-def _rehearsal(prepared: Prepared) -> dict[str, Any]:
-    """What a later training is rehearsed on: served features of all photos, in the order of split.csv."""
+def _rehearsal(prepared: PreparedCatalogue) -> dict[str, Any]:
+    """Features of all photos as served, in the order of split.csv, for a later incremental training."""
     return {"features": prepared.features.served.astype(np.float16)}

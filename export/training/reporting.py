@@ -1,4 +1,4 @@
-"""What a training says of itself: the report of `export.evaluation` over the heads that will be placed."""
+"""Makes the evaluation report of a training, for the heads that will be placed."""
 
 from __future__ import annotations
 
@@ -12,21 +12,26 @@ import numpy as np
 from rich.console import Console
 from rich.progress import Progress
 
-from export.evaluation import Evaluation, Judged, Robustness, evaluate, measure_robustness, write_report
+from export.evaluation.evaluation import Evaluation, evaluate
+from export.evaluation.predictions import LabelledPredictions
+from export.evaluation.report import write_report
+from export.evaluation.robustness import Robustness, measure_robustness
 from export.progress import step
-from export.training.eye import Eye, Pixels
-from export.training.heads import Head
-from export.training.judging import Answers
+from export.training.features.extractor import FeatureExtractor, Pixels
+from export.training.heads.fitting import Head
+from export.training.heads.predictions import Predictions
 
-# Photos that are spoilt in 18 ways each: 30 s on 2 cores.
-SPOILT_PHOTOS = 120
+# Photos for robustness, each with 18 corruptions: 30 s on 2 cores.
+ROBUSTNESS_PHOTOS = 120
 
 
 @dataclass(frozen=True)
 class Report:
-    """Attributes:
-    files: name inside the trained folder -> content.
-    evaluations: attribute -> what was found; an attribute without photos to validate or to test is not there.
+    """The report as files, and its evaluations.
+
+    Attributes:
+        files: path inside the trained folder -> content.
+        evaluations: attribute -> evaluation, without attributes that lack validation or test photos.
     """
 
     files: dict[str, bytes]
@@ -34,29 +39,31 @@ class Report:
 
 
 def make_report(
-    answers: Mapping[str, tuple[Head, Answers, Answers]],
-    eye: Eye,
+    predictions: Mapping[str, tuple[Head, Predictions, Predictions]],
+    extractor: FeatureExtractor,
     title: str,
     facts: Mapping[str, object],
     target_precision: float,
     console: Console,
 ) -> Report:
-    """Judges each head on its validation and test photos; empty where no attribute has both."""
-    judged = {
-        name: (_judged(head, validation), _judged(head, test))
-        for name, (head, validation, test) in answers.items()
+    """Evaluates each head on its validation and test photos; empty if no attribute has both."""
+    labelled = {
+        name: (_uncalibrated(head, validation), _uncalibrated(head, test))
+        for name, (head, validation, test) in predictions.items()
         if len(validation.targets) and len(test.targets)
     }
-    if not judged:
+    if not labelled:
         return Report({}, {})
-    with step(console, "Judging"):
-        # At the temperature that is served, which few validation photos do not fit: thresholds meet served scores.
+    with step(console, "Evaluating"):
+        # Use the served temperature, so that thresholds apply to served scores, even with few validation photos.
         evaluations = {
-            name: evaluate(*pair, target_precision, temperature=answers[name][0].temperature)
-            for name, pair in judged.items()
+            name: evaluate(*pair, target_precision, temperature=predictions[name][0].temperature)
+            for name, pair in labelled.items()
         }
-    spoilt = (_spoil(answers[name][0], test, eye, console) for name, (_, test) in judged.items())
-    robustness = [one for one in spoilt if one is not None]
+    measured = (
+        _measure_robustness(predictions[name][0], test, extractor, console) for name, (_, test) in labelled.items()
+    )
+    robustness = [one for one in measured if one is not None]
     with step(console, "Writing the report"), tempfile.TemporaryDirectory() as folder:
         write_report(list(evaluations.values()), Path(folder), title, facts=facts, robustness=robustness)
         files = {
@@ -67,31 +74,33 @@ def make_report(
     return Report(files, evaluations)
 
 
-def _judged(head: Head, answers: Answers) -> Judged:
-    """As trained: the temperature that is folded in is taken out, so that the report shows what it does."""
-    return Judged(
-        answers.attribute,
-        list(answers.classes),
-        list(answers.photos),
-        answers.targets,
-        np.float32(head.temperature) * answers.logits,
-        answers.features,
+def _uncalibrated(head: Head, predictions: Predictions) -> LabelledPredictions:
+    """Predictions without the temperature, so that the report shows its effect."""
+    return LabelledPredictions(
+        predictions.attribute,
+        list(predictions.classes),
+        list(predictions.photos),
+        predictions.targets,
+        np.float32(head.temperature) * predictions.logits,
+        predictions.features,
     )
 
 
-def _spoil(head: Head, test: Judged, eye: Eye, console: Console) -> Robustness | None:
-    """None where no test photo is there any more: a training that goes on keeps features, not photos."""
+def _measure_robustness(
+    head: Head, test: LabelledPredictions, extractor: FeatureExtractor, console: Console
+) -> Robustness | None:
+    """None if no test photo exists any more: incremental training keeps features, not photos."""
     there = np.array([row for row, photo in enumerate(test.photos) if photo.is_file()], np.int64)
-    drawn = np.sort(np.random.default_rng(0).permutation(there)[:SPOILT_PHOTOS])
+    drawn = np.sort(np.random.default_rng(0).permutation(there)[:ROBUSTNESS_PHOTOS])
     if not len(drawn):
         return None
-    pixels = np.stack([eye.decode(test.photos[row].read_bytes()) for row in drawn])
+    pixels = np.stack([extractor.decode(test.photos[row].read_bytes()) for row in drawn])
 
     def predict(batch: Pixels) -> Any:
-        return head.logits(eye.embed(batch))
+        return head.logits(extractor.embed(batch))
 
-    with Progress(console=console, transient=True) as bar, step(console, f"Spoilt photos, {head.attribute}"):
-        task = bar.add_task("Spoilt photos", total=None)
+    with Progress(console=console, transient=True) as bar, step(console, f"Robustness, {head.attribute}"):
+        task = bar.add_task("Robustness", total=None)
         return measure_robustness(
             head.attribute,
             pixels,

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from export.placement import MANIFEST
-from export.release import seal
-from export.release_folder import FORMAT, Release, read_release, sha256_of
+from export.release.folder import FORMAT, Release, read_release, seal, sha256_of
+from export.repository.manifest import MANIFEST
 
 MakeRelease = Callable[..., Release]
 

@@ -10,24 +10,27 @@ import pytest
 from sklearn.metrics import f1_score, precision_recall_fscore_support
 
 from export.errors import EvaluationError
-from export.evaluation import Judged, evaluate
-from export.evaluation.abstaining import answer_above, choose_threshold, photos_needed, trace_risk_coverage
+from export.evaluation.abstention import choose_threshold, evaluate_threshold, photos_needed, trace_risk_coverage
 from export.evaluation.calibration import fit_temperature, measure_reliability, softmax
 from export.evaluation.classes import count_confusions, measure_classes, measure_macro_f1
+from export.evaluation.evaluation import evaluate
 from export.evaluation.intervals import estimate_by_resampling, estimate_share
+from export.evaluation.predictions import LabelledPredictions
 from export.evaluation.retrieval import recall_at
 
 RANDOM = np.random.default_rng(9)
 
 
-def judged(count: int = 400, noise: float = 1.0, seed: int = 0) -> Judged:
+def judged(count: int = 400, noise: float = 1.0, seed: int = 0) -> LabelledPredictions:
     """A head of 4 classes that is right for most, with features that lie by class."""
     random = np.random.default_rng(seed)
     targets = random.integers(0, 4, count)
     logits = 3 * np.eye(4)[targets] + noise * random.normal(size=(count, 4))
     features = np.eye(8)[targets] + 0.2 * random.normal(size=(count, 8))
     photos = [Path(f"{number}.jpg") for number in range(count)]
-    return Judged("kind", list("abcd"), photos, targets, logits.astype(np.float32), features.astype(np.float32))
+    return LabelledPredictions(
+        "kind", list("abcd"), photos, targets, logits.astype(np.float32), features.astype(np.float32)
+    )
 
 
 def test_calibration_error_is_the_gap_between_sure_and_right() -> None:
@@ -73,7 +76,7 @@ def test_threshold_is_the_lowest_whose_answers_are_right_often_enough() -> None:
     threshold = choose_threshold(scores, targets, 0.95)
     assert threshold == pytest.approx(confidence[40])
     assert threshold is not None
-    answered = answer_above(scores, targets, threshold)
+    answered = evaluate_threshold(scores, targets, threshold)
     assert answered.coverage == pytest.approx(41 / 50)
     assert answered.precision.value == pytest.approx(39 / 41)
     assert choose_threshold(scores, np.ones(50, np.int64), 0.95) is None
@@ -158,7 +161,7 @@ def test_evaluation_chooses_on_validation_and_tells_of_test() -> None:
         ({"targets": np.full(400, 4)}, "0 to 3"),
         ({"photos": []}, "one for each target"),
         ({"features": np.zeros((3, 8), np.float32)}, r"expected \(400, F\)"),
-        ({"logits": np.full((400, 4), np.nan, np.float32)}, "no finite numbers"),
+        ({"logits": np.full((400, 4), np.nan, np.float32)}, "not finite"),
     ],
 )
 def test_answers_that_do_not_belong_together_are_refused(changes: dict[str, object], said: str) -> None:
@@ -169,5 +172,5 @@ def test_answers_that_do_not_belong_together_are_refused(changes: dict[str, obje
 def test_halves_of_two_heads_are_refused() -> None:
     with pytest.raises(EvaluationError, match="both from one head"):
         evaluate(replace(judged(), classes=list("dcba")), judged())
-    with pytest.raises(EvaluationError, match="more than 0, less than 1"):
+    with pytest.raises(EvaluationError, match="more than 0 and less than 1"):
         evaluate(judged(), judged(), 1.0)

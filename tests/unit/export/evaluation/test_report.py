@@ -12,8 +12,11 @@ import pytest
 from PIL import Image
 
 from export.errors import EvaluationError
-from export.evaluation import Judged, evaluate, measure_robustness, write_report
 from export.evaluation.corruptions import STRENGTHS, corrupt
+from export.evaluation.evaluation import evaluate
+from export.evaluation.predictions import LabelledPredictions
+from export.evaluation.report import write_report
+from export.evaluation.robustness import measure_robustness
 
 SIDE = 32
 
@@ -29,16 +32,16 @@ def photos_in(folder: Path, count: int) -> list[Path]:
 
 
 @pytest.fixture
-def judged(tmp_path: Path) -> Judged:
+def judged(tmp_path: Path) -> LabelledPredictions:
     random = np.random.default_rng(4)
     targets = random.integers(0, 3, 60)
     logits = (2 * np.eye(3)[targets] + random.normal(size=(60, 3))).astype(np.float32)
     logits[-1] = -5 * np.eye(3)[targets[-1]]  # surely wrong: the photo that cannot be read is a mistake
     classes = ["T-shirts & <tops>", "shoes", "hats"]
-    return Judged("category", classes, photos_in(tmp_path / "photos", 60), targets, logits, logits)
+    return LabelledPredictions("category", classes, photos_in(tmp_path / "photos", 60), targets, logits, logits)
 
 
-def test_page_holds_everything_and_fetches_nothing(judged: Judged, tmp_path: Path) -> None:
+def test_page_holds_everything_and_fetches_nothing(judged: LabelledPredictions, tmp_path: Path) -> None:
     pixels = np.random.default_rng(1).integers(0, 255, (20, SIDE, SIDE, 3)).astype(np.uint8)
     robustness = measure_robustness("category", pixels, np.zeros(20, np.int64), lambda some: np.eye(3)[[0] * len(some)])
     page = write_report(
@@ -61,7 +64,7 @@ def test_page_holds_everything_and_fetches_nothing(judged: Judged, tmp_path: Pat
 
 
 def test_report_of_nothing_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(EvaluationError, match="one evaluation or more"):
+    with pytest.raises(EvaluationError, match="at least one evaluation"):
         write_report([], tmp_path, "none")
 
 
@@ -97,5 +100,5 @@ def test_robustness_is_that_of_the_answers(tmp_path: Path) -> None:
     assert by_kind["noise", 0.16] == 1.0
     assert by_kind["JPEG", 8] == 1.0
     assert (by_kind["clutter", 0.55] or 0) < 1.0
-    with pytest.raises(EvaluationError, match="a target for each"):
+    with pytest.raises(EvaluationError, match="one target per photo"):
         measure_robustness("light", pixels, targets[:3], predict)

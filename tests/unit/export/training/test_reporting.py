@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from export.evaluation.abstaining import answer_above
+from export.evaluation.abstention import evaluate_threshold
 from export.evaluation.calibration import softmax
-from export.training.heads import MIN_TO_CALIBRATE, Examples, fit_head
-from export.training.judging import answer
+from export.training.heads.fitting import MIN_TO_CALIBRATE, Examples, fit_head
+from export.training.heads.predictions import predict
 from export.training.reporting import make_report
 
 CLASSES = ("a", "b", "c", "d")
@@ -32,10 +32,10 @@ def test_report_tells_what_is_answered_as_served_when_validation_is_small_or_lar
         "kind", CLASSES, Examples(features[:, None], targets), Examples(seen[:, None], validation), 60, trials=3
     )
     gone = Path("gone.jpg")
-    first = answer(head, [gone] * photos, validation, seen)
-    second = answer(head, [gone] * len(test), test, unseen)
+    first = predict(head, [gone] * photos, validation, seen)
+    second = predict(head, [gone] * len(test), test, unseen)
     # No photo is there, so nothing is spoilt and no eye is needed.
     report = make_report({"kind": (head, first, second)}, cast(Any, None), "Clouds", {}, 0.8, Console(quiet=True))
     found = report.evaluations["kind"]
     assert found.threshold is not None
-    assert found.answered_test == answer_above(softmax(head.logits(unseen)), test, found.threshold)
+    assert found.answered_test == evaluate_threshold(softmax(head.logits(unseen)), test, found.threshold)

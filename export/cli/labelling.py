@@ -1,0 +1,152 @@
+"""The commands `suggest-labels`, `auto-label`, `find-label-errors` and `few-shot`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from export.cli.arguments import FEATURE_CACHE, add_json_option, positive_integer
+from export.cli.execution import set_run
+from export.errors import WrongUsage
+from export.repository.configs import CATEGORY, CHECKOUT_REPOSITORY
+
+_EPILOG = """\
+examples:
+  python -m export suggest-labels trained/shop photos/ --count 50 --output to-label
+  python -m export auto-label trained/shop photos/ --output photos/confident.csv
+  python -m export find-label-errors shop/products.csv --attribute brand
+  python -m export few-shot shop/ --shots 1 5 20
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Adds the four commands to the command line."""
+    _add_suggest(commands)
+    _add_auto_label(commands)
+    _add_find_errors(commands)
+    _add_few_shot(commands)
+
+
+def _add_suggest(commands: Any) -> None:
+    suggest = _add_command(
+        commands, "suggest-labels", _suggest, "select the photos to label next: uncertain and diverse (active learning)"
+    )
+    _add_trained_arguments(suggest)
+    suggest.add_argument(
+        "--count", type=positive_integer, default=50, metavar="N", help="number of photos (default: %(default)s)"
+    )
+    suggest.add_argument(
+        "--output", type=Path, default=Path("to-label"), metavar="DIR", help="folder to write (default: %(default)s)"
+    )
+
+
+def _add_auto_label(commands: Any) -> None:
+    auto = _add_command(
+        commands, "auto-label", _auto_label, "label photos whose score reaches a threshold; report the expected error"
+    )
+    _add_trained_arguments(auto)
+    auto.add_argument(
+        "--threshold", type=float, metavar="S", help="least score (default: the one that `train --precision` chose)"
+    )
+    auto.add_argument(
+        "--output",
+        type=Path,
+        default=Path("labelled.csv"),
+        metavar="FILE",
+        help="table to write (default: %(default)s)",
+    )
+
+
+def _add_find_errors(commands: Any) -> None:
+    errors = _add_command(
+        commands, "find-label-errors", _find_errors, "list labels of a catalogue that are probably wrong"
+    )
+    _add_catalogue_arguments(errors)
+    errors.add_argument(
+        "--output", type=Path, default=Path("doubtful"), metavar="DIR", help="folder to write (default: %(default)s)"
+    )
+
+
+def _add_few_shot(commands: Any) -> None:
+    few = _add_command(commands, "few-shot", _few_shot, "estimate the accuracy with a few training photos per class")
+    _add_catalogue_arguments(few)
+    few.add_argument(
+        "--shots", type=positive_integer, nargs="+", default=[5], metavar="N", help="photos per class (default: 5)"
+    )
+    few.add_argument(
+        "--draws",
+        type=positive_integer,
+        default=20,
+        metavar="N",
+        help="random draws of the photos (default: %(default)s)",
+    )
+
+
+def _add_command(commands: Any, name: str, run: Callable[..., dict[str, Any]], text: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(
+        name, help=text, description=text, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=CHECKOUT_REPOSITORY,
+        metavar="DIR",
+        help="model repository whose backbone extracts the features (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=FEATURE_CACHE, metavar="DIR", help="feature cache (default: %(default)s)"
+    )
+    add_json_option(parser)
+    set_run(parser, lambda options, console: _run(run, options, console))
+    return parser
+
+
+def _add_trained_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trained", type=Path, metavar="TRAINED", help="folder that `train` wrote")
+    parser.add_argument("photos", type=Path, metavar="PHOTOS", help="folder of photos without labels")
+    parser.add_argument("--attribute", default=CATEGORY, metavar="NAME", help="attribute (default: %(default)s)")
+
+
+def _add_catalogue_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("catalogue", type=Path, metavar="CATALOGUE", help="folder or table, as for `train`")
+    parser.add_argument("--attribute", metavar="NAME", help="attribute (default: the first of the catalogue)")
+
+
+def _run(run: Callable[..., dict[str, Any]], options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    try:
+        from export.labelling.workflows import FeatureSource
+    except ModuleNotFoundError as error:
+        raise WrongUsage(f"Labelling needs {error.name}, which is not installed. Run `make setup`.") from error
+    return run(options, FeatureSource(options.repository, options.cache), console)
+
+
+def _suggest(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
+    from export.labelling.workflows import suggest_labels
+
+    asked = (options.trained, options.photos, options.attribute, options.count, options.output)
+    return suggest_labels(*asked, source, console)
+
+
+def _auto_label(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
+    from export.labelling.workflows import auto_label
+
+    if options.threshold is not None and not 0 < options.threshold < 1:
+        raise WrongUsage(f"--threshold is {options.threshold:g}; expected a score above 0 and below 1, such as 0.9.")
+    asked = (options.trained, options.photos, options.attribute, options.threshold, options.output)
+    return auto_label(*asked, source, console)
+
+
+def _find_errors(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
+    from export.labelling.workflows import find_label_errors
+
+    return find_label_errors(options.catalogue, options.attribute, options.output, source, console)
+
+
+def _few_shot(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
+    from export.labelling.workflows import few_shot
+
+    return few_shot(options.catalogue, options.attribute, options.shots, options.draws, source, console)

@@ -1,0 +1,1 @@
+"""ONNX files of a backbone: export, lower precision, activation map. Must not import `placement` or `training`."""

@@ -1,0 +1,37 @@
+"""Renders hardware profiles: `configs/<profile>.pbtxt` beside the `config.pbtxt` of each model, with the same tensors.
+
+A profile has a file for every model, so it defines the served configuration completely.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from google.protobuf import text_format
+
+from export.profiles import cpu, gpu
+from export.profiles.adjustments import copy_configs
+from export.profiles.cpu import CpuSizing
+from export.repository.configs import Configs
+from export.repository.layout import model_file
+
+
+def render_profiles(configs: Configs, sizing: CpuSizing, names: Sequence[str]) -> dict[str, str]:
+    """Path inside the repository -> text, for each model of each profile."""
+    texts = {}
+    for name in names:
+        header = f"# Written by `python -m export place` from config.pbtxt for {sizing.cores} cores.\n"
+        for model, config in PROFILES[name](configs, sizing).items():
+            texts[model_file(model, f"configs/{name}.pbtxt")] = header + text_format.MessageToString(config)
+    return texts
+
+
+PROFILES: dict[str, Callable[[Configs, CpuSizing], Configs]] = {
+    "cpu": cpu.fused,
+    "cpu-native": cpu.native,
+    "gpu": lambda configs, sizing: gpu.tensorrt(copy_configs(configs), sizing.cores),
+    "gpu-torch": lambda configs, sizing: gpu.torch(copy_configs(configs)),
+}
+
+# These profiles add only text files; `gpu-torch` also adds a copy of the weights for torch.
+DEFAULT_PROFILES = ("cpu", "cpu-native", "gpu")

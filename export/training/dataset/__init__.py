@@ -1,0 +1,1 @@
+"""A catalogue as training data: reading, near-duplicates, splits. Must not import `training.tuning`."""

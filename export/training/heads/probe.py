@@ -1,0 +1,96 @@
+"""The probe: generated pictures with features and scores, stored with the heads.
+
+It shows whether heads belong to a backbone, and whether their scores are those of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from export.errors import VerificationError
+from export.evaluation.calibration import softmax
+from export.repository.configs import SCORES
+from export.training.features.extractor import FeatureExtractor
+from export.training.heads.fitting import Head
+
+Pixels = npt.NDArray[np.uint8]
+Floats = npt.NDArray[np.float32]
+
+# Two builds of one network agree to 1e-4; int8 reaches 0.99 and is allowed; other networks are far below.
+MIN_COSINE = 0.985
+
+# Scores of two float32 runtimes differ by 1e-6, those of float16 by 1e-3.
+MAX_SCORE_DIFFERENCE = 0.01
+
+_SEED = 20_261_128
+
+
+def make_probe(extractor: FeatureExtractor, heads: Mapping[str, Head]) -> dict[str, Any]:
+    """`pixels` uint8[4,S,S,3], `features` float32[4,F], and `<attribute>_scores` float32[4,C] of each head."""
+    pixels = _draw(extractor.transform.side_px)
+    features = extractor.embed(pixels)
+    scores = {f"{name}{SCORES}": softmax(head.logits(features)).astype(np.float32) for name, head in heads.items()}
+    return {"pixels": pixels, "features": features, **scores}
+
+
+def _draw(side_px: int) -> Pixels:
+    """Random colour patches in four sizes."""
+    random = np.random.default_rng(_SEED)
+    pictures = []
+    for blotches in (3, 7, 14, 28):
+        small = Image.fromarray(random.integers(0, 256, (blotches, blotches, 3), np.uint8))
+        pictures.append(np.asarray(small.resize((side_px, side_px), Image.Resampling.BICUBIC)))
+    return np.stack(pictures)
+
+
+def require_same_backbone(probe: Mapping[str, Any], embed: Callable[[Pixels], Floats]) -> None:
+    """Checks that the features of the probe are those of training.
+
+    Raises:
+        VerificationError: `embed` is another backbone than the one that the heads were trained on.
+    """
+    pixels, expected = probe["pixels"], probe["features"]
+    try:
+        got = embed(pixels)
+    except Exception as error:  # errors of ONNX Runtime for an input of another side
+        raise VerificationError(
+            _SENTENCE.format(f"it does not accept images of {pixels.shape[1]} x {pixels.shape[2]} px")
+        ) from error
+    if got.shape != expected.shape:
+        found = f"it has {got.shape[1]} features, training had {expected.shape[1]}"
+        raise VerificationError(_SENTENCE.format(found))
+    cosines = (got * expected).sum(axis=1) / (np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1))
+    if not float(cosines.min()) >= MIN_COSINE:
+        found = (
+            f"its probe features have a cosine of {cosines.min():.3f} to those of training, the limit is {MIN_COSINE}"
+        )
+        raise VerificationError(_SENTENCE.format(found))
+
+
+def require_same_scores(probe: Mapping[str, Any], classify: Callable[[Floats], Mapping[str, Floats]]) -> None:
+    """Checks that the scores of the probe are those of training.
+
+    Raises:
+        VerificationError: the scores of a head differ by more than the limit.
+    """
+    got = classify(probe["features"])
+    for name, expected in probe.items():
+        if not name.endswith(SCORES):
+            continue
+        difference = float(np.abs(got[name] - expected).max()) if got[name].shape == expected.shape else float("inf")
+        if not difference <= MAX_SCORE_DIFFERENCE:
+            raise VerificationError(
+                f"{name} of the probe differ by {difference:.2g} from training, the limit is "
+                f"{MAX_SCORE_DIFFERENCE:g}: the heads are damaged. Nothing was placed. Train them again."
+            )
+
+
+_SENTENCE = (
+    "The heads were trained on another backbone than this one: {}. Nothing was placed. "
+    "Place the backbone of their training, or train on this one with `python -m export train --repository`."
+)

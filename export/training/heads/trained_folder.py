@@ -1,0 +1,194 @@
+"""The trained folder: the output of training, read by placing, evaluation and incremental training. Written atomically.
+
+training.json        settings, measurements, and the SHA-256 of every other file; written last
+heads.safetensors    `<attribute>.weight` float32[C,F] and `<attribute>.bias` float32[C], including the temperature
+labels/<attribute>.txt   one line per class, in the order of the scores
+split.csv            every photo with split, group, labels and SHA-256
+unreadable.csv       skipped photos and the reasons
+metrics.json         accuracy per attribute and class
+rehearsal.safetensors    features of the photos in split.csv, in that order, for `train --from`
+probe.safetensors    generated pictures with their features and scores, to identify the backbone
+backbone.safetensors state dict of the fine-tuned network, if the backbone was fine-tuned
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save
+
+from export.errors import TrainingError
+from export.repository.manifest import sync_folder
+from export.training.heads.fitting import Head
+
+FACTS = "training.json"
+HEADS = "heads.safetensors"
+METRICS = "metrics.json"
+SPLIT = "split.csv"
+UNREADABLE = "unreadable.csv"
+REHEARSAL = "rehearsal.safetensors"
+PROBE = "probe.safetensors"
+BACKBONE = "backbone.safetensors"
+
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class TrainedFolder:
+    """A trained folder whose files match their digests.
+
+    Attributes:
+        heads: attribute -> head, in the order of the outputs.
+        facts: content of `training.json`.
+    """
+
+    folder: Path
+    heads: dict[str, Head]
+    facts: dict[str, Any]
+
+    @property
+    def backbone(self) -> Path | None:
+        """The weights of the fine-tuned network; None if the backbone was not fine-tuned."""
+        file = self.folder / BACKBONE
+        return file if file.is_file() else None
+
+    def tensors(self, name: str) -> dict[str, Any]:
+        """The arrays of a safetensors file in the folder."""
+        return dict(load_file(self.folder / name))
+
+
+def head_files(heads: Mapping[str, Head]) -> dict[str, bytes]:
+    """Path inside the folder -> content, for the heads and their labels."""
+    tensors = {}
+    for name, head in heads.items():
+        # safetensors writes memory in its current order: a column-major matrix would be read back wrongly.
+        tensors[f"{name}.weight"] = np.ascontiguousarray(head.weight)
+        tensors[f"{name}.bias"] = np.ascontiguousarray(head.bias)
+    labels = {
+        f"labels/{name}.txt": "".join(f"{one}\n" for one in head.classes).encode() for name, head in heads.items()
+    }
+    return {HEADS: save(tensors), **labels}
+
+
+def write_trained_folder(
+    folder: Path, files: Mapping[str, bytes], facts: Mapping[str, Any], replace: bool = False
+) -> None:
+    """Writes the folder atomically: a process killed at any moment leaves the old folder or the new one.
+
+    Raises:
+        TrainingError: the folder exists and `replace` is not set, or cannot be written; it is unchanged.
+    """
+    require_free(folder, replace)
+    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    content = json.dumps({"format": FORMAT, **facts, "files": digests}, indent=2, ensure_ascii=False) + "\n"
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with _staging(folder) as staging:
+            for name, part in {**files, FACTS: content.encode()}.items():
+                _write(staging / name, part)
+            _swap(staging, folder)
+    except OSError as error:
+        raise TrainingError(
+            f"{folder} cannot be written ({error.strerror or error}). It is unchanged, and the features stay in the "
+            "cache for the next run. Free some disk space, or name another folder with --output."
+        ) from error
+
+
+def require_free(folder: Path, replace: bool) -> None:
+    """Raises TrainingError if the folder exists and may not be replaced."""
+    _recover(folder)
+    if folder.exists() and not (folder.is_dir() and (replace or not any(folder.iterdir()))):
+        raise TrainingError(f"{folder} exists. Name another folder with --output, or replace it with --replace.")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / FACTS).is_file():
+        raise TrainingError(f"{folder} contains files but no {FACTS}: it is not a trained folder and is not replaced.")
+
+
+@contextlib.contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    staging.chmod(0o755)
+    try:
+        yield staging
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _swap(staging: Path, folder: Path) -> None:
+    old = staging.with_name(f"{staging.name}-old")
+    if folder.exists():
+        folder.rename(old)
+    try:
+        staging.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
+    sync_folder(folder.parent)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _recover(folder: Path) -> None:
+    """Restores the old folder after a kill between the two renames."""
+    if folder.exists():
+        return
+    for old in folder.parent.glob(f".{folder.name}-*-old"):
+        if (old / FACTS).is_file():
+            old.rename(folder)
+            return
+
+
+def read_trained_folder(folder: Path) -> TrainedFolder:
+    """Reads a trained folder and checks every file against its digest.
+
+    Raises:
+        TrainingError: the folder is not a trained folder, or is damaged.
+    """
+    _recover(folder)
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            f"{folder} is not a trained folder: {FACTS} cannot be read ({error}). Make one with `python -m export "
+            "train`."
+        ) from error
+    if facts.get("format") != FORMAT:
+        raise TrainingError(
+            f"{folder} has format {facts.get('format')}; this version reads format {FORMAT}. Train it again."
+        )
+    for name, digest in facts["files"].items():
+        file = folder / name
+        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+            raise TrainingError(f"{file} is missing or was changed after training. Train it again.")
+    try:
+        return TrainedFolder(folder, _read_heads(folder, facts), facts)
+    except (SafetensorError, KeyError, OSError) as error:
+        raise TrainingError(f"{folder / HEADS} does not match {FACTS} ({error}). Train it again.") from error
+
+
+def _read_heads(folder: Path, facts: Mapping[str, Any]) -> dict[str, Head]:
+    tensors = load_file(folder / HEADS)
+    heads = {}
+    for name, stated in facts["attributes"].items():
+        classes = tuple((folder / f"labels/{name}.txt").read_text(encoding="utf-8").splitlines())
+        weight, bias = (np.asarray(tensors[f"{name}.{part}"], np.float32) for part in ("weight", "bias"))
+        heads[name] = Head(name, classes, weight, bias, float(stated["temperature"]))
+    return heads

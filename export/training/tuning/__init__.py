@@ -1,0 +1,1 @@
+"""Fine-tuning of the backbone's last blocks. Must not import `training.pipeline`."""

@@ -1,0 +1,1 @@
+"""Numerical checks of ONNX files and photo decoding against torch and Pillow. Must not import `sources`."""

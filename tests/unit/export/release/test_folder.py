@@ -1,0 +1,234 @@
+"""A release is what its manifest says, or `verify` names what is not."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from export.cli.main import main
+from export.errors import ReleaseError, WrongUsage
+from export.release.folder import Release, find_faults, read_release, require_whole
+
+
+@pytest.fixture
+def release(make_release: Callable[..., Release]) -> Release:
+    release = make_release("old")
+    for path in (release.folder, *release.folder.rglob("*")):
+        path.chmod(0o755)
+    return release
+
+
+def test_digest_is_what_sha256sum_says_of_the_manifest(release: Release) -> None:
+    content = (release.folder / "manifest.json").read_bytes()
+    assert release.digest == hashlib.sha256(content).hexdigest()
+    assert release.folder.name == f"small-{release.digest[:12]}"
+
+
+def test_whole_release_has_no_faults(release: Release, capsys: pytest.CaptureFixture[str]) -> None:
+    assert find_faults(release) == []
+    assert main(["verify", str(release.folder)]) == 0
+    assert (
+        f"is complete: 5 files match the manifest; not signed.\nDigest sha256:{release.digest}"
+        in capsys.readouterr().out
+    )
+
+
+def change_file(folder: Path) -> None:
+    (folder / "models/one/1/weights").write_bytes(b"Old")
+
+
+def remove_file(folder: Path) -> None:
+    (folder / "models/one/1/weights").unlink()
+
+
+def add_file(folder: Path) -> None:
+    (folder / "models/one/1/__pycache__").mkdir()
+    (folder / "models/one/1/__pycache__/model.cpython-311.pyc").write_bytes(b"anything")
+
+
+def add_module(folder: Path) -> None:
+    (folder / "triptych_models/extra.py").write_text("")
+
+
+def link_elsewhere(folder: Path) -> None:
+    (folder / "models/one/1/weights").rename(folder.parent / "weights")
+    (folder / "models/one/1/weights").symlink_to(folder.parent / "weights")
+
+
+def change_manifest(folder: Path) -> None:
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "accuracy": 1.0}))
+
+
+@pytest.mark.parametrize(
+    ("damage", "sentence"),
+    [
+        (change_file, "models/one/1/weights was changed: its SHA-256 is "),
+        (remove_file, "models/one/1/weights is missing."),
+        (add_file, "models/one/1/__pycache__/model.cpython-311.pyc is not in the manifest."),
+        (add_module, "triptych_models/extra.py is not in the manifest."),
+        (link_elsewhere, "models/one/1/weights is a link, expected a file."),
+        (change_manifest, "but its manifest gives the name small-"),
+    ],
+)
+def test_verify_names_the_damage(
+    damage: Callable[[Path], None], sentence: str, release: Release, capsys: pytest.CaptureFixture[str]
+) -> None:
+    damage(release.folder)
+    damaged = read_release(release.folder)
+    (fault,) = find_faults(damaged)
+    assert sentence in fault
+    with pytest.raises(ReleaseError, match="is damaged"):
+        require_whole(damaged)
+    assert main(["verify", str(release.folder)]) == 1
+    assert "Do not serve" in capsys.readouterr().out
+    assert main(["verify", "--json", str(release.folder)]) == 1
+    assert json.loads(capsys.readouterr().out)["faults"] == [fault]
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        None,
+        "",
+        "[]",
+        '{"files": {}}',
+        '{"release": {"format": 3, "name": "x"}, "files": {}}',
+        '{"release": {"format": 2, "name": "../x"}, "files": {}}',
+    ],
+)
+def test_verify_exits_2_when_there_is_no_release(
+    manifest: str | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if manifest is not None:
+        (tmp_path / "manifest.json").write_text(manifest)
+    assert main(["verify", str(tmp_path)]) == 2
+    assert "is not a release" in capsys.readouterr().err
+
+
+@pytest.fixture
+def earlier_release(release: Release, tmp_path: Path) -> Path:
+    """Of format 1: the models in the release itself, no package."""
+    folder = tmp_path / "small-0123456789ab"
+    shutil.copytree(release.folder / "models", folder)
+    names = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
+    files = {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+    manifest = {"release": {"format": 1, "name": "small"}, "golden": {}, "files": files}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("command", "exit_code"),
+    [
+        ("verify EARLIER", 2),
+        ("publish EARLIER TARGET", 2),
+        ("rollback TARGET --to small-0123456789ab", 2),
+        ("inspect EARLIER", 1),
+        ("diff EARLIER RELEASE", 1),
+        ("diff RELEASE EARLIER", 1),
+        ("release --repository EARLIER --output TARGET", 1),
+        ("place --repository EARLIER", 1),
+        ("quantize --repository EARLIER", 1),
+        ("train EARLIER --repository EARLIER", 1),
+    ],
+)
+def test_release_of_the_earlier_layout_is_refused_by_every_command(
+    command: str,
+    exit_code: int,
+    release: Release,
+    earlier_release: Path,
+    tmp_path: Path,
+    photos: list[Path],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    target = tmp_path / "target"
+    shutil.copytree(earlier_release, target / "releases" / earlier_release.name)
+    places = {"EARLIER": earlier_release, "TARGET": target, "RELEASE": release.folder}
+    before = sorted(tmp_path.rglob("*"))
+    assert main([str(places.get(word, word)) for word in command.split()]) == exit_code
+    said = capsys.readouterr().err
+    assert "an earlier layout" in said
+    assert "`python -m export release`" in said
+    assert [path for path in sorted(tmp_path.rglob("*")) if path.name != ".lock"] == before
+
+
+def test_releases_of_other_code_have_other_digests(make_release: Callable[..., Release]) -> None:
+    old, new = (make_release("same", code=code) for code in (b"VERSION = 1\n", b"VERSION = 2\n"))
+    assert old.digest != new.digest
+    assert old.files["models/one/1/weights"] == new.files["models/one/1/weights"]
+
+
+def test_manifest_that_points_outside_is_refused(release: Release) -> None:
+    content = (release.folder / "manifest.json").read_text().replace("models/one/1/weights", "../weights")
+    (release.folder / "manifest.json").write_text(content)
+    with pytest.raises(ReleaseError, match=r"files outside the release: \.\./weights"):
+        read_release(release.folder)
+
+
+def test_signed_release_is_verified_by_its_own_key_alone(
+    release: Release, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from export.release.signing import sign
+
+    (private, public), (_, other) = (write_keys(tmp_path, name) for name in ("mine", "other"))
+    assert main(["verify", str(release.folder), "--key", str(public)]) == 1
+    assert "not signed" in capsys.readouterr().out
+    sign(release, private)
+    assert main(["verify", str(release.folder)]) == 0
+    assert "its signature was not checked" in capsys.readouterr().out
+    assert main(["verify", str(release.folder), "--key", str(public)]) == 0
+    assert f"signed with {public}" in capsys.readouterr().out
+    assert main(["verify", str(release.folder), "--key", str(other)]) == 1
+    assert "signature is not valid" in capsys.readouterr().out
+    moved = tmp_path / "moved"
+    shutil.copytree(release.folder, moved)
+    assert main(["verify", str(moved), "--key", str(public)]) == 0
+
+
+def test_signature_does_not_hold_for_a_forged_manifest(release: Release, tmp_path: Path) -> None:
+    """Whoever changes a file can write a manifest that fits, and not a signature."""
+    from export.release.signing import find_signature_fault, sign
+
+    private, public = write_keys(tmp_path, "mine")
+    sign(release, private)
+    change_file(release.folder)
+    manifest = json.loads((release.folder / "manifest.json").read_text())
+    manifest["files"]["models/one/1/weights"] = hashlib.sha256(b"Old").hexdigest()
+    (release.folder / "manifest.json").write_text(json.dumps(manifest))
+    forged = read_release(release.folder.rename(tmp_path / "forged"))
+    assert find_faults(forged) == []
+    fault = find_signature_fault(forged, public)
+    assert fault is not None
+    assert "Hash mismatch" in fault
+
+
+def test_sign_refuses_what_is_no_private_key(release: Release, tmp_path: Path) -> None:
+    from export.release.signing import sign
+
+    _, public = write_keys(tmp_path, "mine")
+    for key, sentence in ((public, "cannot sign"), (tmp_path / "nowhere", "does not exist")):
+        with pytest.raises(WrongUsage, match=sentence):
+            sign(release, key)
+    assert find_faults(release) == []
+
+
+def write_keys(folder: Path, name: str) -> tuple[Path, Path]:
+    """Private and public, as `openssl ecparam -name prime256v1 -genkey` writes them."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    private, public = folder / f"{name}.pem", folder / f"{name}.pub"
+    private.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+    public.write_bytes(
+        key.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+    )
+    return private, public
