@@ -1,1 +1,1 @@
-"""What runs Triptych: the local server, objectives, dashboards and runbooks. Must not import `export` or `triptych`."""
+"""Runs, checks, observes and packages Triptych. Must not import the other rooms of the repository."""

@@ -1,4 +1,4 @@
-"""Reads a release before it is served: its digest, its golden requests, and whether its files are what it says."""
+"""Reads a release from its folder: digest, golden requests, and whether its files match its manifest."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Release:
     """A release on this machine.
 
     Attributes:
-        folder: resolved, so a pointer to it may move on.
+        folder: resolved, so a link to the release may change later.
         digest: SHA-256 of its manifest, hex.
         golden: the requests and expected answers of its manifest.
     """
@@ -32,7 +32,7 @@ class Release:
 
 
 def find_release(repository: Path) -> Release | None:
-    """None for a model repository that is no release."""
+    """Returns None for a model repository that is not a release."""
     try:
         content = (repository / MANIFEST).read_bytes()
         manifest: dict[str, Any] = json.loads(content)
@@ -44,23 +44,30 @@ def find_release(repository: Path) -> Release | None:
 
 
 def open_release(repository: Path) -> Release:
-    """A release whose every file is as its manifest says.
+    """Returns the release after comparing each of its files with its manifest.
 
     Raises:
-        WrongUsage: no release is there.
-        OpsError: it is damaged.
+        WrongUsage: the folder is not a release.
+        OpsError: a file is missing or changed.
     """
     release = find_release(repository)
     if release is None:
         raise WrongUsage(
-            f"{repository} is no release, so there are no golden answers to check it by. "
-            "Make one with `python -m export release`."
+            f"{repository} is not a release, so it has no golden requests to check. "
+            "Make a release with `python -m export release`."
         )
-    manifest = json.loads((release.folder / MANIFEST).read_bytes())
+    faults = find_faults(release.folder, json.loads((release.folder / MANIFEST).read_bytes())["files"])
+    if faults:
+        raise OpsError(f"{repository} is damaged: {', '.join(faults)}. The server keeps serving the old release.")
+    return release
+
+
+def find_faults(folder: Path, files: dict[str, str]) -> list[str]:
+    """Returns a phrase for the first files that are missing or whose SHA-256 differs, given digests by file name."""
     faults = []
-    for name, expected in manifest["files"].items():
+    for name, expected in files.items():
         try:
-            with (release.folder / name).open("rb") as file:
+            with (folder / name).open("rb") as file:
                 digest = hashlib.sha256()
                 while chunk := file.read(1 << 20):
                     digest.update(chunk)
@@ -69,6 +76,4 @@ def open_release(repository: Path) -> Release:
             continue
         if digest.hexdigest() != expected:
             faults.append(f"{name} was changed")
-    if faults:
-        raise OpsError(f"{repository} is damaged: {', '.join(faults[:FAULTS_SHOWN])}. The old release goes on serving.")
-    return release
+    return faults[:FAULTS_SHOWN]

@@ -1,15 +1,17 @@
-"""A model repository: how its folder is laid out, and what is looked at before it is served.
+"""The layout of a model repository, the checks before it is served, and how many processes its configs ask for.
 
-It holds `models/<model>/`, what Triton is pointed at; `triptych_models/`, the package that our models import (models of
-others may need none); `manifest.json`, of what was placed or of the release.
+A repository holds `models/<model>/`, which Triton is pointed at; `triptych_models/`, the package that our models import
+(other models may need none); `manifest.json`, which describes the placed files or the release.
 """
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from google.protobuf import text_format
+from loky import cpu_count
 from tritonclient.grpc import model_config_pb2
 
 from ops.errors import OpsError, WrongUsage
@@ -20,23 +22,23 @@ PACKAGE = "triptych_models"
 
 
 def models_folder(repository: Path) -> Path:
-    """Triton's `--model-repository`, a folder a model."""
+    """Returns Triton's `--model-repository`, which has one folder for each model."""
     return repository / MODELS
 
 
 def package_folder(repository: Path) -> Path:
-    """The serving package. The server's working directory, and its PYTHONPATH, is the folder that holds it."""
+    """Returns the serving package. Its parent is the server's working directory and PYTHONPATH."""
     return repository / PACKAGE
 
 
 def check_repository(repository: Path, profile: str | None) -> None:
-    """Refuses what the server would refuse later or, for a profile no model has, silently ignore.
+    """Refuses a repository that the server would refuse later, and a profile that no model has, which Triton ignores.
 
-    Only what `config.pbtxt` names is looked for, so this holds for any repository; a model that needs more says so
-    itself while it loads.
+    The check looks only for files that `config.pbtxt` names, so it holds for any repository; a model that needs other
+    files reports them while it loads.
 
     Raises:
-        OpsError: no repository, no model in it, or a file that a config names is missing.
+        OpsError: there is no repository, it holds no model, or a file that a config names is missing.
         WrongUsage: no model has the profile.
     """
     if not repository.is_dir():
@@ -55,7 +57,7 @@ def check_repository(repository: Path, profile: str | None) -> None:
 
 def check_layout(repository: Path) -> None:
     """Raises:
-    OpsError: there is no folder `models` in it, which is so in what an earlier version made.
+    OpsError: the repository has no folder `models`, as in the layout of earlier versions.
     """
     if models_folder(repository).is_dir():
         return
@@ -83,7 +85,7 @@ def list_profiles(repository: Path) -> list[str]:
 
 
 def has_finalizers(repository: Path, profile: str | None) -> bool:
-    """Whether a Python model that is served, or the package it imports, has something to do when it is unloaded."""
+    """Returns whether a served Python model, or the package that it imports, has a `finalize` to run at unload."""
     sources = []
     for model in list_models(repository):
         folder = models_folder(repository) / model
@@ -98,14 +100,14 @@ def has_finalizers(repository: Path, profile: str | None) -> bool:
 def _check_profile(repository: Path, profile: str) -> None:
     profiles = list_profiles(repository)
     if profile not in profiles:
-        having = f"It has: {', '.join(profiles)}" if profiles else "It has none"
+        having = f"Its profiles: {', '.join(profiles)}" if profiles else "It has no profiles"
         raise WrongUsage(
             f"No model in {repository} has the profile {profile!r}. {having}; --profile '' serves config.pbtxt."
         )
 
 
 def missing_files(model: Path, profile: str | None) -> list[Path]:
-    """Label files and warm-up data that the model's config names and its folder lacks."""
+    """Returns label files and warm-up data that the model's config names but its folder lacks."""
     config = read_config(model, profile)
     if config is None:
         return []
@@ -116,7 +118,7 @@ def missing_files(model: Path, profile: str | None) -> list[Path]:
 
 
 def read_config(model: Path, profile: str | None) -> Any | None:
-    """None when it cannot be read: the server says so, with line and column."""
+    """Returns None when the config cannot be parsed: the server reports line and column."""
     chosen = model / "configs" / f"{profile}.pbtxt"
     config: Any = model_config_pb2.ModelConfig()
     try:
@@ -124,3 +126,36 @@ def read_config(model: Path, profile: str | None) -> Any | None:
     except text_format.ParseError:
         return None
     return config
+
+
+def describe_sizing(repository: Path, profile: str | None) -> str:
+    """Returns the processes of each model, as in "recognizer x 2 (threads 2), embedder x 1"."""
+    parts = []
+    for model in list_models(repository):
+        config = read_config(models_folder(repository) / model, profile)
+        if config is None or config.backend != "python":
+            continue
+        instances = sum(group.count for group in config.instance_group)
+        notes = [
+            f"{wording} {config.parameters[name].string_value}"
+            for name, wording in (("intra_op_threads", "threads"), ("lone_threads", "threads for a lone request"))
+            if name in config.parameters
+        ]
+        parts.append(f"{model} x {instances}" + (f" ({', '.join(notes)})" if notes else ""))
+    return ", ".join(parts)
+
+
+def describe_misfit(repository: Path, profile: str | None) -> str | None:
+    """Returns a sentence when the profile was sized for another number of cores than this process may use."""
+    try:
+        placed = int(
+            json.loads((repository / "manifest.json").read_text(encoding="utf-8"))["inputs"]["sizing"]["cores"]
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+    if profile is None or placed == cpu_count():
+        return None
+    return (
+        f"The {profile} profile was sized for {placed} cores; {cpu_count()} are available here. "
+        "Run `make export` to size it for this machine, or `python -m export place --cores N` for another."
+    )

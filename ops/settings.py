@@ -1,4 +1,4 @@
-"""What one local server is started with: built once at the edge and passed on."""
+"""The settings of one local server, built once by the command line and passed on; the workspace's paths."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ ADDRESS = "127.0.0.1"
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = ROOT / "model_repository"
 STATE_DIR = ROOT / ".run"
-# `python -m export place` writes it for the cores of the machine.
+# `python -m export place` sizes this profile for the cores of the machine.
 DEFAULT_PROFILE = "cpu"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """A port of 0 means a free one.
+    """A port of 0 chooses a free port.
 
     Attributes:
-        repository: the model repository to serve, the folder that holds `models`; see `ops.repository`.
-        profile: Triton's `--model-config-name`: a model's `configs/<profile>.pbtxt`, or its `config.pbtxt` where it has
-            none; None is `config.pbtxt` for all.
-        cache_mb: size of the recognizer's answer cache; 0 turns it off.
-        catalogue_dir: where the catalogue is kept; None is `catalogue` in the state folder.
-        log_level: the least severe log line shown; the log file always has `info`.
-        trace_to: OTLP/HTTP address of an OpenTelemetry collector; None is no tracing.
-        trace_rate: one request of so many is traced; one that comes with a `traceparent` always is.
-        state_dir: where state and log are kept, one server a folder; None is a temporary folder of this run's own.
-        drain_timeout_s: how long a stop waits for requests in flight before the server is told.
-        exit_timeout_s: how long the server may take to unload; whole seconds, because Triton counts those.
-        restarts: how often `serve` starts a server that died by itself anew, within 10 minutes.
-        open_to_network: whether other machines may reach it without TLS.
-        server_options: further options of tritonserver, after all others: "--grpc-use-ssl=true".
+        repository: the model repository to serve, which holds the folder `models`; see `ops.repository`.
+        profile: Triton's `--model-config-name`: Triton uses `configs/<profile>.pbtxt` of each model that has one, else
+            `config.pbtxt`; None uses `config.pbtxt` for all models.
+        cache_mb: size of the recognizer's answer cache; 0 turns the cache off.
+        catalogue_dir: folder of the catalogue store; None is `catalogue` in the state folder.
+        log_level: the least severe log line shown; the log file always holds `info` and above.
+        trace_to: OTLP/HTTP URL of an OpenTelemetry collector; None turns tracing off.
+        trace_rate: one request in this many is traced, and every request with a `traceparent`.
+        state_dir: folder of state and log, one for each server; None creates a temporary folder for this run.
+        drain_timeout_s: how long a stop waits for requests in flight before it sends SIGTERM.
+        exit_timeout_s: how long the server may take to unload; Triton takes whole seconds.
+        restarts: how often within 10 minutes `serve` restarts a server that ended unexpectedly.
+        open_to_network: whether other machines may reach the server without TLS.
+        server_options: additional tritonserver options, passed last: "--grpc-use-ssl=true".
     """
 
     repository: Path = REPOSITORY
@@ -59,7 +59,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Ports:
-    """The ports a server listens on, all different, none 0."""
+    """The ports that a server listens on, all different, none 0."""
 
     http: int
     grpc: int

@@ -1,4 +1,4 @@
-"""What holds for every set of values: names, labels, ports and references of the rendered objects agree."""
+"""Invariants of every set of values: names, labels, ports and references of the rendered objects are consistent."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from tests.chart.rendering import Rendered
 from tests.chart.schemas import Object, violations
 
 DNS_LABEL = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
-SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # before Kubernetes 1.34 they begin with a letter
+SERVICE_NAME = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")  # before Kubernetes 1.34, it starts with a letter
 LABEL_VALUE = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
 LABEL_KEY = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 
 
 def inconsistencies(rendered: Rendered, kube_version: str) -> list[str]:
-    """Everything wrong with the objects, a line each; empty when all is well."""
+    """Returns a line for each inconsistency; none if the objects are consistent."""
     found: list[str] = []
     for thing in rendered:
         who = f"{thing['kind']}/{thing['metadata']['name']}"
@@ -29,7 +29,7 @@ def inconsistencies(rendered: Rendered, kube_version: str) -> list[str]:
 
 
 def pods(rendered: Rendered) -> Iterator[tuple[str, Object]]:
-    """Every pod and pod template, with the name of what it stands in."""
+    """Every pod and pod template, with the name of its object."""
     for thing in rendered:
         who = f"{thing['kind']}/{thing['metadata']['name']}"
         if thing["kind"] == "Pod":
@@ -72,7 +72,7 @@ def _own_faults(thing: Object, namespace: str) -> Iterator[str]:
     if not allowed.fullmatch(str(metadata["name"])):
         yield f"the name is not a DNS label of at most 63 characters: {metadata['name']!r}"
     if metadata.get("namespace", namespace) != namespace:
-        yield f"stands in the namespace {metadata['namespace']}"
+        yield f"is in the namespace {metadata['namespace']}, expected {namespace}"
     for key, value in metadata.get("labels", {}).items():
         if not LABEL_KEY.fullmatch(key) or not isinstance(value, str) or not LABEL_VALUE.fullmatch(value):
             yield f"label {key}: {value!r} is not allowed"
@@ -102,9 +102,9 @@ def _pod_faults(rendered: Rendered, pod: Object) -> Iterator[str]:
     containers = [*spec.get("initContainers", []), *spec["containers"]]
     mounted = [mount["name"] for container in containers for mount in container.get("volumeMounts", [])]
     yield from (f"volume {name} is not mounted" for name in set(volumes) - set(mounted))
-    yield from (f"mount of {name}, which is no volume" for name in set(mounted) - set(volumes))
+    yield from (f"mount of {name}, which is not a volume" for name in set(mounted) - set(volumes))
     for what, names in (("volume", volumes), ("container", [container["name"] for container in containers])):
-        yield from (f"{what} {name} stands twice" for name, count in Counter(names).items() if count > 1)
+        yield from (f"duplicate {what} {name}" for name, count in Counter(names).items() if count > 1)
     for container in containers:
         yield from (f"container {container['name']}: {line}" for line in _container_faults(container))
     if spec.get("automountServiceAccountToken") is not False:
@@ -123,7 +123,7 @@ def _container_faults(container: Object) -> Iterator[str]:
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         port = container.get(probe, {}).get("httpGet", {}).get("port")
         if isinstance(port, str) and port not in ports:
-            yield f"{probe} asks port {port}, which is none of {sorted(ports)}"
+            yield f"{probe} uses port {port}, expected one of {sorted(ports)}"
     names = [variable["name"] for variable in container.get("env", [])]
     yield from (f"variable {name} is set twice" for name, count in Counter(names).items() if count > 1)
     if container["image"].endswith(":latest") or not re.search(r"[:@]", container["image"].rpartition("/")[2]):
@@ -138,14 +138,14 @@ def _selector_faults(rendered: Rendered) -> Iterator[str]:
             who = f"{thing['kind']}/{thing['metadata']['name']} {where}"
             if not selects(selector, labels):
                 yield f"{who} does not match the server's pods"
-            yield from (f"{who} matches a pod that is no server" for other in strangers if selects(selector, other))
+            yield from (f"{who} matches a pod that is not a server" for other in strangers if selects(selector, other))
     pod_selector = rendered.workload()["spec"]["selector"]["matchLabels"]
     if pod_selector.get("app.kubernetes.io/instance") is None:
         yield "the workload's selector does not tell releases apart"
 
 
 def _selectors(thing: Object) -> Iterator[tuple[str, Object]]:
-    """Where an object selects the server's pods."""
+    """The selectors of an object that must match the server's pods."""
     spec = thing.get("spec", {})
     if thing["kind"] == "Service":
         yield "selector", {"matchLabels": spec["selector"]}
@@ -162,18 +162,18 @@ def _port_faults(rendered: Rendered) -> Iterator[str]:
     for name, service in services(rendered).items():
         for port in service["spec"]["ports"]:
             if port["targetPort"] not in (ports if isinstance(port["targetPort"], str) else ports.values()):
-                yield f"Service/{name} leads to {port['targetPort']}, which the server does not have: {ports}"
+                yield f"Service/{name} has the target port {port['targetPort']}, expected one of {ports}"
     for monitor in rendered.all("PodMonitor"):
         for endpoint in monitor["spec"]["podMetricsEndpoints"]:
             if endpoint["port"] not in ports:
-                yield f"the PodMonitor reads {endpoint['port']}, which is none of {ports}"
+                yield f"the PodMonitor scrapes port {endpoint['port']}, expected one of {ports}"
     for monitor in rendered.all("ServiceMonitor"):
         found = [thing for thing in rendered.all("Service") if selects(monitor["spec"]["selector"], _labels(thing))]
         if len(found) != 1:
-            yield f"the ServiceMonitor selects {len(found)} Services: each pod would be counted as often"
+            yield f"the ServiceMonitor selects {len(found)} Services, expected 1: Prometheus counts each pod as often"
         for endpoint in monitor["spec"]["endpoints"]:
             if any(endpoint["port"] not in [port["name"] for port in thing["spec"]["ports"]] for thing in found):
-                yield f"the ServiceMonitor reads {endpoint['port']}, which its Service does not have"
+                yield f"the ServiceMonitor scrapes port {endpoint['port']}, which its Service does not have"
 
 
 def _labels(thing: Object) -> dict[str, str]:
@@ -187,11 +187,11 @@ def _reference_faults(rendered: Rendered) -> Iterator[str]:
         if scaler["spec"]["scaleTargetRef"] != target:
             yield f"{scaler['kind']} scales {scaler['spec']['scaleTargetRef']}, not {target}"
         if "replicas" in workload["spec"]:
-            yield f"{workload['kind']} sets replicas, which {scaler['kind']} decides"
+            yield f"{workload['kind']} sets replicas, which {scaler['kind']} controls"
     accounts = {thing["metadata"]["name"] for thing in rendered.all("ServiceAccount")}
     wanted = rendered.pod()["spec"].get("serviceAccountName", "default")
     if accounts and wanted not in accounts:
-        yield f"the pods run as {wanted}, the chart makes {accounts}"
+        yield f"the pods run as {wanted}, but the chart creates {accounts}"
     yield from _backend_faults(rendered)
 
 
@@ -201,12 +201,12 @@ def _backend_faults(rendered: Rendered) -> Iterator[str]:
         for name, service in services(rendered).items()
     }
     for who, name, port in _backends(rendered):
-        # A canary's Service belongs to another release of the chart: same ports, another name.
+        # The Service of a canary belongs to another release of the chart, with the same ports.
         if port not in known.get(name, set().union(*known.values())):
-            yield f"{who} leads to port {port} of {name}, which has {known.get(name)}"
+            yield f"{who} uses port {port} of {name}, expected one of {known.get(name)}"
     for route in (*rendered.all("HTTPRoute"), *rendered.all("GRPCRoute")):
         if not any(name in known for who, name, _ in _backends(rendered) if who == route["kind"]):
-            yield f"{route['kind']} leads to no Service of this release"
+            yield f"{route['kind']} uses no Service of this release"
 
 
 def _backends(rendered: Rendered) -> Iterator[tuple[str, str, Any]]:

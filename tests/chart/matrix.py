@@ -1,4 +1,4 @@
-"""The sets of values the chart is rendered with: each switches on what the defaults leave off, alone."""
+"""The sets of values that the tests render; each enables one option that is off by default."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ TOGGLES: dict[str, Values] = {
                 "selectors": ['device.capacity["gpu.nvidia.com"].memory.compareTo(quantity("8Gi")) >= 0'],
             },
         },
-        "triton": {"modelConfigName": "gpu-torch"},
+        "triton": {"modelConfigName": "gpu"},
     },
     "gpu-engine-claim": {
         "gpu": {"enabled": True, "engineCache": {"existingClaim": "engines"}},
@@ -99,7 +99,10 @@ TOGGLES: dict[str, Values] = {
     "restricted-key": {"triton": {"restrictedApis": {"existingSecret": "triton-key"}}},
     "restricted-none": {"triton": {"restrictedApis": {"apis": []}}},
     "client-shared-memory": {
-        "triton": {"allowClientSharedMemory": True, "restrictedApis": {"apis": ["model-repository", "logging"]}}
+        "triton": {
+            "extraArgs": ["--allow-client-shm=true"],
+            "restrictedApis": {"apis": ["model-repository", "logging"]},
+        }
     },
     "tracing": {
         "triton": {"tracing": {"enabled": True, "url": "http://otel.tracing.svc:4318/v1/traces"}},
@@ -214,7 +217,6 @@ TOGGLES: dict[str, Values] = {
         },
         "canary": {"route": {"service": "shop-next-triptych", "weightPercent": 10}},
     },
-    "no-headless": {"headlessService": {"enabled": False}},
     "load-balancer": {
         "service": {
             "type": "LoadBalancer",
@@ -280,7 +282,7 @@ TOGGLES: dict[str, Values] = {
 
 
 def merged(*parts: Values) -> Values:
-    """The parts laid over each other as Helm lays values: mappings merge, everything else is replaced."""
+    """The parts merged as Helm merges values: mappings merge, a later value replaces any other."""
     whole: Values = {}
     for part in parts:
         _lay(whole, part)

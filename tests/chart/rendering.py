@@ -1,4 +1,4 @@
-"""Renders the chart with the real Helm, once for each set of values: everything in `tests/chart` reads objects here."""
+"""Renders the chart with the real Helm, once for each set of values; all of `tests/chart` uses these objects."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ RELEASE, NAMESPACE = "shop", "vision"
 Values = dict[str, Any]
 
 
-class RefusedByHelm(Exception):
-    """Helm rendered nothing; the message is what it printed."""
+class HelmError(Exception):
+    """Helm rendered nothing; the message is its output."""
 
 
 @dataclass(frozen=True)
 class Rendered:
-    """The objects of one release, in Helm's order, its tests included."""
+    """The objects of one release in the order of Helm, including its tests."""
 
     text: str
     objects: tuple[Object, ...] = field(repr=False)
@@ -74,31 +74,31 @@ def render(
     namespace: str = NAMESPACE,
     kube_version: str | None = None,
 ) -> Rendered:
-    """What `helm template` makes of the values, over those of a profile of `ci/` where one is named.
+    """The objects that `helm template` renders from the values, merged over those of a profile of `ci/`.
 
     Raises:
-        RefusedByHelm: the schema, a refusal of the chart or Helm itself said no.
+        HelmError: the schema, the validation of the chart or Helm refused the values.
     """
     found = _render(
         json.dumps(values or {}, sort_keys=True),
         *(profile, helm, release, namespace, kube_version or kube_versions()[-1]),
     )
     if isinstance(found, str):
-        raise RefusedByHelm(found)
+        raise HelmError(found)
     return found
 
 
-def refusal(values: Values, **how: Any) -> str:
-    """What Helm says when it refuses the values, as one line; it must refuse."""
+def helm_error(values: Values, **how: Any) -> str:
+    """The error of Helm for these values, as one line; Helm must refuse them."""
     try:
         rendered = render(values, **how)
-    except RefusedByHelm as refused:
-        return " ".join(str(refused).split())
-    raise AssertionError(f"rendered, though it should have been refused: {rendered.names()}")
+    except HelmError as error:
+        return " ".join(str(error).split())
+    raise AssertionError(f"Helm rendered {rendered.names()}, expected an error")
 
 
 def oldest_kube_version() -> str:
-    """The oldest version that `kubeVersion` in Chart.yaml lets in and that there are schemas for."""
+    """The oldest version that `kubeVersion` in Chart.yaml accepts and that has schemas."""
     wanted = yaml.safe_load((CHART / "Chart.yaml").read_text())["kubeVersion"]
     floor: str = wanted.removeprefix(">=").strip().split("-")[0]
     assert floor in kube_versions(), f"kubeVersion {wanted!r}: expected `>=` and one of {kube_versions()}"
@@ -106,7 +106,7 @@ def oldest_kube_version() -> str:
 
 
 def run_helm(helm: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run Helm with a home of its own, so that no repository or plug-in of this account has a part in it."""
+    """Run Helm with an empty home, so that no repository or plug-in of this account affects it."""
     binary = HELMS[helm]
     if not binary.exists():
         pytest.skip(f"no {binary}: run `make chart`, which fetches it")
@@ -118,7 +118,7 @@ def run_helm(helm: str, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def needs_crds() -> None:
-    """Skip where the schemas of custom resources were not fetched."""
+    """Skip the test if the schemas of custom resources are missing."""
     if not CRDS.exists():
         pytest.skip(f"no {CRDS}: run `make chart`, which fetches them through Go's module proxy")
 
@@ -127,7 +127,7 @@ def needs_crds() -> None:
 def _render(
     values_json: str, profile: str | None, helm: str, release: str, namespace: str, kube_version: str
 ) -> Rendered | str:
-    """The objects, or what Helm said instead: both are kept."""
+    """The objects or the error of Helm; both are cached."""
     with tempfile.NamedTemporaryFile("w", suffix=".json") as values:
         values.write(values_json)
         values.flush()
@@ -143,7 +143,7 @@ def _render(
 
 
 def parse(text: str) -> Iterator[Object]:
-    """The documents of a stream; a key that stands twice in a mapping is an error, as it is to the API server."""
+    """The documents of a stream; a duplicate key is an error, as it is for the API server."""
     for thing in yaml.load_all(text, Loader=_StrictLoader):
         if thing is not None:
             yield thing
@@ -154,5 +154,5 @@ class _StrictLoader(yaml.CSafeLoader):
         keys = [key.value for key, _ in node.value]
         twice = {key for key in keys if keys.count(key) > 1}
         if twice:
-            raise yaml.constructor.ConstructorError(None, None, f"keys stand twice: {sorted(twice)}", node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate keys: {sorted(twice)}", node.start_mark)
         return super().construct_mapping(node, deep)

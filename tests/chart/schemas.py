@@ -1,7 +1,7 @@
-"""Strict schemas of every kind of object the chart renders: Kubernetes' own and those of CRDs.
+"""Strict schemas of every kind of object that the chart renders: those of Kubernetes and those of CRDs.
 
-Kubernetes' come with the package kubernetes-validate, one set a version. A CRD's schema is closed here as the API
-server prunes it: an object that lists its properties takes no others.
+The package kubernetes-validate contains the schemas of each Kubernetes version. This module closes the schema of a CRD
+where the API server would drop an unknown field.
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _CUSTOM_GROUPS = ("argoproj.io", "gateway.networking.k8s.io", "keda.sh", "monito
 
 
 def kube_versions() -> list[str]:
-    """The Kubernetes versions there are schemas for, oldest first, as `1.30.0`."""
+    """The Kubernetes versions that have schemas, such as `1.30.0`, oldest first."""
     found = (re.fullmatch(r"v(\d+)\.(\d+)\.0-local-strict", folder.name) for folder in _KUBERNETES.iterdir())
     return [f"{major}.{minor}.0" for major, minor in sorted((int(m[1]), int(m[2])) for m in found if m)]
 
 
 def is_custom(api_version: str) -> bool:
-    """Whether the kind is defined by a CRD, not by Kubernetes."""
+    """Whether a CRD, not Kubernetes, defines the kind."""
     return api_version.split("/")[0] in _CUSTOM_GROUPS
 
 
 def violations(thing: Object, kube_version: str) -> list[str]:
-    """What the schema of the object's kind holds against it: one line a violation, with the path to the field.
+    """Returns a line with the path of the field for each violation of the schema.
 
     Raises:
-        LookupError: this Kubernetes, or the CRDs, have no such kind.
+        LookupError: neither this Kubernetes version nor the CRDs define the kind.
     """
     api_version, kind = thing["apiVersion"], thing["kind"]
     validator = _custom(api_version, kind) if is_custom(api_version) else _native(api_version, kind, kube_version)

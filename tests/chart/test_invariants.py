@@ -1,4 +1,4 @@
-"""The invariants see what is broken: each is tried on objects that break it."""
+"""Each invariant finds the objects that violate it."""
 
 from __future__ import annotations
 
@@ -37,13 +37,13 @@ BREAKS: dict[str, tuple[Callable[[Rendered], object], str]] = {
     ),
     "selector-of-tests": (
         lambda found: found.all("Pod")[0]["metadata"].update(labels=found.pod()["metadata"]["labels"]),
-        "matches a pod that is no server",
+        "matches a pod that is not a server",
     ),
     "service-port": (
         lambda found: found.one("Service", "triptych")["spec"]["ports"][0].update(targetPort="web"),
-        "leads to web",
+        "has the target port web",
     ),
-    "probe-port": (lambda found: server(found)["readinessProbe"]["httpGet"].update(port="web"), "asks port web"),
+    "probe-port": (lambda found: server(found)["readinessProbe"]["httpGet"].update(port="web"), "uses port web"),
     "monitor-port": (
         lambda found: found.one("ServiceMonitor")["spec"]["endpoints"][0].update(port="web"),
         "which its Service does not have",
@@ -54,7 +54,7 @@ BREAKS: dict[str, tuple[Callable[[Rendered], object], str]] = {
     ),
     "mount": (
         lambda found: server(found)["volumeMounts"].append({"name": "x", "mountPath": "/x"}),
-        "which is no volume",
+        "which is not a volume",
     ),
     "volume": (lambda found: found.pod()["spec"]["volumes"].append({"name": "x", "emptyDir": {}}), "x is not mounted"),
     "config-map": (
@@ -74,11 +74,11 @@ BREAKS: dict[str, tuple[Callable[[Rendered], object], str]] = {
     "replicas": (lambda found: found.workload()["spec"].update(replicas=2), "sets replicas"),
     "route-port": (
         lambda found: found.one("HTTPRoute")["spec"]["rules"][0]["backendRefs"][0].update(port=1),
-        "leads to port 1",
+        "uses port 1 of",
     ),
     "route-service": (
         lambda found: found.one("HTTPRoute")["spec"]["rules"][0]["backendRefs"][0].update(name="x"),
-        "leads to no Service of this release",
+        "uses no Service of this release",
     ),
     "untagged-image": (lambda found: server(found).update(image="registry:5000/triptych"), "neither tag nor digest"),
     "variable-twice": (lambda found: server(found)["env"].append({"name": "HOME", "value": "/"}), "HOME is set twice"),
@@ -86,7 +86,7 @@ BREAKS: dict[str, tuple[Callable[[Rendered], object], str]] = {
 
 
 @pytest.mark.parametrize("broken", BREAKS)
-def test_invariants_name_what_is_broken(broken: str) -> None:
+def test_invariants_report_the_violation(broken: str) -> None:
     needs_crds()
     rendered = render(ALL)
     assert inconsistencies(rendered, NEWEST) == []
@@ -96,7 +96,7 @@ def test_invariants_name_what_is_broken(broken: str) -> None:
     assert any(sentence in line for line in inconsistencies(spoilt, NEWEST))
 
 
-def test_invariants_name_an_object_that_stands_twice() -> None:
+def test_invariants_report_a_duplicate_object() -> None:
     needs_crds()
     rendered = render()
     assert any(

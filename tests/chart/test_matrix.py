@@ -1,4 +1,4 @@
-"""Every set of values, on both Helms and on the oldest and newest Kubernetes: valid objects that agree."""
+"""Every set of values renders valid, consistent objects with both Helms and the oldest and newest Kubernetes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.chart.schemas import kube_versions
 from tests.chart.tools import HELMS
 
 NEWEST = kube_versions()[-1]
-# What an older Kubernetes lacks is refused there (tests/chart/test_refusals.py), so it is rendered for newer ones only.
+# First Kubernetes version for values that the chart refuses on older ones (tests/chart/test_validation.py).
 NEEDS = {"repository-oci": "1.35.0", "oci-volume": "1.35.0", "gpu-dra": "1.34.0", "service-zones": "1.34.0"}
 LONG = "a-release-name-as-long-as-helm-lets-it-be-is-53-chars"
 
@@ -61,7 +61,7 @@ def test_names_fit_and_differ_when_two_long_releases_share_a_namespace(toggle: s
     first, second = (render(TOGGLES[toggle], release=release) for release in (LONG, LONG[:-1] + "z"))
     assert inconsistencies(first, NEWEST) == []
     shared = set(first.names()) & set(second.names())
-    # Only names the values fix may meet: an override, an account, objects of the user's own.
+    # Names that the values set may be equal: an override, an account, objects of the user.
     assert toggle in ("names", "extras", "rules", "dashboards") or not shared
     if toggle not in ("names",):
         selector = first.workload()["spec"]["selector"]["matchLabels"]
@@ -89,8 +89,8 @@ def notes(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_gateway_of_the_profile_is_let_in(profile: str) -> None:
-    assert "the gateway's pods get in only if" not in notes("--values", str(PROFILES[profile]))
+def test_network_policy_of_the_profile_admits_the_gateway(profile: str) -> None:
+    assert "a gateway in another namespace cannot connect" not in notes("--values", str(PROFILES[profile]))
 
 
 @pytest.mark.parametrize(
@@ -100,8 +100,8 @@ def test_gateway_of_the_profile_is_let_in(profile: str) -> None:
         "gatewayApi.grpcRoute.enabled=true,gatewayApi.grpcRoute.parentRefs[0].name=public",
     ],
 )
-def test_notes_warn_when_the_policy_keeps_the_gateway_out(values: str) -> None:
-    assert "the gateway's pods get in only if" in notes("--set", values)
+def test_notes_warn_when_the_network_policy_excludes_the_gateway(values: str) -> None:
+    assert "a gateway in another namespace cannot connect" in notes("--set", values)
 
 
 def test_notes_warn_of_the_alert_when_there_may_be_no_pod() -> None:

@@ -1,4 +1,4 @@
-"""Random values that the schema lets in: they render valid objects that agree, or are refused with a sentence."""
+"""Random values that the schema accepts: Helm renders consistent, valid objects, or the chart refuses the values."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from jsonschema import Draft7Validator
 
 from tests.chart.invariants import inconsistencies
 from tests.chart.matrix import TOGGLES, merged
-from tests.chart.rendering import RefusedByHelm, Values, needs_crds, render
+from tests.chart.rendering import HelmError, Values, needs_crds, render
 from tests.chart.schemas import kube_versions
 from tests.chart.test_values_schema import LEAVES, at, resolved
 
 NEWEST = kube_versions()[-1]
 EXAMPLES = 60
-# What other values are checked against: a text of no sense there is refused, as it should be.
+# Strings that the chart validates; it refuses a random one.
 MEANINGFUL = (
-    *("triton.modelConfigName", "modelRepository.fetcher.image", "modelRepository.initContainer.image"),
-    *("loadTest.image", "canary.route.service", "nameOverride", "fullnameOverride"),
+    *("modelRepository.fetcher.image", "modelRepository.initContainer.image", "loadTest.image"),
+    *("canary.route.service", "nameOverride", "fullnameOverride"),
 )
 
 
 def is_described(schema: dict[str, Any]) -> bool:
-    """Whether the schema says everything of the value: what is handed to Kubernetes as it is has rules of its own."""
+    """Whether the schema describes the value completely; the chart passes other values on to Kubernetes."""
     schema = resolved(schema)
     if "object" in schema.get("type", "") and not schema.get("properties"):
         return False
@@ -42,7 +42,7 @@ RANDOM = {
 
 
 def conforming(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
-    """Values that conform to the schema, of the keywords that values.schema.json uses."""
+    """Values that conform to the schema, for the keywords of values.schema.json."""
     schema = resolved(schema)
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
@@ -55,7 +55,7 @@ def conforming(schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 def _of_kind(kind: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
     low, high = schema.get("minimum", schema.get("exclusiveMinimum")), schema.get("maximum")
     if kind == "string":
-        # `$` of Python's patterns lets a line end in, that of JSON Schema does not.
+        # `$` of a Python pattern accepts a final line break, `$` of JSON Schema does not.
         pattern = schema.get("pattern", "^.*$").removesuffix("$") + r"\Z"
         printable = st.characters(codec="ascii", min_codepoint=0x20, max_codepoint=0x7E)
         return st.from_regex(pattern, alphabet=printable).filter(lambda text: len(text) >= schema.get("minLength", 0))
@@ -75,7 +75,7 @@ def _of_kind(kind: str, schema: dict[str, Any]) -> st.SearchStrategy[Any]:
 
 
 def values() -> st.SearchStrategy[Values]:
-    """Two toggles over each other, then a few random keys."""
+    """Up to two toggles, merged with one to four random keys."""
     toggles = st.lists(st.sampled_from(sorted(TOGGLES)), max_size=2, unique=True)
     keys: st.SearchStrategy[list[Any]] = st.lists(st.sampled_from(sorted(RANDOM)), min_size=1, max_size=4, unique=True)
     leaves = keys.flatmap(lambda paths: st.tuples(*(conforming(RANDOM[path]).map(partial(at, path)) for path in paths)))
@@ -85,24 +85,24 @@ def values() -> st.SearchStrategy[Values]:
 @given(values())
 @settings(
     max_examples=EXAMPLES,
-    deadline=None,  # Helm takes its time on a busy machine
-    derandomize=True,  # the same examples for everyone: a finding belongs into the matrix, not into somebody's luck
+    deadline=None,  # Helm is slow on a busy machine
+    derandomize=True,  # the same examples in each run; add a finding to the matrix
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
 def test_values_render_valid_objects_or_are_refused(values: Values) -> None:
     needs_crds()
     try:
         rendered = render(values)
-    except RefusedByHelm as refused:
-        if "These values are refused:" in str(refused):
+    except HelmError as error:
+        if "The chart refuses these values:" in str(error):
             return
         raise
     assert inconsistencies(rendered, NEWEST) == []
 
 
 @pytest.mark.parametrize("text", ["0", "1e3", "true", "null", "on"])
-def test_text_stays_text_when_it_looks_like_something_else(text: str) -> None:
-    """Every string that may be such a text is one at once, under toggles that bring every object."""
+def test_string_remains_a_string_when_yaml_could_read_another_type(text: str) -> None:
+    """Every string that accepts the text gets it at once, with toggles that render every object."""
     needs_crds()
     wide = ("tls", "keda", "pod-monitor", "http-route", "grpc-route", "load-test", "gpu", "ingress", "restricted-key")
     for more in ("repository-pvc", "repository-s3", "repository-gcs", "repository-init-container", "statefulset"):
@@ -115,19 +115,19 @@ def test_text_stays_text_when_it_looks_like_something_else(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["1e3", "true", "null", "on"])
-def test_release_and_namespace_stay_text_when_they_look_like_something_else(text: str) -> None:
-    """Names that the schema never sees: they stand in labels, selectors, queries and addresses of every object."""
+def test_release_and_namespace_remain_strings_when_yaml_could_read_another_type(text: str) -> None:
+    """The schema does not check these names, which labels, selectors, queries and addresses contain."""
     needs_crds()
     wide = ("hpa-external", "pod-monitor", "http-route", "load-test", "tracing")
     routes = ("keda", "service-monitor", "rollout-routes", "rollout-analysis", "gpu-dra")
     for toggles in (wide, routes, ("statefulset",)):
         values = merged(*(TOGGLES[name] for name in toggles), {"nameOverride": text, "fullnameOverride": f"x{text}"})
         assert inconsistencies(render(values, release=text, namespace=text), NEWEST) == []
-    if text.isalpha():  # alone it is the whole name of the objects
+    if text.isalpha():  # the text is the whole name of the objects
         assert inconsistencies(render({"fullnameOverride": text}), NEWEST) == []
 
 
-def test_dotted_release_names_objects_without_dots_and_meets_no_other() -> None:
+def test_release_with_a_dot_has_object_names_without_dots_that_are_unique() -> None:
     needs_crds()
     dotted, dashed = render(release="shop.v2"), render(release="shop-v2")
     assert inconsistencies(dotted, NEWEST) == []

@@ -1,4 +1,4 @@
-"""checkov over every profile: no finding but those that `security-findings.yaml` explains."""
+"""checkov finds nothing in any profile except the findings that `security-findings.yaml` explains."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ EXPLAINED = yaml.safe_load((Path(__file__).parent / "security-findings.yaml").re
 
 @pytest.fixture(scope="module")
 def findings(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
-    """Check and `profile/kind/name` of everything checkov does not like."""
+    """Check and `profile/kind/name` of every finding of checkov."""
     if not CHECKOV.exists():
         pytest.skip(f"no {CHECKOV}: run `make chart`, which installs it")
     folder = tmp_path_factory.mktemp("rendered")
@@ -32,7 +32,7 @@ def findings(tmp_path_factory: pytest.TempPathFactory) -> set[tuple[str, str]]:
     )
     report = json.loads(done.stdout)
     assert report["summary"]["parsing_errors"] == 0
-    assert report["summary"]["passed"] > 1000  # it did read them
+    assert report["summary"]["passed"] > 1000  # checkov read the files
     found = set()
     for finding in report["results"]["failed_checks"]:
         kind, _, name = finding["resource"].split(".")[:3]

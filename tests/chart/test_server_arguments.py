@@ -1,4 +1,4 @@
-"""The rendered arguments start the real server: Triton 2.51.0 of the wheel, which is release 24.10."""
+"""The rendered arguments start the real server, Triton 2.51.0 (release 24.10) of the wheel."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ OLD = TOGGLES["old-server"]
 
 
 def arguments(values: Values, replaced: dict[str, str]) -> list[str]:
-    """The container's arguments as the kubelet would make them on a pod whose folders are elsewhere."""
+    """The container's arguments with the variables and paths of this test, without the ports."""
     found = []
     for argument in render(merged(OLD, values)).server()["args"]:
         for text, other in {"=/models/": f"={REPOSITORY}/", "$(TRIPTYCH_ADMIN_KEY)": KEY, **replaced}.items():
             argument = argument.replace(text, other)
-        # The ports are the test's own: free ones.
+        # The test uses free ports.
         if argument.split("=")[0] not in ("--http-port", "--grpc-port", "--metrics-port"):
             found.append(argument)
     return found

@@ -1,4 +1,4 @@
-"""values.schema.json: closed at every level, and as strict as the sentences in values.yaml."""
+"""values.schema.json is closed at every level and as strict as the comments in values.yaml."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ import pytest
 import yaml
 from jsonschema import Draft7Validator
 
+from export.profiles.rendering import DEFAULT_PROFILES
 from tests.chart.matrix import TOGGLES, merged
-from tests.chart.rendering import CHART, PROFILES, Values, refusal
+from tests.chart.rendering import CHART, PROFILES, Values, helm_error
 from tests.chart.tools import HELMS
 
 SCHEMA = json.loads((CHART / "values.schema.json").read_text())
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 VALIDATOR = Draft7Validator(SCHEMA)
-# Kubernetes' own types, which the chart hands on: it knows their fields, the schema here does not repeat them.
+# Types of Kubernetes, which the chart passes on; the schema does not repeat their fields.
 HANDED_ON = {
     "podAnnotations", "podLabels", "commonLabels", "nodeSelector", "affinity", "resources", "requests", "limits",
     "annotations", "labels", "global", "metadata", "podSelector", "namespaceSelector", "ipBlock", "seLinuxOptions",
@@ -31,7 +32,7 @@ def resolved(schema: dict[str, Any]) -> dict[str, Any]:
 
 
 def keys(schema: dict[str, Any], path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], dict[str, Any]]]:
-    """Every key the schema names, outside of lists, with what it says of it."""
+    """Every key of the schema outside of lists, with its schema."""
     for name, part in resolved(schema).get("properties", {}).items():
         yield (*path, name), resolved(part)
         yield from keys(part, (*path, name))
@@ -54,7 +55,7 @@ LEAVES = {path: schema for path, schema in keys(SCHEMA) if "properties" not in s
 STRANGE: dict[str, Any] = {"string": "no such value", "integer": 7, "boolean": True, "array": [[1]], "object": {"a": 1}}
 
 
-def test_schema_is_one() -> None:
+def test_schema_is_valid() -> None:
     Draft7Validator.check_schema(SCHEMA)
     assert len(OBJECTS) > 40
     assert len(LEAVES) > 150
@@ -94,6 +95,12 @@ def _types(schema: dict[str, Any]) -> set[str]:
     return found | ({"integer"} if "number" in found else set())
 
 
+def test_profiles_are_those_that_the_export_places_by_default() -> None:
+    """The serving image contains no torch, so it cannot serve the other profile, `gpu-torch`."""
+    profile = SCHEMA["properties"]["triton"]["properties"]["modelConfigName"]
+    assert profile["enum"] == ["", *DEFAULT_PROFILES]
+
+
 def test_defaults_and_every_other_set_of_values_conform() -> None:
     assert not errors()
     for toggle in TOGGLES.values():
@@ -110,13 +117,13 @@ def test_every_key_has_a_default_and_every_default_a_key() -> None:
                 yield from named(value, (*path, name))
 
     known = {path for path, _ in keys(SCHEMA) if not set(path[:-1]) & HANDED_ON}
-    # Helm's own, and what is chosen rather than set.
+    # Helm's own key, and keys without a default.
     optional = {("global",), ("podSecurityContext", "seccompProfile", "localhostProfile")}
     assert set(named(DEFAULTS)) == known - {path for path in known if _is_optional(path)} - optional
 
 
 def _is_optional(path: tuple[str, ...]) -> bool:
-    """Fields of Kubernetes' own types, which are there for who needs them."""
+    """Whether the key is an optional field of a Kubernetes type."""
     return path[0] in ("podSecurityContext", "containerSecurityContext") and path not in {
         tuple(key) for key in _paths_of(DEFAULTS, path[0])
     }
@@ -130,7 +137,7 @@ def _paths_of(values: Values, name: str) -> Iterator[tuple[str, ...]]:
             yield from ((name, key, inner) for inner in value)
 
 
-# What a person gets wrong, and what Helm says: the key, and what is allowed there.
+# Wrong values, and words of Helm's error: the key, and the accepted values.
 WRONG: dict[str, tuple[Values, tuple[str, ...]]] = {
     "typo": ({"workload": {"replica": 3}}, ("workload", "replica", "not allowed")),
     "typo-at-the-top": ({"autoscalling": {}}, ("autoscalling", "not allowed")),
@@ -142,6 +149,10 @@ WRONG: dict[str, tuple[Values, tuple[str, ...]]] = {
     "gateway-without-name": (
         {"gatewayApi": {"httpRoute": {"parentRefs": [{"namespace": "gateways"}]}}},
         ("parentRefs", "name"),
+    ),
+    "profile-that-the-image-lacks": (
+        {"triton": {"modelConfigName": "gpu-torch"}},
+        ("triton", "modelConfigName", "cpu-native", "gpu"),
     ),
     "unknown-kind": ({"workload": {"kind": "DaemonSet"}}, ("workload", "kind", "Deployment", "StatefulSet", "Rollout")),
     "poll": ({"modelRepository": {"type": "poll"}}, ("modelRepository", "type", "pvc", "ociVolume")),
@@ -170,7 +181,7 @@ WRONG: dict[str, tuple[Values, tuple[str, ...]]] = {
 @pytest.mark.parametrize("case", WRONG)
 def test_helm_says_which_key_is_wrong_and_what_is_allowed(case: str, helm: str) -> None:
     values, words = WRONG[case]
-    said = refusal(values, helm=helm)
+    said = helm_error(values, helm=helm)
     assert "values don't meet the specifications of the schema" in said
     for word in words:
         assert word in said

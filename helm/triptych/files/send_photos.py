@@ -1,10 +1,10 @@
-"""Sends photos through `recognizer`: exit 0 when they are answered or the server is only busy, 1 when it is broken.
+"""Sends photos to `recognizer`: exit code 0 if the server answers or is overloaded, 1 if a request fails.
 
     python3 send_photos.py http://127.0.0.1:8000 10 8
 
-The words: the server, seconds for all of them, how many photos. One after the other they reach every idle instance, so
-that one dead among many is found. Run inside the serving image by the deep probe and by `helm test`: standard library
-only.
+Arguments: URL of the server, timeout in seconds for all photos, number of photos. Triton distributes consecutive
+requests over its idle instances, so enough photos find one dead instance. The deep probe and `helm test` run this file
+inside the serving image, with the standard library only.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ PHOTO = base64.b64decode(
 
 
 def recognize(url: str, timeout_s: float) -> tuple[int, str]:
-    """HTTP status and the beginning of the answer.
+    """Returns the HTTP status and the first 400 bytes of the response.
 
     Raises:
-        OSError: no connection, or no answer in time.
-        http.client.HTTPException: what came is no answer.
+        OSError: no connection, or no response within `timeout_s`.
+        http.client.HTTPException: the response is not valid HTTP.
     """
     address = urllib.parse.urlsplit(url)
     connection = http.client.HTTPConnection(address.hostname or "", address.port or 80, timeout=timeout_s)
     try:
-        # Triton's raw form: the body is the photo, the answer a JSON header with the numbers after it.
+        # Triton's raw binary request: the body is the photo.
         headers = {"Inference-Header-Content-Length": "0", "Connection": "close"}
         connection.request("POST", "/v2/models/recognizer/infer", PHOTO, headers)
         response = connection.getresponse()
@@ -40,8 +40,8 @@ def recognize(url: str, timeout_s: float) -> tuple[int, str]:
         connection.close()
 
 
-def main(words: list[str]) -> int:
-    url, timeout_s, count = words[0], float(words[1]), int(words[2])
+def main(arguments: list[str]) -> int:
+    url, timeout_s, count = arguments[0], float(arguments[1]), int(arguments[2])
     deadline_s = time.monotonic() + timeout_s
     for _ in range(count):
         try:
@@ -50,8 +50,8 @@ def main(words: list[str]) -> int:
             print(f"{url} gave no answer within {timeout_s:g} s: {type(error).__name__}: {error}", file=sys.stderr)
             return 1
         if status in (http.client.SERVICE_UNAVAILABLE, http.client.TOO_MANY_REQUESTS):
-            # A full queue is load: a restart would make it worse.
-            print(f"{url} is busy: {status}: {answer}", file=sys.stderr)
+            # The queue is full; a restart would increase the load.
+            print(f"{url} is overloaded: {status}: {answer}", file=sys.stderr)
             return 0
         if status != http.client.OK:
             print(f"{url} answered {status}: {answer}", file=sys.stderr)

@@ -1,9 +1,9 @@
-"""Checks that a folder is the release that was asked for, whole: exit 0, or 1 with what differs.
+"""Verifies that a folder contains exactly the expected release: exit code 0, or 1 and the differences.
 
     python3 verify_release.py /models sha256:<64 hex digits>
 
-A release's digest is the SHA-256 of its manifest.json, which lists the SHA-256 of every other file. Run inside the
-serving image before the server starts: standard library only.
+The digest of a release is the SHA-256 of its manifest.json, which lists the SHA-256 of every other file. An init
+container runs this file inside the serving image before the server starts, with the standard library only.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import sys
 from pathlib import Path
 
 MANIFEST = "manifest.json"
-# Made of the digest, so the manifest cannot list it.
+# The signature contains the digest, so the manifest cannot list it.
 SIGNATURE = "model.sig"
 MODELS = "models/"
 
 
 def find_faults(folder: Path, digest: str) -> list[str]:
-    """What differs, a sentence each; empty when the folder is that release."""
+    """Returns a sentence for each difference from the release; none if the folder is complete and unchanged."""
     try:
         content = (folder / MANIFEST).read_bytes()
     except OSError as error:
@@ -31,7 +31,7 @@ def find_faults(folder: Path, digest: str) -> list[str]:
     listed: dict[str, str] = json.loads(content)["files"]
     if not any(name.startswith(MODELS) for name in listed):
         return [f"it has the layout of an earlier version, without {MODELS}. Make it with `python -m export release`."]
-    # What a volume brings along (lost+found) is no model; a file among the models is loaded as code.
+    # Triton loads any additional file as code. Folders, such as lost+found of a volume, are harmless.
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     faults = [f"{name} is missing." for name in sorted(set(listed) - found)]
     faults += [f"{name} is not of the release." for name in sorted(found - set(listed) - {MANIFEST, SIGNATURE})]
@@ -49,13 +49,13 @@ def _sha256_of(file: Path) -> str:
     return digest.hexdigest()
 
 
-def main(words: list[str]) -> int:
-    folder, digest = Path(words[0]), words[1]
+def main(arguments: list[str]) -> int:
+    folder, digest = Path(arguments[0]), arguments[1]
     faults = find_faults(folder, digest)
     if faults:
-        print(f"{folder} is not the release to serve: {' '.join(faults[:5])} Publish it again.", file=sys.stderr)
+        print(f"{folder} is not the expected release: {' '.join(faults[:5])} Publish it again.", file=sys.stderr)
         return 1
-    print(f"{folder} is {digest}, whole.")
+    print(f"{folder} contains all files of {digest}, unchanged.")
     return 0
 
 

@@ -1,11 +1,11 @@
-{{/* Labels that selectors use; they never change between versions of the chart. Arguments of all: root, component. */}}
+{{/* Arguments of all definitions here: root, component. Selectors use these labels; no chart version changes them. */}}
 {{- define "triptych.selectorLabels" -}}
 app.kubernetes.io/name: {{ include "triptych.name" .root | quote }}
 app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
-{{/* Labels of a pod: nothing that a new chart version would change, or every upgrade would restart every pod. */}}
+{{/* Labels of a pod. They contain no chart version, because an upgrade of the chart would then restart every pod. */}}
 {{- define "triptych.podLabels" -}}
 {{- $labels := include "triptych.selectorLabels" . | fromYaml -}}
 {{- $_ := set $labels "app.kubernetes.io/part-of" "triptych" -}}
@@ -20,9 +20,9 @@ app.kubernetes.io/component: {{ .component }}
 {{- toYaml $labels -}}
 {{- end -}}
 
-{{/* Metadata of an object. `suffix` of its name, further `labels` and `annotations` may be left out. */}}
+{{/* Metadata of an object. Optional arguments: `name` or a `suffix` of the full name, `labels`, `annotations`. */}}
 {{- define "triptych.metadata" -}}
-name: "{{ include "triptych.fullname" .root }}{{ with .suffix }}-{{ . }}{{ end }}"
+name: "{{ .name | default (include "triptych.fullname" .root) }}{{ with .suffix }}-{{ . }}{{ end }}"
 namespace: {{ .root.Release.Namespace | quote }}
 labels:
   {{- toYaml (merge (include "triptych.labels" . | fromYaml) (.labels | default dict)) | nindent 2 }}

@@ -1,18 +1,25 @@
-{{/* Folder of the release where `python -m export publish` puts it: <name>-<first 12 digits of the digest>. */}}
-{{- define "triptych.releaseFolder" -}}
-{{- $model := .Values.modelRepository -}}
-releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
-{{- end -}}
-
+{{/* First 12 digits of the release's digest. */}}
 {{- define "triptych.shortRelease" -}}
-{{- if .Values.modelRepository.release }}{{ trimPrefix "sha256:" .Values.modelRepository.release | trunc 12 }}{{ else }}in-image{{ end -}}
+{{- with .Values.modelRepository.release }}{{ trimPrefix "sha256:" . | trunc 12 }}{{ else }}in-image{{ end -}}
 {{- end -}}
 
-{{- define "triptych.isFetched" -}}
-{{- if has .Values.modelRepository.type (list "s3" "gcs" "initContainer") -}}true{{- end -}}
+{{/* Folder that `python -m export publish` writes the release to. */}}
+{{- define "triptych.releaseFolder" -}}
+releases/{{ .Values.modelRepository.name }}-{{ include "triptych.shortRelease" . }}
 {{- end -}}
 
-{{/* Volume of the models; none where the image holds them. */}}
+{{- define "triptych.isBucket" -}}
+{{- if has .Values.modelRepository.type (list "s3" "gcs") -}}true{{- end -}}
+{{- end -}}
+
+{{/* Name of the Secret with a Google service account; empty if the bucket needs none. */}}
+{{- define "triptych.gcsSecret" -}}
+{{- with .Values.modelRepository -}}
+{{- if eq .type "gcs" }}{{ .gcs.existingSecret }}{{ end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Volume of the models, unless the image contains them. */}}
 {{- define "triptych.modelVolume" -}}
 {{- $model := .Values.modelRepository -}}
 {{- if eq $model.type "pvc" }}
@@ -21,17 +28,17 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
 {{- else if eq $model.type "ociVolume" }}
 - name: models
   image: {reference: {{ $model.ociVolume.reference | quote }}, pullPolicy: {{ $model.ociVolume.pullPolicy }}}
-{{- else if include "triptych.isFetched" . }}
+{{- else if ne $model.type "image" }}
 - name: models
   emptyDir: {sizeLimit: {{ $model.sizeLimit }}}
 {{- end }}
-{{- if and (eq $model.type "gcs") $model.gcs.existingSecret }}
+{{- with include "triptych.gcsSecret" . }}
 - name: bucket-credentials
-  secret: {secretName: {{ $model.gcs.existingSecret | quote }}, defaultMode: 0440}
+  secret: {secretName: {{ . | quote }}, defaultMode: 0440}
 {{- end }}
 {{- end -}}
 
-{{/* Mount of the models, read-only. */}}
+{{/* Read-only mount of the models. */}}
 {{- define "triptych.modelMount" -}}
 {{- $model := .Values.modelRepository -}}
 {{- if eq $model.type "pvc" }}
@@ -44,10 +51,10 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
 {{- end }}
 {{- end -}}
 
-{{/* Containers that bring the release and check it before the server starts. */}}
+{{/* Init containers that fetch the release and verify it before the server starts. */}}
 {{- define "triptych.modelContainers" -}}
 {{- $model := .Values.modelRepository -}}
-{{- if has $model.type (list "s3" "gcs") }}
+{{- if include "triptych.isBucket" . }}
 - name: fetch-release
   image: {{ $model.fetcher.image | quote }}
   terminationMessagePolicy: FallbackToLogsOnError
@@ -69,7 +76,7 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
   volumeMounts:
     - {name: models, mountPath: /models}
     - {name: tmp, mountPath: /tmp}
-    {{- if and (eq $model.type "gcs") $model.gcs.existingSecret }}
+    {{- if include "triptych.gcsSecret" . }}
     - {name: bucket-credentials, mountPath: /etc/triptych/bucket, readOnly: true}
     {{- end }}
 {{- else if eq $model.type "initContainer" }}
@@ -115,10 +122,11 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
     {{- toYaml .Values.containerSecurityContext | nindent 4 }}
   volumeMounts:
     {{- include "triptych.modelMount" . | trim | nindent 4 }}
-    - {name: scripts, mountPath: /opt/triptych/scripts, readOnly: true}
+    - {{ include "triptych.scriptMount" . }}
 {{- end }}
 {{- end -}}
 
+{{/* Arguments of rclone. */}}
 {{- define "triptych.fetchArguments" -}}
 {{- $model := .Values.modelRepository -}}
 - copy
@@ -137,7 +145,7 @@ releases/{{ $model.name }}-{{ trimPrefix "sha256:" $model.release | trunc 12 }}
 - ":s3:{{ list $model.s3.bucket $model.s3.prefix (include "triptych.releaseFolder" .) | compact | join "/" }}"
 {{- else }}
 - --gcs-bucket-policy-only
-{{- if $model.gcs.existingSecret }}
+{{- if include "triptych.gcsSecret" . }}
 - --gcs-service-account-file=/etc/triptych/bucket/credentials.json
 {{- else }}
 - --gcs-env-auth

@@ -1,6 +1,7 @@
-{{/* Names of objects end in suffixes of up to 22 characters and stay within 63, and a Service's name has no dot, which
-Helm lets a release have: what is longer than 40 or dotted is cut and told apart by a hash, so that two never meet. */}}
-{{- define "triptych.short" -}}
+{{/* The chart appends suffixes of up to 22 characters, and the limit of a name is 63; a Service name has no dot, but a
+Helm release name may. A name that is longer than 40 characters or has a dot is truncated and gets a hash, so that two
+releases never share a name. */}}
+{{- define "triptych.truncatedName" -}}
 {{- if or (gt (len .) 40) (contains "." .) -}}
 {{ replace "." "-" . | trunc 31 | trimSuffix "-" }}-{{ sha256sum . | trunc 8 }}
 {{- else -}}
@@ -15,20 +16,16 @@ Helm lets a release have: what is longer than 40 or dotted is cut and told apart
 {{- define "triptych.fullname" -}}
 {{- $name := include "triptych.name" . -}}
 {{- if .Values.fullnameOverride -}}
-{{- include "triptych.short" .Values.fullnameOverride -}}
+{{- include "triptych.truncatedName" .Values.fullnameOverride -}}
 {{- else if contains $name .Release.Name -}}
-{{- include "triptych.short" .Release.Name -}}
+{{- include "triptych.truncatedName" .Release.Name -}}
 {{- else -}}
-{{- include "triptych.short" (printf "%s-%s" .Release.Name $name) -}}
+{{- include "triptych.truncatedName" (printf "%s-%s" .Release.Name $name) -}}
 {{- end -}}
 {{- end -}}
 
 {{- define "triptych.serviceAccountName" -}}
-{{- if .Values.serviceAccount.create -}}
-{{- .Values.serviceAccount.name | default (include "triptych.fullname" .) -}}
-{{- else -}}
-{{- .Values.serviceAccount.name | default "default" -}}
-{{- end -}}
+{{- .Values.serviceAccount.name | default (.Values.serviceAccount.create | ternary (include "triptych.fullname" .) "default") -}}
 {{- end -}}
 
 {{- define "triptych.image" -}}
@@ -37,13 +34,6 @@ Helm lets a release have: what is longer than 40 or dotted is cut and told apart
 {{- end -}}
 {{- end -}}
 
-{{/* apiVersion and kind that the autoscalers point to. */}}
-{{- define "triptych.scaleTarget" -}}
-apiVersion: {{ eq .Values.workload.kind "Rollout" | ternary "argoproj.io/v1alpha1" "apps/v1" }}
-kind: {{ .Values.workload.kind }}
-name: {{ include "triptych.fullname" . | quote }}
-{{- end -}}
-
-{{- define "triptych.isAutoscaled" -}}
-{{- if or .Values.autoscaling.hpa.enabled .Values.autoscaling.keda.enabled -}}true{{- end -}}
+{{- define "triptych.httpUrl" -}}
+http://{{ include "triptych.fullname" . }}.{{ .Release.Namespace }}.svc:{{ .Values.service.httpPort }}
 {{- end -}}

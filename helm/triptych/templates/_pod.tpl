@@ -1,4 +1,4 @@
-{{/* The pod, the same under a Deployment, a StatefulSet and a Rollout. */}}
+{{/* Pod template of the server, for a Deployment, a StatefulSet and a Rollout. */}}
 {{- define "triptych.podTemplate" -}}
 metadata:
   labels:
@@ -7,7 +7,7 @@ metadata:
     {{- toYaml (merge $labels .Values.podLabels) | nindent 4 }}
   annotations:
     kubectl.kubernetes.io/default-container: triton
-    # A changed script is a new pod.
+    # A changed script restarts the pods.
     triptych-scripts: {{ include "triptych.scripts" . | sha256sum }}
     {{- with .Values.modelRepository.release }}
     triptych-release: {{ . | quote }}
@@ -33,7 +33,7 @@ spec:
       imagePullPolicy: {{ .Values.image.pullPolicy }}
       command: [tritonserver]
       workingDir: /models
-      # Why it ended stands in `kubectl describe pod`.
+      # `kubectl describe pod` shows the last log lines of a failed container.
       terminationMessagePolicy: FallbackToLogsOnError
       args:
         {{- include "triptych.serverArguments" . | nindent 8 }}
@@ -66,15 +66,10 @@ spec:
     {{- include "triptych.volumes" . | nindent 4 }}
 {{- end -}}
 
-{{/* What the pod says about itself but its containers and volumes. */}}
-{{- define "triptych.podSettings" -}}
-serviceAccountName: {{ include "triptych.serviceAccountName" . | quote }}
+{{/* Settings of every pod of the chart. */}}
+{{- define "triptych.commonPodSettings" -}}
 automountServiceAccountToken: false
 enableServiceLinks: false
-{{- with .Values.lifecycle }}
-# {{ .preStopSleepSeconds }} s of sleep while callers leave + {{ $.Values.triton.exitTimeoutSeconds }} s for the server to end + 5 s or more to spare.
-terminationGracePeriodSeconds: {{ .terminationGracePeriodSeconds }}
-{{- end }}
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
 {{- with .Values.image.pullSecrets }}
@@ -82,6 +77,16 @@ imagePullSecrets:
   {{- range . }}
   - name: {{ . | quote }}
   {{- end }}
+{{- end }}
+{{- end -}}
+
+{{/* Settings of the server's pod, without containers and volumes. */}}
+{{- define "triptych.podSettings" -}}
+serviceAccountName: {{ include "triptych.serviceAccountName" . | quote }}
+{{ include "triptych.commonPodSettings" . }}
+{{- with .Values.lifecycle }}
+# preStop sleep {{ .preStopSleepSeconds }} s + exit timeout of the server {{ $.Values.triton.exitTimeoutSeconds }} s + margin of at least 5 s.
+terminationGracePeriodSeconds: {{ .terminationGracePeriodSeconds }}
 {{- end }}
 {{- with .Values.topologySpreadConstraints }}
 topologySpreadConstraints:
@@ -91,7 +96,7 @@ topologySpreadConstraints:
       matchLabels:
         {{- include "triptych.selectorLabels" (dict "root" $ "component" "server") | nindent 8 }}
     {{- if ne $.Values.workload.kind "StatefulSet" }}
-    # Old and new pods are spread apart from each other.
+    # Kubernetes spreads the pods of each revision separately.
     matchLabelKeys: [{{ eq $.Values.workload.kind "Rollout" | ternary "rollouts-pod-template-hash" "pod-template-hash" }}]
     {{- end }}
   {{- end }}
@@ -143,7 +148,7 @@ resourceClaims:
 - {name: shm, mountPath: /dev/shm}
 - {name: tmp, mountPath: /tmp}
 {{- include "triptych.modelMount" . }}
-- {name: scripts, mountPath: /opt/triptych/scripts, readOnly: true}
+- {{ include "triptych.scriptMount" . }}
 {{- if .Values.triton.grpc.tls.existingSecret }}
 - {name: tls, mountPath: /etc/triptych/tls, readOnly: true}
 {{- end }}
@@ -152,7 +157,7 @@ resourceClaims:
 {{- end }}
 {{- with .Values.catalogue }}
 {{- if .enabled }}
-# The folder, not one file of it: a changed Secret arrives without a restart.
+# The mount is a folder without subPath: Kubernetes updates it when the Secret changes.
 - {name: catalogue-key, mountPath: /etc/triptych/catalogue, readOnly: true}
 {{- if eq .engine "embedded" }}
 - {name: catalogue, mountPath: /var/lib/triptych}
@@ -172,8 +177,7 @@ resourceClaims:
 - name: tmp
   emptyDir: {sizeLimit: {{ .Values.tmp.sizeLimit }}}
 {{- include "triptych.modelVolume" . }}
-- name: scripts
-  configMap: {name: {{ include "triptych.fullname" . }}-scripts, defaultMode: 0444}
+- {{ include "triptych.scriptVolume" . }}
 {{- with .Values.triton.grpc.tls.existingSecret }}
 - name: tls
   secret: {secretName: {{ . | quote }}, defaultMode: 0440}

@@ -1,6 +1,7 @@
-{{- define "triptych.isDeep" -}}
+{{/* Whether the liveness probe sends photos: readiness of Triton before 26.04 ignores a dead Python model. */}}
+{{- define "triptych.usesDeepProbe" -}}
 {{- $mode := .Values.probes.deep.mode -}}
-{{- if or (eq $mode "always") (and (eq $mode "auto") (lt (include "triptych.release" .Values.triton.version | int) 2604)) -}}true{{- end -}}
+{{- if or (eq $mode "always") (and (eq $mode "auto") (lt (include "triptych.tritonRelease" .Values.triton.version | int) 2604)) -}}true{{- end -}}
 {{- end -}}
 
 {{- define "triptych.probes" -}}
@@ -11,7 +12,7 @@ readinessProbe:
   httpGet: {path: /v2/health/ready, port: http}
   {{- toYaml .Values.probes.readiness | nindent 2 }}
 livenessProbe:
-  {{- if include "triptych.isDeep" . }}
+  {{- if include "triptych.usesDeepProbe" . }}
   {{- with .Values.probes.deep }}
   exec:
     command: [python3, /opt/triptych/scripts/send_photos.py, "http://127.0.0.1:8000", {{ sub .timeoutSeconds 1 | quote }}, {{ .photos | quote }}]
@@ -20,7 +21,7 @@ livenessProbe:
   timeoutSeconds: {{ .timeoutSeconds }}
   {{- end }}
   {{- else }}
-  # Not /v2/health/live, which stays true when a model has died: only a restart brings it back.
+  # /v2/health/live still succeeds after a model failed, and only a restart recovers the model.
   httpGet: {path: /v2/health/ready, port: http}
   {{- toYaml .Values.probes.liveness | nindent 2 }}
   {{- end }}

@@ -1,4 +1,4 @@
-{{/* A Kubernetes quantity of memory in bytes, for comparisons. */}}
+{{/* A Kubernetes memory quantity in bytes. */}}
 {{- define "triptych.bytes" -}}
 {{- $text := toString . -}}
 {{- $number := regexFind "^[0-9.]+" $text | float64 -}}
@@ -7,24 +7,28 @@
 {{- mulf $number (get $factors $unit) | int64 -}}
 {{- end -}}
 
-{{/* A Kubernetes quantity of CPU in thousandths of a core, for comparisons. */}}
+{{/* A Kubernetes CPU quantity in thousandths of a core. */}}
 {{- define "triptych.millicores" -}}
 {{- $text := toString . -}}
 {{- mulf (trimSuffix "m" $text | float64) (hasSuffix "m" $text | ternary 1 1000) | int64 -}}
 {{- end -}}
 
-{{/* Triton's release as a number to compare: "26.04" is 2604. */}}
-{{- define "triptych.release" -}}
+{{/* A Triton release as a number: "26.04" becomes 2604. */}}
+{{- define "triptych.tritonRelease" -}}
 {{- replace "." "" . | int -}}
 {{- end -}}
 
-{{/* Pods there are at least. */}}
-{{- define "triptych.fewestPods" -}}
+{{- define "triptych.isAutoscaled" -}}
+{{- if or .Values.autoscaling.hpa.enabled .Values.autoscaling.keda.enabled -}}true{{- end -}}
+{{- end -}}
+
+{{/* Minimum number of pods. */}}
+{{- define "triptych.minimumPods" -}}
 {{- if include "triptych.isAutoscaled" . }}{{ .Values.autoscaling.minReplicas }}{{ else }}{{ .Values.workload.replicas }}{{ end -}}
 {{- end -}}
 
-{{/* Pods that a budget's number or percentage means, of so many; Kubernetes rounds up. */}}
-{{- define "triptych.podsOf" -}}
+{{/* Number of pods for a disruption budget's number or percentage. Arguments: value, pods. Kubernetes rounds up. */}}
+{{- define "triptych.budgetPods" -}}
 {{- if hasSuffix "%" (toString .value) -}}
 {{- ceil (divf (mulf (trimSuffix "%" .value | float64) .pods) 100) | int -}}
 {{- else -}}

@@ -1,18 +1,19 @@
-{{- define "triptych.isRouted" -}}
+{{/* Whether an Ingress or a route leads to the server. */}}
+{{- define "triptych.isExposed" -}}
 {{- if or .Values.ingress.enabled .Values.gatewayApi.httpRoute.enabled .Values.gatewayApi.grpcRoute.enabled -}}true{{- end -}}
 {{- end -}}
 
-{{/* Whether a peer of the policy may be somewhere else than in the release's namespace. */}}
-{{- define "triptych.letsOthersIn" -}}
+{{/* Whether the network policy admits callers from outside the release's namespace. */}}
+{{- define "triptych.allowsOtherNamespaces" -}}
 {{- range .Values.networkPolicy.callers }}{{ if or .ipBlock (hasKey . "namespaceSelector") }}true{{ end }}{{ end -}}
 {{- end -}}
 
-{{/* Where a route sends requests: arguments root, port. */}}
+{{/* Backends of a route. Arguments: root, port. */}}
 {{- define "triptych.backends" -}}
 {{- $name := include "triptych.fullname" .root -}}
 {{- $canary := .root.Values.canary -}}
 {{- if and (eq .root.Values.workload.kind "Rollout") $canary.rollout.useRoutes -}}
-# Argo Rollouts moves the weights.
+# Argo Rollouts changes the weights.
 - {name: {{ $name | quote }}, port: {{ .port }}, weight: 100}
 - {name: {{ $name }}-canary, port: {{ .port }}, weight: 0}
 {{- else if $canary.route.service -}}
@@ -21,4 +22,14 @@
 {{- else -}}
 - {name: {{ $name | quote }}, port: {{ .port }}}
 {{- end -}}
+{{- end -}}
+
+{{/* Gateways and host names of a route. Argument: the values of the route. */}}
+{{- define "triptych.routeParents" -}}
+parentRefs:
+  {{- toYaml .parentRefs | nindent 2 }}
+{{- with .hostnames }}
+hostnames:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
 {{- end -}}

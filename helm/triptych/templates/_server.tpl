@@ -1,4 +1,4 @@
-{{/* The server's arguments: the only place that makes them. */}}
+{{/* All arguments of the server. */}}
 {{- define "triptych.serverArguments" -}}
 {{- $triton := .Values.triton -}}
 - --model-repository=/models/models
@@ -40,12 +40,9 @@
 - --metrics-config=histogram_latencies=true
 {{- end }}
 {{- with $triton.restrictedApis.apis }}
-# The kubelet puts the key in: the pod's spec holds its name only.
+# The kubelet inserts the key; the pod's spec contains only the name of the variable.
 - --http-restricted-api={{ join "," . }}:triptych-key=$(TRIPTYCH_ADMIN_KEY)
 - --grpc-restricted-protocol={{ join "," . }}:triptych-key=$(TRIPTYCH_ADMIN_KEY)
-{{- end }}
-{{- if $triton.allowClientSharedMemory }}
-- --allow-client-shm=true
 {{- end }}
 {{- if $triton.tracing.enabled }}
 - --trace-config=mode=opentelemetry
@@ -59,14 +56,14 @@
 {{- end }}
 {{- end -}}
 
-{{/* Flags that are made above: in extraArgs they would be there twice. */}}
-{{- define "triptych.ownFlags" -}}
+{{/* Flags that `triton.extraArgs` must not repeat, and the value that sets each. */}}
+{{- define "triptych.reservedFlags" -}}
 model-repository: modelRepository
 model-store: modelRepository
 model-control-mode: nothing, it is always none
-repository-poll-secs: nothing, releases are never polled
-load-model: nothing, the whole release is loaded
-disable-auto-complete-config: nothing, configs are whole
+repository-poll-secs: nothing, Triton never polls a release
+load-model: nothing, Triton loads the whole release
+disable-auto-complete-config: nothing, every config.pbtxt is complete
 exit-on-error: nothing, a pod that cannot load its models must not serve
 exit-timeout-secs: triton.exitTimeoutSeconds
 log-format: nothing, it is always ISO8601
@@ -89,16 +86,15 @@ allow-metrics: nothing, the autoscaler needs them
 metrics-port: nothing, it is always 8002
 http-restricted-api: triton.restrictedApis
 grpc-restricted-protocol: triton.restrictedApis
-allow-client-shm: triton.allowClientSharedMemory
 trace-config: triton.tracing
 {{- end -}}
 
-{{/* Variables the server reads, and the key its arguments name. */}}
+{{/* Environment of the server; its arguments refer to TRIPTYCH_ADMIN_KEY. */}}
 {{- define "triptych.serverEnvironment" -}}
-# Triton, ONNX Runtime and Python may write nowhere else.
+# Triton, ONNX Runtime and Python write their files to /tmp.
 - {name: HOME, value: /tmp}
 - {name: TMPDIR, value: /tmp}
-# The models import the release's package; Triton's isolated Python stubs find it through the working directory.
+# The models import `triptych_models` from here; Triton's isolated Python stubs import it through the working directory.
 - {name: PYTHONPATH, value: /models}
 - {name: TRIPTYCH_CACHE_MB, value: {{ .Values.triton.answerCache.sizeMb | quote }}}
 {{- with .Values.triton.restrictedApis }}

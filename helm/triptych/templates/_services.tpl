@@ -1,13 +1,10 @@
-{{- define "triptych.hasHeadless" -}}
-{{- if or .Values.headlessService.enabled (eq .Values.workload.kind "StatefulSet") -}}true{{- end -}}
-{{- end -}}
-
+{{/* appProtocol of the gRPC port. */}}
 {{- define "triptych.grpcProtocol" -}}
 {{- ternary "https" "kubernetes.io/h2c" (ne .Values.triton.grpc.tls.existingSecret "") -}}
 {{- end -}}
 
-{{/* A Service for callers: arguments root, suffix, type. */}}
-{{- define "triptych.callerService" -}}
+{{/* A Service for clients. Arguments: root; optional suffix of the name, type. */}}
+{{- define "triptych.clientService" -}}
 {{- $service := .root.Values.service -}}
 {{- $type := .type | default $service.type -}}
 apiVersion: v1

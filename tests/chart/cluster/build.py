@@ -1,4 +1,4 @@
-"""Builds Kubernetes' own control plane and etcd from the versions in go.mod: `python -m tests.chart.cluster.build`."""
+"""Builds etcd and the control plane of Kubernetes in the versions of go.mod: `python -m tests.chart.cluster.build`."""
 
 from __future__ import annotations
 
@@ -15,18 +15,20 @@ from tests.chart.tools import TOOLS
 HERE = Path(__file__).parent
 BUILT = TOOLS / "cluster"
 STAGES = BUILT / "stages.yaml"
-# What KWOK does to nodes and pods when it is told nothing; a file of our own would replace it, so it is added to.
+# The default stages of KWOK for nodes and pods; a configuration file replaces them, so it must include them.
 _STAGE_FOLDERS = ("node/fast", "pod/fast")
 
 
 def main() -> int:
-    """Build what go.mod pins; a second call finds it in Go's cache and takes seconds."""
+    """Build the programs that go.mod pins; a second call uses the cache of Go and takes seconds."""
     if shutil.which("go") is None:
-        print("error: the control plane is built with Go: install Go 1.26 or newer", file=sys.stderr)
+        print(
+            "error: `go` is not on the PATH, and it builds the control plane: install Go 1.26 or later", file=sys.stderr
+        )
         return 1
     BUILT.mkdir(parents=True, exist_ok=True)
     started_s = time.monotonic()
-    # The release's version goes in as its own build script writes it; without it the API server says v0.0.0.
+    # The build script of Kubernetes sets these variables; without them, the API server reports v0.0.0.
     version = _module("k8s.io/kubernetes")["Version"]
     flags = "-s -w " + " ".join(
         f"-X k8s.io/component-base/version.{name}={value}"

@@ -1,4 +1,4 @@
-"""One control plane for all tests of this folder, with the CRDs and what a cluster has before the chart comes."""
+"""One control plane for all tests of this folder, with CRDs and the objects that the chart requires."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
         if not needed.exists():
             pytest.skip(f"no {needed}: run `make chart-e2e`, which builds it")
     with ControlPlane(tmp_path_factory.mktemp("cluster")) as plane:
-        # Server-side: a CRD is larger than the annotation that client-side apply would keep it in.
+        # Server-side, because a CRD exceeds the annotation of client-side apply.
         plane.kubectl("apply", "--server-side", "-f", str(CRDS))
         plane.kubectl("wait", "--for=condition=Established", "crd", "--all", "--timeout=60s")
         surroundings = (Path(__file__).parent / "surroundings.yaml").read_text().replace("NAMESPACE", NAMESPACE)
-        # A second round: what stands in a namespace needs the namespace's service account first.
+        # Again: pods need the service account of their namespace, which Kubernetes creates after the namespace.
         plane.kubectl("apply", "-f", "-", stdin=surroundings)
         plane.kubectl("wait", "--for=condition=Ready", "node", "--all", "--timeout=60s")
         yield plane

@@ -1,7 +1,7 @@
-"""A Kubernetes control plane on loopback: etcd, API server, controller manager, scheduler, and nodes that KWOK plays.
+"""A Kubernetes control plane on loopback: etcd, API server, controller manager, scheduler, and nodes simulated by KWOK.
 
-Admission, defaulting, CEL rules, controllers and the scheduler are Kubernetes' own; what is not there is a kubelet: no
-container runs, KWOK reports every scheduled pod ready.
+Admission, defaulting, CEL rules, controllers and scheduler are the real ones. There is no kubelet: no container runs,
+and KWOK reports every scheduled pod as ready.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import trustme
 from tests.chart.cluster.build import BUILT, STAGES
 from tests.chart.tools import KUBECTL
 
-DIE_WITH_PARENT = Path(__file__).resolve().parents[3] / "ops/die_with_parent.py"
+DIE_WITH_PARENT = Path(__file__).resolve().parents[3] / "ops/server/die_with_parent.py"
 READY_TIMEOUT_S = 120  # 15 s on two idle cores
 STOP_TIMEOUT_S = 30
 POLL_S = 0.2
@@ -59,10 +59,10 @@ class ControlPlane:
         self._stop()
 
     def kubectl(self, *arguments: str, stdin: str | None = None) -> str:
-        """Run kubectl as cluster admin and return what it printed.
+        """Run kubectl as cluster administrator and return its output.
 
         Raises:
-            AssertionError: it failed; the message is what it said.
+            AssertionError: kubectl failed; the message is its error.
         """
         done = subprocess.run(
             [
@@ -81,7 +81,7 @@ class ControlPlane:
         return done.stdout
 
     def tail(self) -> str:
-        """The last lines of every log, for a failure's message."""
+        """The last 1,500 characters of every log, for an error message."""
         return "".join(f"\n--- {log.name}\n{log.read_text()[-1500:]}" for log in sorted(self.folder.glob("*.log")))
 
     def _write_credentials(self) -> None:
@@ -91,7 +91,7 @@ class ControlPlane:
         for name, certificate in (("serving", serving), ("admin", admin)):
             certificate.private_key_pem.write_to_path(self.folder / f"{name}.key")
             certificate.cert_chain_pems[0].write_to_path(self.folder / f"{name}.crt")
-        # Service account tokens are signed with a key pair of their own; the API server takes it from a certificate.
+        # A separate key pair signs service account tokens; the API server reads it from a certificate.
         tokens = self._authority.issue_cert("service-accounts.test")
         tokens.private_key_pem.write_to_path(self.folder / "tokens.key")
         tokens.cert_chain_pems[0].write_to_path(self.folder / "tokens.crt")
@@ -121,7 +121,7 @@ class ControlPlane:
                 f"--initial-advertise-peer-urls={peer}",
                 f"--initial-cluster=default={peer}",
             ),
-            "--unsafe-no-fsync",  # nobody wants this state back
+            "--unsafe-no-fsync",  # the state is not needed after the tests
         )
 
     def _start_api_server(self) -> None:
@@ -147,7 +147,7 @@ class ControlPlane:
             *(kubeconfig, "--secure-port=0", "--leader-elect=false"),
             f"--service-account-private-key-file={self.folder / 'tokens.key'}",
             f"--root-ca-file={self.folder / 'ca.crt'}",
-            "--node-monitor-grace-period=1h",  # played nodes never fail, however busy the machine is
+            "--node-monitor-grace-period=1h",  # simulated nodes must not fail on a busy machine
         )
         self._start("kube-scheduler", kubeconfig, "--secure-port=0", "--leader-elect=false")
         self._start(

@@ -14,7 +14,7 @@ from tests.chart.rendering import CHART, NAMESPACE, PROFILES, RELEASE, Values, r
 from tests.chart.schemas import Object
 from tests.chart.tools import HELMS
 
-# Comes and goes by itself: what happened, and who holds which lease.
+# Objects that Kubernetes creates and deletes by itself.
 TRANSIENT = ("events", "events.events.k8s.io", "leases.coordination.k8s.io", "componentstatuses")
 GONE_TIMEOUT_S = 60
 RELEASED: Values = {"modelRepository": {"type": "pvc", "release": DIGEST, "pvc": {"existingClaim": "models"}}}
@@ -31,11 +31,11 @@ def helm(cluster: ControlPlane, version: str, *arguments: str) -> str:
 
 @pytest.fixture
 def nothing_left(cluster: ControlPlane) -> Iterator[None]:
-    """Fails the test when the release leaves an object behind; takes the release away where the test broke off."""
+    """Fails the test if the release leaves an object; uninstalls the release if the test failed."""
     before = inventory(cluster)
     yield
     helm(cluster, "helm4", "uninstall", RELEASE, "--ignore-not-found", "--wait")
-    deadline_s = time.monotonic() + GONE_TIMEOUT_S  # Kubernetes collects what the removed objects owned
+    deadline_s = time.monotonic() + GONE_TIMEOUT_S  # Kubernetes deletes dependent objects later
     while (now := inventory(cluster)) != before and time.monotonic() < deadline_s:
         time.sleep(0.5)
     assert now == before
@@ -61,7 +61,7 @@ def test_release_installs_upgrades_rolls_back_and_is_tested(cluster: ControlPlan
     name = render(RELEASED).workload()["metadata"]["name"]
 
     def rolled_out() -> Object:
-        # Helm waits until enough new pods are ready, not until the old ones are gone.
+        # Helm waits until enough new pods are ready, but not until the old pods are deleted.
         cluster.kubectl("rollout", "status", f"deployment/{name}", "-n", NAMESPACE, "--timeout=3m")
         found: Object = json.loads(cluster.kubectl("get", "deployment", name, "-n", NAMESPACE, "-o", "json"))
         assert found["status"]["updatedReplicas"] == found["status"]["readyReplicas"] == found["spec"]["replicas"] == 2
@@ -101,7 +101,7 @@ def test_profile_installs(cluster: ControlPlane, profile: str) -> None:
 
 @pytest.mark.parametrize("toggle", TOGGLES)
 def test_objects_are_admitted_without_a_warning(cluster: ControlPlane, toggle: str) -> None:
-    """Strict fields, defaults, CEL rules of CRDs and pod security, by the API server itself."""
+    """The API server checks unknown fields, defaults, CEL rules of CRDs and pod security."""
     cluster.kubectl(
         *("apply", "--dry-run=server", "--validate=strict", "--warnings-as-errors", "-n", NAMESPACE, "-f", "-"),
         stdin=render(TOGGLES[toggle]).text,

@@ -1,4 +1,4 @@
-"""analysistemplate.yaml: what aborts a canary."""
+"""analysistemplate.yaml: the analysis that aborts a canary."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ def metrics() -> dict[str, Object]:
     return {metric["name"]: metric for metric in template["spec"]["metrics"]}
 
 
-def test_analysis_is_made_only_when_it_is_on() -> None:
+def test_analysis_is_absent_by_default() -> None:
     assert not render(TOGGLES["rollout"]).all("AnalysisTemplate")
 
 
-def test_only_the_new_pods_of_this_release_are_asked_about(metrics: dict[str, Object]) -> None:
+def test_queries_select_only_the_new_pods_of_this_release(metrics: dict[str, Object]) -> None:
     assert set(metrics) == {"error-ratio", "queue-wait"}
     for metric in metrics.values():
         query = metric["provider"]["prometheus"]["query"]
@@ -44,7 +44,7 @@ def test_thresholds_are_those_of_the_values() -> None:
     assert errors["failureLimit"] == queue["failureLimit"] == 5
 
 
-def test_silence_is_neither_success_nor_failure(metrics: dict[str, Object]) -> None:
+def test_measurement_is_inconclusive_when_there_is_no_traffic(metrics: dict[str, Object]) -> None:
     for metric in metrics.values():
         assert metric["successCondition"].startswith("len(result) > 0")
         assert metric["failureCondition"].startswith("len(result) > 0")

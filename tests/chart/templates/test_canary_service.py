@@ -1,4 +1,4 @@
-"""canary-service.yaml: the Service of the new pods while Argo Rollouts moves the weights."""
+"""canary-service.yaml: the Service of the new pods while Argo Rollouts changes the weights."""
 
 from __future__ import annotations
 

@@ -1,10 +1,11 @@
-"""dashboards-configmap.yaml: the dashboards of `ops/`, byte by byte."""
+"""dashboards-configmap.yaml: the dashboards of `ops/`, byte by byte but for the links to published runbooks."""
 
 from __future__ import annotations
 
 import json
+import re
 
-from tests.chart.matrix import TOGGLES
+from tests.chart.matrix import TOGGLES, merged
 from tests.chart.rendering import CHART, render
 
 FILES = {path.name: path.read_text() for path in sorted((CHART / "files/dashboards").glob("*.json"))}
@@ -33,3 +34,16 @@ def test_grafana_finds_them_by_label() -> None:
             assert thing["metadata"]["annotations"]["grafana_folder"] == "Triptych"
             # An object of the API server's is at most 1 MiB, etcd's request 1.5.
             assert len(json.dumps(thing)) < 1 << 20
+
+
+def test_panels_link_to_the_runbooks_where_the_values_say() -> None:
+    at = "https://wiki.example/runbooks"
+    rendered = render(merged(TOGGLES["dashboards"], {"monitoring": {"rules": {"runbooks": f"{at}/"}}}))
+    things = [thing for thing in rendered.all("ConfigMap") if "-dashboard-" in thing["metadata"]["name"]]
+    texts = {name: text for thing in things for name, text in thing["data"].items()}
+    assert texts.keys() == FILES.keys()
+    for name, text in texts.items():
+        named = re.findall(r"docs/runbooks/(\w+)\.md", FILES[name])
+        assert re.findall(r"\[(\w+)\]\((\S+?)\)", text) == [(alert, f"{at}/{alert}.md") for alert in named]
+        assert named
+        assert json.loads(text)["uid"] == json.loads(FILES[name])["uid"]

@@ -1,4 +1,4 @@
-"""deployment.yaml: what runs the server by default."""
+"""deployment.yaml: the default controller of the server."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""extra-objects.yaml: objects of the user's own."""
+"""extra-objects.yaml: objects of the user."""
 
 from __future__ import annotations
 

@@ -1,21 +1,16 @@
-"""headless-service.yaml: gRPC callers see every pod."""
+"""headless-service.yaml: gRPC clients resolve every pod."""
 
 from __future__ import annotations
 
-from tests.chart.matrix import TOGGLES
 from tests.chart.rendering import render
 
 
-def test_headless_service_answers_with_the_pods_themselves() -> None:
+def test_headless_service_resolves_to_the_pods() -> None:
     spec = render().one("Service", "-headless")["spec"]
     assert spec["clusterIP"] == "None"
-    # The container's own ports: nothing stands between a caller and the pod that could map them.
+    # The ports of the container, because a headless Service maps no ports.
     assert [port["port"] for port in spec["ports"]] == [8000, 8001, 8002]
 
 
 def test_headless_service_lists_pods_only_when_they_are_ready() -> None:
     assert "publishNotReadyAddresses" not in render().one("Service", "-headless")["spec"]
-
-
-def test_headless_service_is_absent_when_it_is_off() -> None:
-    assert len(render(TOGGLES["no-headless"]).all("Service")) == 1

@@ -1,4 +1,4 @@
-"""tests/ready.yaml and tests/recognize.yaml: what `helm test` runs."""
+"""tests/ready.yaml and tests/recognize.yaml: the pods of `helm test`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_there_are_two_tests_unless_they_are_off() -> None:
     assert not render(TOGGLES["tests-off"]).all("Pod")
 
 
-def test_tests_are_hooks_that_replace_their_own_last_run() -> None:
+def test_tests_are_hooks_that_replace_their_previous_run() -> None:
     for pod in render().all("Pod"):
         assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
         assert "before-hook-creation" in pod["metadata"]["annotations"]["helm.sh/hook-delete-policy"]

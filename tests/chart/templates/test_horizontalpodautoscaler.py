@@ -1,4 +1,4 @@
-"""horizontalpodautoscaler.yaml: how many pods, from the work there is."""
+"""horizontalpodautoscaler.yaml: scaling on requests in flight, queue delay and CPU."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_autoscaler_is_absent_by_default() -> None:
     assert not render().all("HorizontalPodAutoscaler")
 
 
-def test_autoscaler_asks_for_work_in_flight_then_queue_wait_then_cpu() -> None:
+def test_autoscaler_uses_requests_in_flight_queue_wait_and_cpu() -> None:
     in_flight, queue_wait, cpu = spec(TOGGLES["hpa"])["metrics"]
     assert in_flight["pods"]["metric"]["name"] == "triptych_requests_in_flight"
     assert in_flight["pods"]["target"] == {"type": "AverageValue", "averageValue": "4"}

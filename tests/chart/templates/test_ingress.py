@@ -1,4 +1,4 @@
-"""ingress.yaml: HTTP from outside."""
+"""ingress.yaml: HTTP from outside of the cluster."""
 
 from __future__ import annotations
 

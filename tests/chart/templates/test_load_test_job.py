@@ -1,4 +1,4 @@
-"""load-test-job.yaml: a Job that loads the server."""
+"""load-test-job.yaml: a Job that runs a load test."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from loadtest.__main__ import main
+from loadtest.cli.main import main
 from tests.chart.matrix import TOGGLES, merged
 from tests.chart.rendering import NAMESPACE, render
 
@@ -27,8 +27,8 @@ def test_job_finds_the_server_by_its_variables() -> None:
     assert container["args"] == ["bench"]
 
 
-def test_arguments_of_the_profile_are_of_our_load_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """1: understood, and there are no photos. Wrong usage is 2, such as a scenario that needs the server's pid."""
+def test_arguments_of_the_profile_are_valid_for_the_load_test(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit code 1: the arguments are valid, but the folder contains no photos. Wrong usage is 2."""
     monkeypatch.delenv("TRIPTYCH_SERVER_PID", raising=False)
     (container,) = render(profile="monitored").one("Job")["spec"]["template"]["spec"]["containers"]
     assert container["command"] == ["python", "-m", "loadtest"]
@@ -37,7 +37,7 @@ def test_arguments_of_the_profile_are_of_our_load_test(tmp_path: Path, monkeypat
     assert main(words) == 1
 
 
-def test_job_fails_once_and_is_taken_away() -> None:
+def test_job_is_not_retried_and_is_deleted() -> None:
     spec = render(TOGGLES["load-test"]).one("Job")["spec"]
     assert spec["backoffLimit"] == 0
     assert spec["activeDeadlineSeconds"] == 1800
@@ -46,4 +46,4 @@ def test_job_fails_once_and_is_taken_away() -> None:
 
 
 def test_job_has_a_name_for_each_revision() -> None:
-    assert render(TOGGLES["load-test"]).one("Job")["metadata"]["name"].endswith("-load-1")  # a Job cannot be changed
+    assert render(TOGGLES["load-test"]).one("Job")["metadata"]["name"].endswith("-load-1")  # a Job is immutable

@@ -1,4 +1,4 @@
-"""networkpolicy.yaml: nothing in, nothing out, but what is listed."""
+"""networkpolicy.yaml: it denies all connections that it does not list."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def ports(rule: Object) -> set[int]:
     return {port["port"] for port in rule["ports"]}
 
 
-def lets_in(rendered: Rendered, labels: dict[str, str]) -> set[int]:
+def admitted_ports(rendered: Rendered, labels: dict[str, str]) -> set[int]:
     """The ports that a pod of the same namespace reaches."""
     return {
         port
@@ -33,12 +33,12 @@ def test_both_directions_are_closed_by_default() -> None:
     spec = policy()
     assert spec["policyTypes"] == ["Ingress", "Egress"]
     assert "egress" not in spec
-    assert all(rule["from"] and rule["ports"] for rule in spec["ingress"])  # empty would mean everyone, everywhere
+    assert all(rule["from"] and rule["ports"] for rule in spec["ingress"])  # empty means all peers, all ports
 
 
-def test_caller_is_let_in_by_its_label() -> None:
-    assert lets_in(render(), {"triptych-caller": "true"}) == {8000, 8001}
-    assert lets_in(render(), {"app": "other"}) == set()
+def test_caller_is_admitted_by_its_label() -> None:
+    assert admitted_ports(render(), {"triptych-caller": "true"}) == {8000, 8001}
+    assert admitted_ports(render(), {"app": "other"}) == set()
 
 
 def test_prometheus_reaches_the_metrics_and_nothing_else() -> None:
@@ -53,12 +53,12 @@ def test_callers_reach_only_the_ports_of_the_values() -> None:
 
 
 @pytest.mark.parametrize("toggle", ["defaults", "load-test"])
-def test_own_callers_are_let_in(toggle: str) -> None:
+def test_pods_of_the_chart_are_admitted(toggle: str) -> None:
     rendered = render(TOGGLES[toggle])
     callers = [pod for _, pod in pods(rendered) if pod is not rendered.pod()]
     assert callers
     for caller in callers:
-        assert {8000, 8001} <= lets_in(rendered, caller["metadata"]["labels"])
+        assert {8000, 8001} <= admitted_ports(rendered, caller["metadata"]["labels"])
 
 
 def test_bucket_is_reached_over_https_and_dns() -> None:
@@ -67,7 +67,7 @@ def test_bucket_is_reached_over_https_and_dns() -> None:
     assert [peer["ipBlock"]["cidr"] for peer in identity["to"]] == ["169.254.169.254/32", "169.254.170.23/32"]
 
 
-def test_node_identity_is_out_of_reach_when_a_secret_opens_the_bucket() -> None:
+def test_metadata_service_is_denied_when_a_secret_opens_the_bucket() -> None:
     for toggle in ("repository-s3-compatible", "repository-gcs-key"):
         (rule,) = policy(TOGGLES[toggle])["egress"]
         assert "to" not in rule

@@ -1,4 +1,4 @@
-"""The pod of every kind of workload: security, drain, probes, resources, and where its models come from."""
+"""The pod of every kind of workload: security, drain, probes, resources, and source of the models."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mount(values: Values, path: str) -> Object:
 
 
 @pytest.mark.parametrize("toggle", ["defaults", "statefulset", "rollout", "gpu", "load-test", *REPOSITORIES])
-def test_every_container_runs_without_rights_it_does_not_need(toggle: str) -> None:
+def test_every_container_runs_without_privileges(toggle: str) -> None:
     for _, pod in pods(render(TOGGLES[toggle])):
         security = pod["spec"]["securityContext"]
         assert (security["runAsNonRoot"], security["runAsUser"]) == (True, 1000)
@@ -39,7 +39,7 @@ def test_every_container_runs_without_rights_it_does_not_need(toggle: str) -> No
 
 
 @pytest.mark.parametrize("toggle", ["load-test", *REPOSITORIES])
-def test_reason_of_an_end_is_kept_where_describe_shows_it(toggle: str) -> None:
+def test_describe_shows_the_log_of_a_failed_container(toggle: str) -> None:
     for _, pod in pods(render(TOGGLES[toggle])):
         for container in (*pod["spec"].get("initContainers", []), *pod["spec"]["containers"]):
             assert container["terminationMessagePolicy"] == "FallbackToLogsOnError"
@@ -141,14 +141,14 @@ def test_models_are_read_only_and_checked_against_their_digest(toggle: str) -> N
     assert "verify-release" not in [container["name"] for container in containers]
 
 
-def test_image_holds_its_models() -> None:
+def test_pod_mounts_no_models_when_the_image_contains_them() -> None:
     assert "/models" not in [mount["mountPath"] for mount in render().server()["volumeMounts"]]
     assert "initContainers" not in render().pod()["spec"]
 
 
 @pytest.mark.parametrize("toggle", ["defaults", "statefulset", "rollout", *REPOSITORIES])
 def test_models_import_the_package_of_the_release_that_is_served(toggle: str) -> None:
-    """Triton is pointed at the release's models; its stubs find the package beside them, isolated ones or not."""
+    """Triton serves the models of the release, and its stubs, isolated or not, import the package of the release."""
     server = render(TOGGLES[toggle]).server()
     assert "--model-repository=/models/models" in server["args"]
     assert server["workingDir"] == "/models"

@@ -1,4 +1,4 @@
-"""poddisruptionbudget.yaml: how many pods a drain may take at once."""
+"""poddisruptionbudget.yaml: how many pods a drain may evict at once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_percentage_stays_one() -> None:
     assert render(TOGGLES["pdb-percent"]).one("PodDisruptionBudget")["spec"]["maxUnavailable"] == "25%"
 
 
-def test_broken_pod_does_not_hold_up_a_drain() -> None:
+def test_broken_pod_does_not_block_a_drain() -> None:
     assert render().one("PodDisruptionBudget")["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
 
 

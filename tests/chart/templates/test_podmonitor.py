@@ -1,4 +1,4 @@
-"""podmonitor.yaml: Prometheus reads every pod."""
+"""podmonitor.yaml: Prometheus scrapes every pod."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def test_monitor_reads_the_metrics_of_this_namespace() -> None:
 def test_series_carry_the_labels_that_the_queries_ask_for() -> None:
     rendered = render(merged(TOGGLES["pod-monitor"], TOGGLES["rollout-analysis"]))
     kept = rendered.one("PodMonitor")["spec"]["podTargetLabels"]
-    # Prometheus writes `.` and `-` as `_`.
+    # Prometheus replaces `.`, `/` and `-` by `_`.
     names = {label.replace(".", "_").replace("/", "_").replace("-", "_") for label in kept}
     assert {"app_kubernetes_io_instance", "rollouts_pod_template_hash"} <= names
 

@@ -38,7 +38,8 @@ def test_runbooks_are_where_the_values_say() -> None:
     assert alerts
     for rule, old in zip(alerts, before, strict=True):
         address = rule["annotations"]["runbook_url"]
-        assert address == at + old["annotations"]["runbook_url"].rpartition("/")[2]
+        assert address == at + old["annotations"]["runbook"].rpartition("/")[2]
+        assert "runbook" not in rule["annotations"]
 
 
 def test_group_names_differ() -> None:

@@ -1,4 +1,4 @@
-"""resourceclaimtemplate.yaml: a GPU by Dynamic Resource Allocation."""
+"""resourceclaimtemplate.yaml: a GPU from Dynamic Resource Allocation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from tests.chart.matrix import TOGGLES
 from tests.chart.rendering import render
 
 
-def test_claim_is_absent_when_the_device_plugin_gives_the_gpu() -> None:
+def test_claim_is_absent_when_the_device_plugin_provides_the_gpu() -> None:
     assert not render(TOGGLES["gpu"]).all("ResourceClaimTemplate")
 
 

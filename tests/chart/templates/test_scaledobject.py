@@ -1,4 +1,4 @@
-"""scaledobject.yaml: KEDA asks Prometheus itself."""
+"""scaledobject.yaml: KEDA queries Prometheus."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def test_keda_is_absent_by_default() -> None:
 
 def test_in_flight_work_is_that_of_the_public_model_in_this_release() -> None:
     trigger = spec(TOGGLES["keda"])["triggers"][0]
-    assert trigger["metricType"] == "AverageValue"  # a pod
+    assert trigger["metricType"] == "AverageValue"  # per pod
     assert trigger["metadata"] == {
         "serverAddress": PROMETHEUS,
         "query": f'sum(rate(nv_inference_request_duration_us{{namespace="{NAMESPACE}", '
@@ -31,18 +31,18 @@ def test_queue_wait_counts_each_request_once_and_no_idle_model() -> None:
     assert trigger["metricType"] == "Value"
     waited, _, requests = trigger["metadata"]["query"].partition(" / ")
     assert "nv_inference_queue_duration_us" in waited
-    assert "model=" not in waited  # the waits in all queues
-    assert 'model="recognizer"' in requests  # over the requests that came in
+    assert "model=" not in waited  # the delay of all queues
+    assert 'model="recognizer"' in requests  # per request of the public model
 
 
-def test_triggers_show_who_they_are_when_prometheus_wants_to_know() -> None:
+def test_triggers_authenticate_when_a_reference_is_set() -> None:
     for trigger in spec(TOGGLES["keda"])["triggers"]:
         assert trigger["authenticationRef"] == {"name": "prom"}
     for trigger in spec(TOGGLES["keda-to-zero"])["triggers"]:
         assert "authenticationRef" not in trigger
 
 
-def test_own_trigger_wakes_the_server_from_none() -> None:
+def test_extra_trigger_scales_up_from_0_pods() -> None:
     scaled = spec(TOGGLES["keda-to-zero"])
     assert scaled["minReplicaCount"] == 0
     assert scaled["triggers"][-1]["type"] == "cron"

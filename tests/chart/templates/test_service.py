@@ -1,4 +1,4 @@
-"""service.yaml: what callers connect to."""
+"""service.yaml: the Service for clients."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def test_service_has_http_and_grpc_and_keeps_the_metrics_to_prometheus() -> None
     assert ports["grpc"]["appProtocol"] == "kubernetes.io/h2c"
 
 
-def test_grpc_is_not_called_clear_text_when_it_has_tls() -> None:
+def test_grpc_port_is_https_when_it_has_tls() -> None:
     ports = render(TOGGLES["tls"]).one("Service", "triptych")["spec"]["ports"]
     assert [port["appProtocol"] for port in ports if port["name"] == "grpc"] == ["https"]
 
@@ -23,7 +23,7 @@ def test_ports_are_those_of_the_values() -> None:
     assert [port["port"] for port in service["ports"]] == [80, 9000]
 
 
-def test_load_balancer_lets_in_whom_the_values_name() -> None:
+def test_load_balancer_admits_the_source_ranges_of_the_values() -> None:
     service = render(TOGGLES["load-balancer"]).one("Service", "triptych")
     assert service["spec"]["loadBalancerSourceRanges"] == ["10.0.0.0/8"]
     assert service["spec"]["externalTrafficPolicy"] == "Local"

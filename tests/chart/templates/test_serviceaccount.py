@@ -1,4 +1,4 @@
-"""serviceaccount.yaml: the pods' identity."""
+"""serviceaccount.yaml: the identity of the pods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""servicemonitor.yaml: Prometheus reads the pods behind the headless Service."""
+"""servicemonitor.yaml: Prometheus scrapes the pods of the headless Service."""
 
 from __future__ import annotations
 

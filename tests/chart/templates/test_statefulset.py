@@ -1,10 +1,10 @@
-"""statefulset.yaml: pods with names of their own, and the catalogue's volume."""
+"""statefulset.yaml: pods with stable names, and the volume of the catalogue."""
 
 from __future__ import annotations
 
 from copy import deepcopy
 
-from tests.chart.matrix import TOGGLES, merged
+from tests.chart.matrix import TOGGLES
 from tests.chart.rendering import render
 
 
@@ -12,11 +12,6 @@ def test_statefulset_is_governed_by_the_headless_service() -> None:
     rendered = render(TOGGLES["statefulset"])
     governing = rendered.one("Service", "-headless")
     assert rendered.one("StatefulSet")["spec"]["serviceName"] == governing["metadata"]["name"]
-
-
-def test_headless_service_is_there_even_when_it_is_switched_off() -> None:
-    rendered = render(merged(TOGGLES["statefulset"], TOGGLES["no-headless"]))
-    assert rendered.one("Service", "-headless")
 
 
 def test_pods_start_together() -> None:
@@ -30,7 +25,7 @@ def test_pod_is_that_of_the_deployment_but_for_the_hash_it_spreads_by() -> None:
     assert stateful == deployed
 
 
-def test_catalogue_lies_on_a_claim_that_outlives_the_release() -> None:
+def test_catalogue_is_on_a_claim_that_outlives_the_release() -> None:
     spec = render(TOGGLES["catalogue"]).one("StatefulSet")["spec"]
     (claim,) = spec["volumeClaimTemplates"]
     assert spec["persistentVolumeClaimRetentionPolicy"] == {"whenDeleted": "Retain", "whenScaled": "Retain"}
@@ -62,11 +57,11 @@ def test_key_of_the_catalogue_is_a_mounted_secret_and_no_value() -> None:
     volumes = {volume["name"]: volume for volume in rendered.pod()["spec"]["volumes"]}
     assert volumes["catalogue-key"]["secret"] == {"secretName": "catalogue-key", "defaultMode": 0o440}
     (mount,) = [one for one in rendered.server()["volumeMounts"] if one["name"] == "catalogue-key"]
-    assert "subPath" not in mount  # it would keep the old key for ever
+    assert "subPath" not in mount  # with a subPath, Kubernetes would not update the key
     environment = {one["name"]: one.get("value") for one in rendered.server()["env"]}
     assert environment["TRIPTYCH_CATALOGUE_KEY_FILE"] == f"{mount['mountPath']}/writers"
 
 
-def test_no_catalogue_without_being_asked() -> None:
+def test_catalogue_is_absent_by_default() -> None:
     names = {one["name"] for one in render(TOGGLES["statefulset"]).server()["env"]}
     assert not any(name.startswith("TRIPTYCH_CATALOGUE") for name in names)

@@ -1,1 +1,0 @@
-"""An example of routing for the alerts, rendered beside the code."""

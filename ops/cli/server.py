@@ -1,0 +1,180 @@
+"""`run`, `status`, `logs`, `reload`, `stop`, `check`: the commands about one server, except `serve`."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+from ops.cli.options import (
+    add_command,
+    add_listening,
+    add_server_options,
+    add_serving,
+    add_state_dir,
+    build_settings,
+    on_free_ports,
+    seconds,
+    whole_number,
+)
+from ops.errors import OpsError, WrongUsage
+from ops.settings import LOG_LEVELS, Settings
+
+
+def add_run(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "run",
+        run_beside,
+        summary="start a server on free ports, run a command, stop the server",
+        description="Starts a server on free ports, runs a command and stops the server. The command reads the "
+        "server's addresses from TRIPTYCH_TARGET, TRIPTYCH_HTTP_URL and TRIPTYCH_METRICS_URL, its pid from "
+        "TRIPTYCH_SERVER_PID and the file of the catalogue key from TRIPTYCH_CATALOGUE_KEY_FILE. The exit code is that "
+        "of the command.",
+    )
+    add_serving(parser)
+    parser.add_argument("words", nargs="+", metavar="COMMAND", help="the command and its arguments, after --")
+
+
+def run_beside(options: argparse.Namespace) -> int:
+    """Returns the command's exit code; as in a shell, 128 + the number of the signal that ended the command.
+
+    Raises:
+        OpsError: the server did not start.
+        WrongUsage: the command does not exist.
+    """
+    from ops.server.local_server import LocalServer
+
+    with LocalServer(on_free_ports(options)) as server:
+        print(f"Server ready after {server.ready_after_s:.1f} s; metrics at {server.metrics_url}", file=sys.stderr)
+        addresses = {
+            "TRIPTYCH_TARGET": server.grpc_target,
+            "TRIPTYCH_HTTP_URL": server.http_url,
+            "TRIPTYCH_METRICS_URL": server.metrics_url,
+            "TRIPTYCH_SERVER_PID": str(server.pid),
+            "TRIPTYCH_CATALOGUE_KEY_FILE": str(server.catalogue_key_file),
+        }
+        try:
+            exit_code = subprocess.run(options.words, env={**os.environ, **addresses}, check=False).returncode
+        except OSError as error:
+            raise WrongUsage(f"Cannot run {options.words[0]} ({error.strerror}). Name a program after --.") from error
+        except KeyboardInterrupt:
+            exit_code = 130
+    return exit_code if exit_code >= 0 else 128 - exit_code
+
+
+def add_status(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "status",
+        run_status,
+        summary="show phase, endpoints, models and memory of the server; exit 0 when it is ready",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_state_dir(parser)
+
+
+def run_status(options: argparse.Namespace) -> int:
+    from ops.server.status import show_status
+
+    return show_status(options.state_dir, as_json=options.json)
+
+
+def add_logs(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "logs",
+        run_logs,
+        summary="show the log of the server, also of one in the background",
+        description="Shows the last lines of the log without the tables of Triton; the log file has them all.",
+    )
+    parser.add_argument("--follow", "-f", action="store_true", help="go on until Ctrl-C, also over restarts")
+    parser.add_argument("--lines", "-n", type=whole_number, default=50, help="lines to begin with (%(default)s)")
+    parser.add_argument(
+        "--log-level", choices=LOG_LEVELS, default="info", help="least severe log line shown (%(default)s)"
+    )
+    add_state_dir(parser)
+
+
+def run_logs(options: argparse.Namespace) -> int:
+    from ops.server.logs import follow
+    from ops.server.state import StateFolder
+
+    log_file = StateFolder(options.state_dir).log_file
+    if not log_file.is_file():
+        raise OpsError(
+            f"There is no log {log_file}: no server was started with this state folder. Start one with `python -m ops "
+            "serve`, or name the folder of another with --state-dir."
+        )
+    with contextlib.suppress(KeyboardInterrupt):
+        for line in follow(log_file, options.lines, options.log_level, forever=options.follow):
+            print(line, flush=options.follow)
+    return 0
+
+
+def add_reload(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "reload",
+        run_reload,
+        summary="replace the release that the server serves, without losing a request",
+        description="Loads the release into a second server and sends it the release's golden requests. When every "
+        "answer matches the manifest, the running server loads the release. Needs memory for both.",
+    )
+    parser.add_argument(
+        "release",
+        type=Path,
+        nargs="?",
+        help="folder of the release, or a link to it (default: the path that the server was started from, which may "
+        "be a link to another release by now)",
+    )
+    default = Settings().startup_timeout_s
+    help_text = "for one model to load (default: %(default)s)"
+    parser.add_argument("--load-timeout-s", type=seconds, default=default, help=help_text)
+    add_state_dir(parser)
+
+
+def run_reload(options: argparse.Namespace) -> int:
+    from ops.supervision.reload import reload
+
+    print(reload(options.state_dir, options.release, options.load_timeout_s))
+    return 0
+
+
+def add_stop(commands: Any) -> None:
+    add_state_dir(
+        add_command(commands, "stop", run_stop, summary="stop the server, without losing a request in flight")
+    )
+
+
+def run_stop(options: argparse.Namespace) -> int:
+    from ops.server.status import stop
+
+    stop(options.state_dir)
+    return 0
+
+
+def add_check(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "check",
+        run_check,
+        summary="report problems before `serve` meets them",
+        description="Checks models, weights, cores, shared memory, ports and versions as `serve` would use them, or "
+        "with --url the access to a running server. Prints one line for each finding, with its fix; exit 1 when a "
+        "finding is an error.",
+    )
+    add_listening(parser)
+    add_serving(parser)
+    add_server_options(parser)
+    parser.add_argument("--url", metavar="http://HOST:PORT", help="check the running server at this HTTP endpoint")
+
+
+def run_check(options: argparse.Namespace) -> int:
+    from ops.check.preflight import check
+
+    return check(build_settings(options), options.url)

@@ -1,1 +1,0 @@
-"""The serving image: NVIDIA's Triton, the packages the models import, one release."""

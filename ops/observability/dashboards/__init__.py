@@ -1,0 +1,1 @@
+"""Grafana dashboards as code; the JSON is beside the code, drawings of a live server in preview/. Starts nothing."""

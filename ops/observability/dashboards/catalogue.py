@@ -1,0 +1,119 @@
+"""The dashboard `catalogue`: objectives, rate, latency and results of searches; size and changes of the catalogue."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import dashboard
+
+from ops.observability.dashboards.board import add_row, open_board
+from ops.observability.dashboards.objective_panels import objective_panels
+from ops.observability.dashboards.panels import WINDOW, Panel, Panels, Query
+from ops.observability.rules.indicators import REFUSALS, SEARCH_SECONDS
+from ops.observability.slo.deployment import INDEX, SEARCHER, Deployment
+
+
+def build(deployment: Deployment) -> dashboard.Dashboard:
+    panels = Panels(deployment)
+    board = open_board(deployment, "catalogue", "Visual search: objectives, rate, latency, results; the catalogue.")
+    add_row(board, "Objectives and budget", objective_panels(panels, SEARCHER))
+    add_row(board, "Searches", _searches(panels))
+    add_row(board, "Results", _results(panels))
+    add_row(board, "Catalogue", _catalogue(panels))
+    return board
+
+
+def _searches(panels: Panels) -> list[Panel]:
+    photos = panels.select("nv_inference_request_success", model=SEARCHER)
+    everything = panels.select("nv_inference_request_success", model=INDEX)
+    seconds, errors = panels.select(f"{SEARCH_SECONDS}_bucket"), panels.select(REFUSALS, model=INDEX)
+    return [
+        panels.lines(
+            "Searches by server",
+            "Answers per second to searches by photo, embedding and product, including refused searches.",
+            "reqps",
+            Query(f"sum by (instance) (rate({everything}[{WINDOW}]))", "{{instance}}"),
+            Query(f"sum(rate({photos}[{WINDOW}]))", "by photo"),
+            alerts=["TriptychTrafficImbalance"],
+        ),
+        panels.lines(
+            "Time in the index",
+            "Search time without embedding and queueing. It grows with the catalogue, with filters that few photos "
+            "match, and after many changes.",
+            "s",
+            *(
+                Query(f"histogram_quantile({quantile}, sum by (le) (rate({seconds}[{WINDOW}]))) >= 0", name)
+                for quantile, name in ((0.5, "median"), (0.99, "99th percentile"))
+            ),
+            alerts=["TriptychLatencyBudgetBurn"],
+        ),
+        panels.lines(
+            "Refused and failed searches",
+            "By error code. index_incompatible: the catalogue was embedded with another network; every search fails "
+            "until it is embedded again. internal, catalogue_*: faults of the server.",
+            "reqps",
+            Query(f"sum by (code) (rate({errors}[{WINDOW}]))", "{{code}}"),
+            alerts=["TriptychAvailabilityBudgetBurn"],
+        ),
+    ]
+
+
+def _results(panels: Panels) -> list[Panel]:
+    similarity = panels.select("triptych_search_top_similarity_bucket")
+    empty, answered = panels.select("triptych_searches_empty_total"), panels.select(f"{SEARCH_SECONDS}_count")
+    return [
+        panels.heat(
+            "Similarity of the nearest product",
+            "Cosine. It falls when shoppers search for products outside the catalogue, or with other kinds of photos.",
+            "none",
+            similarity,
+        ),
+        panels.lines(
+            "Searches without a result",
+            "Per second: no photo matches the filters or is similar enough, or the catalogue is empty.",
+            "reqps",
+            Query(f"sum(rate({empty}[{WINDOW}]))", "empty"),
+            Query(f"sum(rate({answered}[{WINDOW}]))", "all"),
+            width=12,
+        ),
+    ]
+
+
+def _catalogue(panels: Panels) -> list[Panel]:
+    select = panels.select
+    requests = select("triptych_catalogue_requests_total")
+    return [
+        panels.lines(
+            "Photos",
+            "Photos that searches cover, by server. Servers with separate stores may differ.",
+            "short",
+            Query(f"max by (instance) ({select('triptych_catalogue_photos')})", "{{instance}}"),
+            width=6,
+        ),
+        panels.lines(
+            "Photos outside the HNSW index",
+            "Search compares these one by one. Above 2,000 the HNSW index is built; a line far above: the build fails.",
+            "short",
+            Query(f"max by (instance) ({select('triptych_catalogue_unindexed_photos')})", "{{instance}}"),
+            width=6,
+        ),
+        panels.lines(
+            "Photos added or changed",
+            "Photos per second that were added or changed.",
+            "ops",
+            Query(f"sum(rate({select('triptych_catalogue_upserted_photos_total')}[{WINDOW}]))", "added or changed"),
+            width=4,
+        ),
+        panels.lines(
+            "Catalogue write requests",
+            "Per second, by outcome. refused: the caller's mistake, as a wrong key. failed: the log has the cause.",
+            "reqps",
+            Query(f"sum by (outcome) (rate({requests}[{WINDOW}]))", "{{outcome}}"),
+            width=4,
+        ),
+        panels.lines(
+            "Index rebuild",
+            "Progress by server; 1 while none runs. 0 for long: it fails, `triptych catalogue status` has the cause.",
+            "percentunit",
+            Query(f"min by (instance) ({select('triptych_index_rebuild_progress_ratio')})", "{{instance}}"),
+            width=4,
+        ),
+    ]

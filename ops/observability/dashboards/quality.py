@@ -1,0 +1,108 @@
+"""The dashboard `quality`: scores, categories, abstentions, drift, and properties of the photos."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import dashboard
+
+from ops.observability.dashboards.board import add_row, open_board
+from ops.observability.dashboards.panels import WINDOW, Panel, Panels, Query
+from ops.observability.rules.indicators import PHOTO_CODES, REFUSALS
+from ops.observability.rules.symptoms import DRIFT_RISE
+from ops.observability.slo.deployment import Deployment
+
+
+def build(deployment: Deployment) -> dashboard.Dashboard:
+    panels = Panels(deployment)
+    board = open_board(
+        deployment,
+        "quality",
+        "Scores, categories, abstentions and drift: whether the answers have changed.",
+    )
+    add_row(board, "Answers", _answers(panels))
+    add_row(board, "Drift", _drift(panels))
+    add_row(board, "Photos", _photos(panels))
+    return board
+
+
+def _answers(panels: Panels) -> list[Panel]:
+    predictions = panels.select("triptych_predictions_total")
+    return [
+        panels.heat(
+            "Best score",
+            "Score of each photo's best category. A falling band: photos unlike the training data, or a worse model.",
+            "percentunit",
+            panels.select("triptych_top1_score_bucket"),
+            alerts=["TriptychConfidenceDrift"],
+        ),
+        panels.bars(
+            "Categories",
+            'Photos in the selected time, by the retail category of the best category; "none" is no retail category.',
+            "none",
+            Query(f"topk(12, sum by (category) (increase({predictions}[$__range])) > 0)", "{{category}}"),
+            width=12,
+        ),
+    ]
+
+
+def _drift(panels: Panels) -> list[Panel]:
+    select = panels.select
+    abstained, photos = select("triptych_abstained_total"), select("triptych_photos_total")
+    scores = select("triptych_top1_score_bucket")
+    return [
+        panels.lines(
+            "Abstained",
+            "Share of photos whose best score is below the abstain threshold.",
+            "percentunit",
+            Query(
+                f"sum(rate({abstained}[{WINDOW}])) / (sum(rate({photos}[{WINDOW}])) > 0)",
+                "abstained",
+            ),
+            alerts=["TriptychConfidenceDrift"],
+        ),
+        panels.lines(
+            "Best score, quartiles",
+            "From the histogram, interpolated within its buckets.",
+            "percentunit",
+            *(
+                Query(f"histogram_quantile({quantile}, sum by (le) (rate({scores}[{WINDOW}]))) >= 0", name)
+                for quantile, name in ((0.25, "lower quartile"), (0.5, "median"), (0.75, "upper quartile"))
+            ),
+            top=1,
+        ),
+        panels.lines(
+            "Embedding drift",
+            "Distance (1 - cosine) of the running mean embedding from the release's reference mean.",
+            "none",
+            Query(f"max by (instance) ({select('triptych_embedding_drift_ratio')})", "{{instance}}"),
+            alerts=["TriptychEmbeddingDrift"],
+            soft_top=DRIFT_RISE,
+        ),
+    ]
+
+
+def _photos(panels: Panels) -> list[Panel]:
+    select = panels.select
+    refused = select(REFUSALS, code=f"=~{PHOTO_CODES}")
+    return [
+        panels.heat(
+            "Photo size",
+            "Size of the encoded photo, for photos that were decoded.",
+            "decbytes",
+            select("triptych_photo_size_bytes_bucket"),
+            width=8,
+        ),
+        panels.heat(
+            "Photo pixels",
+            "Width times height, for photos that were decoded.",
+            "short",
+            select("triptych_photo_size_pixels_bucket"),
+            width=8,
+        ),
+        panels.lines(
+            "Refused photos",
+            "Refused requests per second. The caller gets INVALID_ARGUMENT and a message.",
+            "reqps",
+            Query(f"sum by (code) (rate({refused}[{WINDOW}]))", "{{code}}"),
+            alerts=["TriptychPhotosRefused"],
+        ),
+    ]

@@ -1,0 +1,170 @@
+"""The dashboard `serving`: queue, batches, stages, cache, instances, memory and GPU."""
+
+from __future__ import annotations
+
+from grafana_foundation_sdk.builders import dashboard
+
+from ops.observability.dashboards.board import add_row, open_board
+from ops.observability.dashboards.panels import WINDOW, Panel, Panels, Query
+from ops.observability.slo.deployment import Deployment
+
+MODEL = "=~$model"
+
+
+def build(deployment: Deployment) -> dashboard.Dashboard:
+    panels = Panels(deployment)
+    board = open_board(deployment, "serving", "Queue, batching, stages, cache, instances and resources of the servers.")
+    add_row(board, "Queue and batching", _queue(panels))
+    add_row(board, "Stages", _stages(panels))
+    add_row(board, "Cache and instances", _cache_and_instances(panels))
+    add_row(board, "Resources", _resources(panels))
+    add_row(board, "GPU", _gpu(panels))
+    return board
+
+
+def _mean_of(panels: Panels, metric: str) -> str:
+    """Returns the mean seconds per request over all answers of the selected servers, for models with traffic."""
+    duration, success = panels.select(metric, model=MODEL), panels.select("nv_inference_request_success", model=MODEL)
+    return f"sum by (model) (rate({duration}[{WINDOW}])) / 1e6\n/ (sum by (model) (rate({success}[{WINDOW}])) > 0)"
+
+
+def _queue(panels: Panels) -> list[Panel]:
+    photos, runs = (
+        panels.select("nv_inference_count", model=MODEL),
+        panels.select("nv_inference_exec_count", model=MODEL),
+    )
+    pending = panels.select("nv_inference_pending_request_count", model=MODEL)
+    return [
+        panels.lines(
+            "Queue time, mean",
+            "Time before the execution of a request. An ensemble has no queue; its steps have.",
+            "s",
+            Query(_mean_of(panels, "nv_inference_queue_duration_us"), "{{model}}"),
+            alerts=["TriptychQueueSaturated"],
+        ),
+        panels.lines(
+            "Pending requests",
+            "Requests in the queue now. Always 0 for an ensemble; its steps have queues.",
+            "none",
+            Query(f"sum by (model) ({pending})", "{{model}}"),
+            alerts=["TriptychModelStalled", "TriptychQueueSaturated"],
+        ),
+        panels.lines(
+            "Batch size, mean",
+            "Photos in one execution. Near 1 until requests queue.",
+            "none",
+            Query(
+                f"sum by (model) (rate({photos}[{WINDOW}])) / (sum by (model) (rate({runs}[{WINDOW}])) > 0)",
+                "{{model}}",
+            ),
+        ),
+    ]
+
+
+def _stages(panels: Panels) -> list[Panel]:
+    stages = panels.select("triptych_stage_duration_seconds_bucket")
+    sums = panels.select("triptych_stage_duration_seconds_sum")
+    return [
+        panels.lines(
+            "Compute, mean",
+            "Time per request for input, inference and output. For an ensemble: the sum of its steps.",
+            "s",
+            *(
+                Query(_mean_of(panels, f"nv_inference_compute_{part}_duration_us"), f"{{{{model}}}} {part}")
+                for part in ("input", "infer", "output")
+            ),
+        ),
+        panels.lines(
+            "Stages, median",
+            "From the models' own histograms; answers from the cache have no stages.",
+            "s",
+            Query(f"histogram_quantile(0.5, sum by (stage, le) (rate({stages}[{WINDOW}]))) >= 0", "{{stage}}"),
+        ),
+        panels.lines(
+            "Requests in stages",
+            "Requests in each stage at once: its seconds per second. The stage that grows first is the bottleneck.",
+            "none",
+            Query(f"sum by (stage) (rate({sums}[{WINDOW}]))", "{{stage}}"),
+            is_stacked=True,
+        ),
+    ]
+
+
+def _cache_and_instances(panels: Panels) -> list[Panel]:
+    hits, misses = (panels.select(f"triptych_answer_cache_{name}_total") for name in ("hits", "misses"))
+    duration = panels.select("nv_inference_compute_infer_duration_us", model=MODEL)
+    runs = panels.select("nv_inference_exec_count", model=MODEL)
+    return [
+        panels.lines(
+            "Photos from the answer cache",
+            "Share of photos that the answer cache answered.",
+            "percentunit",
+            Query(
+                f"sum(rate({hits}[{WINDOW}]))\n/ (sum(rate({hits}[{WINDOW}])) + sum(rate({misses}[{WINDOW}])) > 0)",
+                "hits",
+            ),
+            top=1,
+        ),
+        panels.lines(
+            "Executions",
+            "Executions per second by model and server. A line that ends while requests wait means a dead model.",
+            "ops",
+            Query(f"sum by (instance, model) (rate({runs}[{WINDOW}])) > 0", "{{model}} {{instance}}"),
+            alerts=["TriptychModelStalled"],
+        ),
+        panels.lines(
+            "Busy instances",
+            "Requests in each model at once. A model near its number of instances is saturated.",
+            "none",
+            Query(f"sum by (model) (rate({duration}[{WINDOW}])) / 1e6", "{{model}}"),
+        ),
+    ]
+
+
+def _resources(panels: Panels) -> list[Panel]:
+    select = panels.select
+    return [
+        panels.lines(
+            "CPU in use",
+            "CPU use of the whole machine or container host, as Triton reports it.",
+            "percentunit",
+            Query(f"max by (instance) ({select('nv_cpu_utilization')})", "{{instance}}"),
+            top=1,
+        ),
+        panels.lines(
+            "Memory in use",
+            "Memory of the whole machine or container host, as Triton reports it, without container limits.",
+            "bytes",
+            Query(f"max by (instance) ({select('nv_cpu_memory_used_bytes')})", "{{instance}} used"),
+            Query(f"max by (instance) ({select('nv_cpu_memory_total_bytes')})", "{{instance}} total"),
+            alerts=["TriptychMemoryGrowth", "TriptychOutOfMemoryKilled"],
+        ),
+        panels.lines(
+            "Free in /dev/shm",
+            "Python models receive photos and return answers through it. Docker's default of 64 MB is too little.",
+            "bytes",
+            Query(f"min by (instance) ({select('triptych_shared_memory_free_bytes')})", "{{instance}}"),
+            alerts=["TriptychSharedMemoryLow"],
+        ),
+    ]
+
+
+def _gpu(panels: Panels) -> list[Panel]:
+    select = panels.select
+    return [
+        panels.lines(
+            "GPU in use",
+            "A GPU that waits for the decoder looks idle. Empty without a GPU.",
+            "percentunit",
+            Query(f"max by (instance, gpu_uuid) ({select('nv_gpu_utilization')})", "{{instance}} {{gpu_uuid}}"),
+            width=12,
+            top=1,
+        ),
+        panels.lines(
+            "GPU memory in use",
+            "GPU memory by server and GPU. Empty without a GPU.",
+            "bytes",
+            Query(f"max by (instance, gpu_uuid) ({select('nv_gpu_memory_used_bytes')})", "{{instance}} {{gpu_uuid}}"),
+            width=12,
+        ),
+    ]

@@ -1,0 +1,144 @@
+"""Defines which recognitions and searches count, which of them failed and which were slow. Nothing else defines this.
+
+Observed on Triton 2.51.0 with both forms of `recognizer`; these observations explain the expressions below:
+
+- A failing step counts once on the step (BACKEND) and *twice* on the ensemble (OTHER). So the steps are counted, and
+  `recognizer` only for other reasons: a fused `recognizer` fails with BACKEND or REJECTED like any other model.
+- A caller that closes its connection counts as CANCELED on the step and OTHER on the ensemble. Neither is our fault.
+- A refusal that a model returns counts as a success of the model; its ensemble counts OTHER twice. An unreadable photo
+  is not a recognition, so refusals are subtracted from the successes of the fused model.
+- Triton also counts an internal error that a model returns as a success; `triptych_refusals_total` has its code.
+- `searcher` shares its first steps with the ensemble `recognizer`, and their failures cannot be told apart: they count
+  as recognitions. Every request that reaches `index` counts as a search.
+"""
+
+from __future__ import annotations
+
+from ops.observability.rules.rule import Recording
+from ops.observability.slo.deployment import FLEET, INDEX, RECOGNIZER, SEARCHER, Deployment
+
+SHORTEST_S = 300
+# Evaluation interval of the recordings here: a sum over samples times this interval is a count.
+INTERVAL_S = 60
+FAILED = "triptych:sli_failed:rate"
+TOTAL = "triptych:sli_total:rate"
+REFUSALS = "triptych_refusals_total"
+# Codes of server faults; other codes are the caller's fault or temporary. A test compares them with
+# model_repository/triptych_models/errors.py.
+FAULT_CODES = ("catalogue_unavailable", "catalogue_unusable", "internal", "model_not_ready", "queue_full")
+FAULTS = "|".join(FAULT_CODES)
+PHOTO_CODES = "image_too_large|image_unreadable"
+OWN_SECONDS = "triptych_recognition_duration_seconds"
+SEARCH_SECONDS = "triptych_search_duration_seconds"
+TRITON_MS = "nv_inference_first_response_histogram_ms"
+
+
+def availability(deployment: Deployment) -> list[Recording]:
+    """Records failed and all recognitions and searches per second, without refused requests."""
+    return [
+        recording
+        for model, indicators in ((RECOGNIZER, _recognitions), (SEARCHER, _searches))
+        if deployment.judges(model)
+        for recording in _pair(deployment, model, "availability", *indicators(deployment))
+    ]
+
+
+def _recognitions(deployment: Deployment) -> tuple[str, str]:
+    window = deployment.span(SHORTEST_S)
+    steps = "|".join(deployment.steps)
+    select = deployment.select
+    step_failures = select("nv_inference_request_failure", model=f"=~{steps}", reason="!=CANCELED")
+    own_failures = select("nv_inference_request_failure", model=RECOGNIZER, reason="!~CANCELED|OTHER")
+    internal = select(REFUSALS, model=f"=~{RECOGNIZER}|{steps}", code=f"=~{FAULTS}")
+    failed = f"""
+        sum by ({FLEET}) (
+            rate({step_failures}[{window}])
+          or
+            rate({own_failures}[{window}])
+          or
+            rate({internal}[{window}])
+        )"""
+    # A sum over a union keeps the other terms when a server lacks one. The fused model's successes include the requests
+    # that it refused or failed with an answer; the ensemble's successes do not include the failures of its steps.
+    total = f"""
+        clamp_min(sum by ({FLEET}) (
+            rate({select("nv_inference_request_success", model=RECOGNIZER)}[{window}])
+          or
+            rate({step_failures}[{window}])
+          or
+            rate({own_failures}[{window}])
+          or
+            rate({select(REFUSALS, model=f"=~{steps}", code=f"=~{FAULTS}")}[{window}])
+          or
+            -rate({select(REFUSALS, model=RECOGNIZER, code=f"!~{FAULTS}")}[{window}])
+        ), 0)"""
+    return failed, total
+
+
+def _searches(deployment: Deployment) -> tuple[str, str]:
+    """Subtracts refusals, because the successes of `index` include them."""
+    window, select = deployment.span(SHORTEST_S), deployment.select
+    failures = select("nv_inference_request_failure", model=INDEX, reason="!=CANCELED")
+    failed = f"""
+        sum by ({FLEET}) (
+            rate({failures}[{window}])
+          or
+            rate({select(REFUSALS, model=INDEX, code=f"=~{FAULTS}")}[{window}])
+        )"""
+    total = f"""
+        clamp_min(sum by ({FLEET}) (
+            rate({select("nv_inference_request_success", model=INDEX)}[{window}])
+          or
+            rate({failures}[{window}])
+          or
+            -rate({select(REFUSALS, model=INDEX, code=f"!~{FAULTS}")}[{window}])
+        ), 0)"""
+    return failed, total
+
+
+def latency(deployment: Deployment, model: str) -> list[Recording]:
+    """Records slow and all answers per second; `describe_latency` says what is measured."""
+    if not deployment.judges(model):
+        return []
+    window = deployment.span(SHORTEST_S)
+    threshold_s = deployment.objectives.models[model].latency.threshold_s(deployment.objectives.server.profile)
+    labels, bound = {"model": model}, f"{threshold_s:g}"
+    if deployment.has_latency_histogram:
+        metric, bound = TRITON_MS, f"{threshold_s * 1000:g}"
+    elif model == SEARCHER:
+        metric, labels = SEARCH_SECONDS, {}
+    else:
+        metric = OWN_SECONDS
+    everything = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_count', **labels)}[{window}]))"
+    fast = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_bucket', **labels, le=bound)}[{window}]))"
+    return _pair(deployment, model, "latency", f"clamp_min({everything}\n- {fast}, 0)", everything)
+
+
+def describe_latency(deployment: Deployment, model: str = RECOGNIZER) -> str:
+    """Returns what the latency objective measures on this server, for alerts and panels."""
+    if deployment.has_latency_histogram:
+        return (
+            "Measured by Triton's own histogram, including the queue and every step. The model's config must define a "
+            "bucket at the threshold; buckets at 100, 500, 2000 and 5000 ms exist by default."
+        )
+    if model == SEARCHER:
+        return (
+            "Measures the time inside index, without decoding, embedding and queueing, because Triton 2.51 has no "
+            "histogram of whole requests."
+        )
+    return (
+        "Measures the time from receiving the photos to their scores, without the queue, because Triton 2.51 has no "
+        "histogram of whole requests. TriptychQueueSaturated and TriptychLatencyHigh cover the queue."
+    )
+
+
+def counted(deployment: Deployment, record: str, model: str, objective: str, window: str) -> str:
+    """Returns the expression for the number of events in the window, also when only a part of it is recorded."""
+    series = f'{record}{deployment.span(SHORTEST_S)}{{model="{model}", objective="{objective}"}}'
+    return f"sum_over_time({series}[{window}]) * {INTERVAL_S * deployment.time_scale:g}"
+
+
+def _pair(deployment: Deployment, model: str, objective: str, failed: str, total: str) -> list[Recording]:
+    window = deployment.span(SHORTEST_S)
+    labels = {"model": model, "objective": objective}
+    return [Recording(f"{FAILED}{window}", failed, labels), Recording(f"{TOTAL}{window}", total, labels)]

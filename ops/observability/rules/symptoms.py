@@ -1,0 +1,227 @@
+"""Alerts on problems of the servers themselves, from Triton's /metrics; each threshold with its reason."""
+
+from __future__ import annotations
+
+from ops.observability.rules.indicators import PHOTO_CODES, REFUSALS, TOTAL, counted
+from ops.observability.rules.rule import Alert, Group
+from ops.observability.rules.serving import COMPUTE, MODEL, QUEUE, WINDOW_S
+from ops.observability.slo.deployment import FLEET, RECOGNIZER, SERVER, Deployment
+
+MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
+# One failed request during low traffic is no stall; three in 2 minutes without an execution between them are one.
+STALLED_FAILURES = 3
+QUEUE_S = 0.02
+REJECTED_RATIO = 0.01
+IMBALANCE = 2
+# Docker's default for the whole of /dev/shm is 64 MiB, too little for the Python backend under load.
+SHARED_MEMORY_BYTES = 64 * 2**20
+REFUSED_RATIO = 0.2
+REFUSED_LEAST = 20
+# The distance of one shop's photos is stable: 1,160 photos of clothes measured 0.40 +- 0.0003.
+DRIFT_RISE = 0.05
+ABSTAINED_RISE = 0.15
+ABSTAINED_LEAST = 100
+
+
+def symptom_group(deployment: Deployment) -> Group:
+    rules = [
+        *_reachability(deployment),
+        _stalled(deployment),
+        _queue_saturated(deployment),
+        _rejected(deployment),
+        _latency_high(deployment),
+        _photos_refused(deployment),
+        _traffic_imbalance(deployment),
+        _version_skew(deployment),
+        _shared_memory_low(deployment),
+        _embedding_drift(deployment),
+        _confidence_drift(deployment),
+    ]
+    return Group("triptych_symptoms", deployment.span(30), list(rules))
+
+
+def _reachability(deployment: Deployment) -> list[Alert]:
+    up = deployment.select("up")
+    return [
+        Alert(
+            "TriptychDown",
+            f"{up} == 0",
+            deployment.span(2 * MINUTE_S),
+            "page",
+            "{{ $labels.instance }} does not answer Prometheus",
+            "/metrics has not answered for 2 minutes: the server has ended, hangs or is unreachable.",
+        ),
+        Alert(
+            "TriptychAbsent",
+            f"absent({up} == 1)",
+            deployment.span(5 * MINUTE_S),
+            "page",
+            "No Triptych server answers Prometheus",
+            f'No target of job "{deployment.objectives.job}" is up: all servers are down, or '
+            "Prometheus scrapes none and the other alerts here have no data.",
+        ),
+    ]
+
+
+def _stalled(deployment: Deployment) -> Alert:
+    """Readiness stays 200 after a stub died on Triton 2.51. Requests for the stub fail with BACKEND or wait."""
+    window = deployment.span(2 * MINUTE_S)
+    failures = deployment.select("nv_inference_request_failure", reason="BACKEND")
+    return Alert(
+        "TriptychModelStalled",
+        f"""
+        (
+            sum by ({MODEL}) (increase({failures}[{window}])) >= {STALLED_FAILURES}
+          or
+            sum by ({MODEL}) (min_over_time({deployment.select("nv_inference_pending_request_count")}[{window}])) > 0
+        )
+        unless
+        sum by ({MODEL}) (rate({deployment.select("nv_inference_exec_count")}[{window}])) > 0""",
+        deployment.span(MINUTE_S),
+        "page",
+        "{{ $labels.model }} on {{ $labels.instance }} receives requests and executes none",
+        "Requests fail in the backend or wait, and none was executed for 2 minutes. Most likely the model's process "
+        "died; servers before 26.04 still report ready. The alert needs traffic.",
+    )
+
+
+def _queue_saturated(deployment: Deployment) -> Alert:
+    window = deployment.span(WINDOW_S)
+    return Alert(
+        "TriptychQueueSaturated",
+        f"{QUEUE}{window} > {COMPUTE}{window}\nand\n{QUEUE}{window} > {QUEUE_S}",
+        deployment.span(10 * MINUTE_S),
+        "ticket",
+        "{{ $labels.model }} on {{ $labels.instance }} queues requests longer than it computes",
+        "Answered requests waited {{ $value | humanizeDuration }} in the queue on average, longer than their compute "
+        f"time and longer than {QUEUE_S * 1000:g} ms.",
+    )
+
+
+def _rejected(deployment: Deployment) -> Alert:
+    window = deployment.span(WINDOW_S)
+    select = deployment.select
+    failures = f"sum by ({MODEL}) (rate({select('nv_inference_request_failure', reason='!=CANCELED')}[{window}]))"
+    return Alert(
+        "TriptychRequestsRejected",
+        f"""
+        sum by ({MODEL}) (rate({select("nv_inference_request_failure", reason="REJECTED")}[{window}]))
+        / (sum by ({MODEL}) (rate({select("nv_inference_request_success")}[{window}])) + {failures} > 0)
+        > {REJECTED_RATIO}""",
+        deployment.span(5 * MINUTE_S),
+        "page",
+        "{{ $labels.model }} on {{ $labels.instance }} rejects requests",
+        "{{ $value | humanizePercentage }} of its requests were rejected in the last 5 minutes: its queue is full, or "
+        "requests waited longer than the queue's time limit.",
+    )
+
+
+def _latency_high(deployment: Deployment) -> Alert:
+    """Uses each server's own 99th percentile, because quantiles cannot be averaged."""
+    threshold_s = deployment.objectives.models[RECOGNIZER].latency.threshold_s(deployment.objectives.server.profile)
+    summary = deployment.select("nv_inference_request_summary_us", model=RECOGNIZER, quantile="0.99")
+    return Alert(
+        "TriptychLatencyHigh",
+        f"max by ({SERVER}) ({summary}) / 1e6 > {threshold_s:g}",
+        deployment.span(10 * MINUTE_S),
+        "ticket",
+        f"Recognitions on {{{{ $labels.instance }}}} take longer than {threshold_s * 1000:g} ms",
+        "1 % take longer than {{ $value | humanizeDuration }}, including the queue, by the server's own summary of the "
+        "last minute.",
+    )
+
+
+def _photos_refused(deployment: Deployment) -> Alert:
+    """Covers a decoder that refuses valid photos, because availability does not count refused photos."""
+    window = deployment.span(30 * MINUTE_S)
+    refused = f"sum by ({FLEET}) (increase({deployment.select(REFUSALS, code=f'=~{PHOTO_CODES}')}[{window}]))"
+    recognised = f"sum by ({FLEET}) ({counted(deployment, TOTAL, RECOGNIZER, 'availability', window)})"
+    return Alert(
+        "TriptychPhotosRefused",
+        f"{refused}\n/ ({refused} + {recognised} > 0)\n> {REFUSED_RATIO}\nand\n{refused} >= {REFUSED_LEAST}",
+        deployment.span(5 * MINUTE_S),
+        "ticket",
+        "Many photos are refused as unreadable or too large",
+        "{{ $value | humanizePercentage }} of the requests of the last 30 minutes. A caller sends files that are not "
+        "photos, or a release refuses valid photos.",
+    )
+
+
+def _traffic_imbalance(deployment: Deployment) -> Alert:
+    success = deployment.select("nv_inference_request_success", model=RECOGNIZER)
+    each = f"sum by ({SERVER}) (rate({success}[{deployment.span(WINDOW_S)}]))"
+    return Alert(
+        "TriptychTrafficImbalance",
+        f"max by ({FLEET}) ({each})\n/ avg by ({FLEET}) ({each})\n> {IMBALANCE}\nand\navg by ({FLEET}) ({each}) > 1",
+        deployment.span(15 * MINUTE_S),
+        "ticket",
+        "One Triptych server gets far more requests than the others",
+        "The busiest server answers {{ $value | humanize }} times the average. gRPC connections stay open, so "
+        "callers that balance by connection never reach new servers.",
+    )
+
+
+def _version_skew(deployment: Deployment) -> Alert:
+    """Counts versions that execute, because the series of an unloaded version stay until the server ends."""
+    executed = f"rate({deployment.select('nv_inference_exec_count')}[{deployment.span(WINDOW_S)}]) > 0"
+    return Alert(
+        "TriptychVersionSkew",
+        f"count by ({FLEET}, model) (group by ({FLEET}, model, version) ({executed})) > 1",
+        deployment.span(HOUR_S),
+        "ticket",
+        "{{ $labels.model }} is served in several versions",
+        "{{ $value }} versions for an hour, longer than a rollout takes. The same photo gets different answers.",
+    )
+
+
+def _shared_memory_low(deployment: Deployment) -> Alert:
+    return Alert(
+        "TriptychSharedMemoryLow",
+        f"min by ({SERVER}) ({deployment.select('triptych_shared_memory_free_bytes')}) < {SHARED_MEMORY_BYTES}",
+        deployment.span(5 * MINUTE_S),
+        "page",
+        "{{ $labels.instance }} is running out of /dev/shm",
+        "{{ $value | humanize1024 }}B are free. Python models receive photos and return answers through /dev/shm; a "
+        "model whose segment cannot grow fails its requests.",
+    )
+
+
+def _embedding_drift(deployment: Deployment) -> Alert:
+    """Compares the drift with its own past, because its level depends on the photos of the reference.
+
+    A restart resets the drift to 0, so a rise above the maximum of the day before is not a restart.
+    """
+    drift = deployment.select("triptych_embedding_drift_ratio")
+    past = f"[{deployment.span(DAY_S)}] offset {deployment.span(DAY_S)}"
+    return Alert(
+        "TriptychEmbeddingDrift",
+        f"max by ({FLEET}) ({drift})\n- max by ({FLEET}) (max_over_time({drift}{past}))\n> {DRIFT_RISE}",
+        deployment.span(HOUR_S),
+        "ticket",
+        "Photos differ from those of the day before",
+        "The running mean embedding is {{ $value | humanize }} further (1 - cosine) from the release's reference mean "
+        "than at any time of the day that ended 24 hours ago.",
+    )
+
+
+def _confidence_drift(deployment: Deployment) -> Alert:
+    """Compares with the day before, because the share of difficult photos depends on the shop."""
+    select = deployment.select
+
+    def share(window_s: float, offset_s: float) -> str:
+        shift = f" offset {deployment.span(offset_s)}" if offset_s else ""
+        window = f"[{deployment.span(window_s)}]{shift}"
+        return (
+            f"sum by ({FLEET}) (increase({select('triptych_abstained_total')}{window}))\n"
+            f"/ (sum by ({FLEET}) (increase({select('triptych_photos_total')}{window})) > {ABSTAINED_LEAST})"
+        )
+
+    return Alert(
+        "TriptychConfidenceDrift",
+        f"(\n{share(HOUR_S, 0)}\n)\n- (\n{share(DAY_S, HOUR_S)}\n)\n> {ABSTAINED_RISE}",
+        deployment.span(30 * MINUTE_S),
+        "ticket",
+        "The recognizer abstains far more often than the day before",
+        "The share of photos below the abstain threshold is {{ $value | humanizePercentage }} higher than the day "
+        "before, in percentage points.",
+    )

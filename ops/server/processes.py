@@ -1,0 +1,126 @@
+"""Identifies a server's processes and shared-memory segments, so that cleanup never touches those of another server.
+
+A process is identified by pid and start time, because the kernel reuses pids. A segment's name holds the identity of
+its owner, so a later run can tell whether the owner is alive.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import signal
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from ops.server.python_backend import STUB
+
+POLL_S = 0.02
+KILL_TIMEOUT_S = 5.0
+SHARED_MEMORY = Path("/dev/shm")
+_SEGMENT = re.compile(r"^triptych_(?P<space>\d+)_(?P<pid>\d+)_(?P<ticks>\d+)_[0-9a-f]{8}_")
+
+
+@dataclass(frozen=True)
+class ProcessIdentity:
+    """A process, distinguishable from a later process with the same pid.
+
+    Attributes:
+        start_ticks: field 22 of /proc/PID/stat, clock ticks since boot; a change of the system clock does not shift it.
+    """
+
+    pid: int
+    start_ticks: int
+
+    @classmethod
+    def of(cls, pid: int) -> ProcessIdentity:
+        return cls(pid, _start_ticks(pid) or 0)
+
+    def is_running(self) -> bool:
+        return _start_ticks(self.pid) == self.start_ticks
+
+    def send(self, signal_number: int) -> None:
+        if self.is_running():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, signal_number)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Returns whether the process ended within the timeout."""
+        deadline_s = time.monotonic() + timeout_s
+        while self.is_running():
+            if time.monotonic() > deadline_s:
+                return False
+            time.sleep(POLL_S)
+        return True
+
+
+def _start_ticks(pid: int) -> int | None:
+    """Returns None when there is no such process, or only a zombie."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return None
+    fields = stat.rpartition(")")[2].split()  # the process name before it may hold spaces and brackets
+    return None if fields[0] == "Z" else int(fields[19])
+
+
+def find_stubs(segment_prefix: str) -> list[psutil.Process]:
+    """Returns the Python backend's stubs of the server with this segment prefix, which is an argument of each stub."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            command = process.cmdline()
+            if command and command[0].endswith(STUB) and any(word.startswith(segment_prefix) for word in command):
+                found.append(process)
+    return found
+
+
+def has_dead_child(pid: int) -> bool:
+    """Returns whether a child of `pid` is a zombie."""
+    with contextlib.suppress(psutil.Error):
+        return any(child.status() == psutil.STATUS_ZOMBIE for child in psutil.Process(pid).children())
+    return False
+
+
+def kill_remains(server: ProcessIdentity | None, segment_prefix: str) -> None:
+    """Kills the remaining processes of one server; a zombie that init has yet to reap counts as ended."""
+    stubs = [ProcessIdentity.of(stub.pid) for stub in find_stubs(segment_prefix)]
+    remains = [*([server] if server is not None else []), *stubs]
+    for process in remains:
+        process.send(signal.SIGKILL)
+    for process in remains:
+        process.wait(KILL_TIMEOUT_S)
+
+
+def new_prefix() -> str:
+    """Returns `triptych_<pid namespace>_<pid>_<start ticks>_<random>_` for this process.
+
+    The namespace is in it because containers may share /dev/shm without seeing each other's processes.
+    """
+    owner = ProcessIdentity.of(os.getpid())
+    return f"triptych_{_pid_namespace()}_{owner.pid}_{owner.start_ticks}_{uuid.uuid4().hex[:8]}_"
+
+
+def remove_segments(prefix: str, folder: Path = SHARED_MEMORY) -> None:
+    for segment in folder.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):
+            segment.unlink()
+
+
+def remove_abandoned(folder: Path = SHARED_MEMORY) -> None:
+    """Removes the segments whose owner, in the pid namespace of this process, is dead."""
+    for segment in folder.glob("triptych_*"):
+        name = _SEGMENT.match(segment.name)
+        if name and int(name["space"]) == _pid_namespace():
+            owner = ProcessIdentity(int(name["pid"]), int(name["ticks"]))
+            if not owner.is_running():
+                with contextlib.suppress(OSError):
+                    segment.unlink()
+
+
+def _pid_namespace() -> int:
+    return Path("/proc/self/ns/pid").stat().st_ino

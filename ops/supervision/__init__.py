@@ -1,0 +1,1 @@
+"""Runs one server over time: restarts it, reloads models, replaces releases. May import only `ops.server`."""
