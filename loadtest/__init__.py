@@ -1,1 +1,1 @@
-"""Load tests and benchmarks of a running server. May import the client; must not import `export` or `ops`."""
+"""Load tests, benchmarks and capacity plans of a running server. Must not import `export` or `ops`."""

@@ -1,5 +1,5 @@
-"""What the load tests refuse with: a sentence that says what was wrong and what to do next."""
+"""The error of the load tests."""
 
 
 class LoadTestError(RuntimeError):
-    """Nothing was measured, or nothing can be made of it."""
+    """A command could not measure, or cannot use a file; the message says the cause and the next step."""

@@ -1,0 +1,38 @@
+"""`python -m loadtest report`: JSON reports of any commands in one HTML report."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from loadtest.cli.options import HelpFormatter, output_file
+from loadtest.files import read_report
+
+
+def add(commands: Any) -> None:
+    """Adds the command."""
+    command = commands.add_parser(
+        "report",
+        help="JSON reports -> one HTML report",
+        description="Writes one HTML file with the tables and charts of the reports, without external resources.",
+        epilog="example:\n  python -m loadtest report out.html loadtest.json peak.json bench.json plan.json",
+        formatter_class=HelpFormatter,
+    )
+    command.add_argument("html", type=output_file, metavar="OUT.html", help="file to write")
+    command.add_argument(
+        "reports", type=Path, nargs="+", metavar="FILE.json", help="of locust, open-loop, bench or plan"
+    )
+    command.set_defaults(run=run)
+
+
+def run(options: argparse.Namespace, console: Console) -> int:
+    """Exit code: 0 done."""
+    # matplotlib is slow to import.
+    from loadtest.reports.html_report import write_html_report
+
+    write_html_report(options.html, [read_report(file) for file in options.reports])
+    console.print(f"Wrote {options.html}.")
+    return 0
