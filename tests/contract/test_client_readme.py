@@ -1,4 +1,4 @@
-"""The client's README and guide: every example is run against a real server and prints what stands below it."""
+"""The client's README and guides: every example is run against a real server and prints what stands below it."""
 
 from __future__ import annotations
 
@@ -15,27 +15,16 @@ from pathlib import Path
 import pytest
 import trustme
 
-import triptych
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
-from triptych.configuration import arguments_from_env
-from triptych.error_codes import MEANINGS
-from triptych.errors import TriptychError
+from tests.contract.client_pages import CLIENT, docstring_examples, program, runnable
 
-ROOT = Path(__file__).resolve().parents[2]
-CLIENT = ROOT / "client"
 README = (CLIENT / "README.md").read_text()
-GUIDE = (CLIENT / "docs/guide.md").read_text()
 SHOE, RUG = "imagenet_11_630.jpg", "imagenet_12_741.jpg"
 
-# Heading, code, and what it prints ("" where nothing is shown).
-EXAMPLES = [
-    (heading, code, output or "")
-    for page in (README, GUIDE)
-    for section in re.split(r"^## ", page, flags=re.M)[1:]
-    for heading in [section.split("\n", 1)[0]]
-    for code, output in re.findall(r"^```python\n(.*?)^```$(?:\n```text\n(.*?)^```$)?", section, re.M | re.S)
-]
+# Code and what it prints ("" where nothing is shown).
+EXAMPLES = [(str(block), block.code, block.output) for block in runnable("python")]
+EXAMPLES += [(str(block), *program(block)) for block in docstring_examples()]
 # Other processors sum float32 in another order; the pages show two digits, of which the last may turn.
 SCORE_TOLERANCE = 0.011
 
@@ -102,6 +91,7 @@ def guarded_server(folder: Path) -> Iterator[LocalServer]:
 
 # What stands for an address in the pages -> the fixture whose address it becomes.
 ADDRESSES = {
+    "http://127.0.0.1:8000": "server",
     "127.0.0.1:8001": "server",
     "10.0.0.7:8001": "server",
     "10.0.0.8:8001": "ensemble_server",
@@ -119,8 +109,10 @@ def placed(code: str, request: pytest.FixtureRequest) -> str:
     for address, fixture in ADDRESSES.items():
         if address in code:
             found = request.getfixturevalue(fixture)
-            code = code.replace(address, found.grpc_target if isinstance(found, LocalServer) else found)
-            if isinstance(found, LocalServer):
+            if not isinstance(found, LocalServer):
+                code = code.replace(address, found)
+            else:
+                code = code.replace(address, found.http_url if address.startswith("http:") else found.grpc_target)
                 code = code.replace(CONTROL_KEY, found.api_key)
                 code = code.replace(CATALOGUE_KEY, f'catalogue_key="{found.catalogue_key_file.read_text().strip()}"')
     return code
@@ -152,41 +144,6 @@ def test_pages_have_an_example_for_each_side_of_the_client() -> None:
     assert [heading for heading, code, _ in EXAMPLES if len(code.splitlines()) >= 30] == []
 
 
-def test_pages_have_no_python_that_is_not_run() -> None:
-    assert (README + GUIDE).count("```python") == len(EXAMPLES)
-
-
-def test_environment_table_names_every_variable_when_compared_with_what_is_read() -> None:
-    asked = set()
-
-    class Recording(dict[str, str]):
-        def __contains__(self, name: object) -> bool:
-            asked.add(name)
-            return super().__contains__(name)
-
-        def get(self, name: str, default: object = None) -> object:  # type: ignore[override]
-            asked.add(name)
-            return super().get(name, default)
-
-    arguments_from_env(Recording({"TRIPTYCH_TLS": "1"}))
-    assert asked == set(re.findall(r"TRIPTYCH_[A-Z_]+", README))
-
-
-def test_errors_table_names_every_error_when_compared_with_the_package() -> None:
-    rows = re.findall(r"^\| (`\w+`[^|]*) \| (yes|no) \| ([^|]*) \|", README, re.M)
-    written = {name: retryable == "yes" for names, retryable, _ in rows for name in re.findall(r"`(\w+)`", names)}
-    errors = [getattr(triptych, name) for name in triptych.__all__]
-    classes = [
-        error
-        for error in errors
-        if isinstance(error, type) and issubclass(error, TriptychError) and error is not TriptychError
-    ]
-    assert written == {error.__name__: error.retryable for error in classes}
-    written_codes = [(code, names) for names, _, codes in rows for code in re.findall(r"`(\w+)`", codes)]
-    assert sorted(code for code, _ in written_codes) == sorted(MEANINGS)
-    assert [code for code, names in written_codes if f"`{MEANINGS[code].error.__name__}`" not in names] == []
-
-
 def test_extras_are_all_listed_when_compared_with_the_distribution() -> None:
     declared = re.search(
         r"^\[project\.optional-dependencies\]\n(.*?)^\[", (CLIENT / "pyproject.toml").read_text(), re.M | re.S
@@ -196,9 +153,3 @@ def test_extras_are_all_listed_when_compared_with_the_distribution() -> None:
     listed = re.search(r"^Extras: (.*?)\.$", README, re.M | re.S)
     assert listed is not None
     assert set(re.findall(r"`(\w+)`\s+for", listed[1])) == set(extras)
-
-
-def test_links_lead_somewhere_when_followed() -> None:
-    for page, home in ((README, CLIENT), (GUIDE, CLIENT / "docs")):
-        for link in re.findall(r"\]\(([^)#]+)\)", page):
-            assert (home / link).is_file(), link

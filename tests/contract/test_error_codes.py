@@ -1,4 +1,4 @@
-"""The error codes of the server and what the client, its README and the tests of them know of each."""
+"""The error codes of the server and what the client, the documentation and the tests of them know of each."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+import triptych
+from docs.generation.tables import render_error_codes
 from tests.e2e.client.error_cases import CASES, ELSEWHERE
-from triptych.error_codes import MEANINGS
-from triptych_models.errors import Code, Origin, Status, render
+from triptych._core.failures.codes import MEANINGS
+from triptych.errors import TriptychError
+from triptych_models.errors import Code, Origin, Status
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,8 +31,26 @@ def test_client_retries_what_may_pass_and_nothing_else(code: Code) -> None:
     assert MEANINGS[code.text].error.retryable is (code.status is Status.UNAVAILABLE)
 
 
-def test_document_is_current_when_written_again() -> None:
-    assert (ROOT / "model_repository/ERRORS.md").read_text(encoding="utf-8") == render(), "run `make generate`"
+@pytest.mark.parametrize("code", Code, ids=lambda code: code.text)
+def test_page_has_every_code_with_its_status_and_class(code: Code) -> None:
+    error = MEANINGS[code.text].error.__name__
+    link = f"[`{error}`](python/errors.md#triptych.{error})"
+    assert f"| `{code.text}` | {code.status.value} | {link} | " in render_error_codes()
+
+
+def test_page_has_every_error_class_with_its_codes() -> None:
+    rows = re.findall(r"^\| \[`(\w+)`\]\([^)]*\) \| (yes|no) \| ([^|]*) \|", render_error_codes(), re.M)
+    errors = [getattr(triptych, name) for name in triptych.__all__]
+    classes = {
+        error
+        for error in errors
+        if isinstance(error, type) and issubclass(error, TriptychError) and error is not TriptychError
+    }
+    assert {name: retryable == "yes" for name, retryable, _ in rows} == {
+        error.__name__: error.retryable for error in classes
+    }
+    written = {code: name for name, _, codes in rows for code in re.findall(r"`(\w+)`", codes)}
+    assert written == {code: meaning.error.__name__ for code, meaning in MEANINGS.items()}
 
 
 @pytest.mark.parametrize("code", Code, ids=lambda code: code.text)

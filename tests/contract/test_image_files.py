@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from ops.image.context import HERE
-from ops.launch import ALLOCATOR
+from ops.packaging.image.build import HERE
+from ops.server.launch import ALLOCATOR
 from ops.settings import REPOSITORY, ROOT
 
 DOCKERFILE = (HERE / "Dockerfile").read_text(encoding="utf-8")

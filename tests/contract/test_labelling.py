@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.__main__ import main
+from export.cli.main import main
 from tests.contract.colours import COLOURS, paint
 
 
@@ -106,11 +106,11 @@ def test_few_shots_are_measured_over_their_draws(run: Any, shop: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("suggest-labels", "nowhere", "{photos}"), 1, "is no trained folder"),
-        (("suggest-labels", "{trained}", "{empty}"), 1, "no photo in"),
+        (("suggest-labels", "nowhere", "{photos}"), 1, "is not a trained folder"),
+        (("suggest-labels", "{trained}", "{empty}"), 1, "contains no photo"),
         (("suggest-labels", "{trained}", "{photos}", "--attribute", "brand"), 1, "no head 'brand'; expected one of"),
         (("auto-label", "{trained}", "{photos}", "--threshold", "7"), 2, "a score above 0 and below 1"),
-        (("find-label-errors", "nowhere"), 1, "There is no nowhere"),
+        (("find-label-errors", "nowhere"), 1, "nowhere does not exist"),
         (("find-label-errors", "{shop}", "--attribute", "brand"), 1, "no attribute 'brand'"),
     ],
 )

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import yaml
 
-from loadtest.__main__ import _parser
-from loadtest.locust_runs import LOCUSTFILE
-from loadtest.shapes import SHAPES
-from ops.chart.derived_files import CHART
+from loadtest.cli.main import make_parser
+from loadtest.locust.runner import LOCUSTFILE
+from loadtest.locust.shapes import SHAPES
+from ops.packaging.chart_files import CHART
 from ops.settings import ROOT
 
 DOCKERFILE = ROOT / "loadtest/Dockerfile"
@@ -21,13 +21,13 @@ VALUES = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))["lo
 
 
 def parsed(words: list[str]) -> argparse.Namespace:
-    return _parser().parse_args(words)
+    return make_parser().parse_args(words)
 
 
 def test_job_runs_the_locust_command_on_photos_that_its_image_has() -> None:
     assert VALUES["command"] == ["python", "-m", "loadtest"]
     options = parsed(VALUES["args"])
-    assert options.run.__module__ == "loadtest.locust_command"
+    assert options.run.args[0].__module__ == "loadtest.cli.locust_command"
     assert set(options.shapes) <= set(SHAPES)
     assert f"COPY .cache/photos {options.photos}\n" in DOCKERFILE.read_text(encoding="utf-8")
 
@@ -36,7 +36,7 @@ def test_make_runs_the_same_command() -> None:
     recipe = re.search(r"^loadtest:.*\n\t(.*)$", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     assert recipe is not None
     words = recipe[1].partition("-m loadtest ")[2].split()
-    assert parsed(words).run is parsed(VALUES["args"]).run
+    assert parsed(words).run.args[0] is parsed(VALUES["args"]).run.args[0]
 
 
 def test_image_holds_the_locustfile_and_the_objectives() -> None:
@@ -54,7 +54,7 @@ def test_job_runs_without_the_serving_package_which_its_image_has_not() -> None:
     assert not [line for line in DOCKERFILE.read_text(encoding="utf-8").splitlines() if "model_repository" in line]
     program = (
         "import sys; sys.modules['triptych_models'] = None\n"
-        "import loadtest.__main__, loadtest.locust_command, loadtest.locust_runs, loadtest.locust_process"
+        "import loadtest.cli.main, loadtest.cli.locust_command, loadtest.locust.runner, loadtest.locust.process_state"
     )
     done = subprocess.run([sys.executable, "-W", "error", "-c", program], cwd=ROOT, capture_output=True, check=False)
     assert (done.returncode, done.stderr) == (0, b"")
@@ -67,12 +67,12 @@ def test_dockerfile_has_no_findings() -> None:
 
 
 def test_nothing_but_locust_itself_patches_the_standard_library() -> None:
-    """Every module but the locustfile leaves sockets and threads as they are; tritonclient imports gevent, no more."""
+    """No module but the locustfile patches sockets and threads; tritonclient imports gevent, but does not patch."""
     program = (
-        "import pkgutil, sys, loadtest, loadtest.__main__\n"
-        "names = {m.name for m in pkgutil.iter_modules(loadtest.__path__)}\n"
-        "for name in sorted(names - {'locustfile', '__main__'}):\n"
-        "    __import__(f'loadtest.{name}')\n"
+        "import pkgutil, sys, loadtest, loadtest.cli.main\n"
+        "names = {m.name for m in pkgutil.walk_packages(loadtest.__path__, 'loadtest.')}\n"
+        "for name in sorted(names - {'loadtest.locust.locustfile', 'loadtest.__main__'}):\n"
+        "    __import__(name)\n"
         "import gevent.monkey\n"
         "sys.exit('locust' in sys.modules or gevent.monkey.is_anything_patched())"
     )

@@ -9,14 +9,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import export.drift
-from export.contract import read_config, read_configs
-from export.labels import SEPARATOR, read_retail_categories
-from export.profiles import render_profiles, size_for
-from ops.rules.indicators import FAULT_CODES
+import export.placement.companion_files
+from docs.generation.tables import render_metrics
+from export.profiles.cpu import size_for
+from export.profiles.rendering import render_profiles
+from export.repository.configs import read_config, read_configs
+from export.repository.labels import SEPARATOR, read_retail_categories
+from ops.observability.rules.indicators import FAULT_CODES
 from triptych_models.errors import Code, Origin
 from triptych_models.metrics import stages
-from triptych_models.metrics.families import MAX_CATEGORIES, METRICS, REFUSALS, Metric, render
+from triptych_models.metrics.families import MAX_CATEGORIES, METRICS, REFUSALS, Metric, format_bound
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = ROOT / "model_repository"
@@ -25,8 +27,13 @@ REPOSITORY = ROOT / "model_repository"
 MAX_SERIES = 1000
 
 
-def test_document_is_the_rendered_declarations() -> None:
-    assert (ROOT / "ops/METRICS.md").read_text() == render(), "run `make generate`"
+def test_page_has_every_metric_with_its_labels_and_buckets() -> None:
+    page = render_metrics()
+    for metric in METRICS:
+        labels = ", ".join(f"`{name}`" for name in metric.labels) or "-"
+        assert f"| `{metric.name}` | {metric.kind} | {labels} | " in page
+        bounds = f"| `{metric.name}` | {', '.join(map(format_bound, metric.buckets))} |"
+        assert (bounds in page) is bool(metric.buckets)
 
 
 @pytest.mark.parametrize("metric", METRICS, ids=lambda metric: metric.name)
@@ -70,7 +77,7 @@ def test_abstention_threshold_has_one_home() -> None:
 
 
 def test_placed_reference_is_the_mean_of_unit_vectors() -> None:
-    reference = json.loads((REPOSITORY / export.drift.REFERENCE).read_text())
+    reference = json.loads((REPOSITORY / export.placement.companion_files.REFERENCE).read_text())
     (embedding,) = [o for o in read_config(REPOSITORY, "embedder").output if o.name == "embedding"]
     mean = np.array(reference["mean_embedding"])
     assert [len(mean)] == list(embedding.dims)

@@ -11,16 +11,17 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
 import ops.repository
-import triptych.recognizer
+import triptych._core.recognition
 import triptych_models
-from export import layout
-from export.contract import read_config, read_configs
-from export.labels import SEPARATOR, read_retail_categories
-from export.layout import CLASSIFIER_ONNX, EMBEDDER_ONNX, MODELS_FOLDER, TRANSFORM, model_file
-from export.profiles import CpuSizing, render_profiles, size_for
-from export.verification import check_contract
+from export.profiles.cpu import CpuSizing, size_for
+from export.profiles.rendering import render_profiles
+from export.repository import layout
+from export.repository.configs import read_config, read_configs
+from export.repository.labels import SEPARATOR, read_retail_categories
+from export.repository.layout import CLASSIFIER_ONNX, EMBEDDER_ONNX, MODELS_FOLDER, TRANSFORM, model_file
+from export.verification.onnx_parity import check_tensors
 from triptych import Label
-from triptych.error_codes import MEANINGS
+from triptych._core.failures.codes import MEANINGS
 from triptych_models.errors import Code
 from triptych_models.placed_files import PlacedFiles
 
@@ -59,7 +60,7 @@ def test_step_batches_dynamically_and_is_warmed_up(model: str) -> None:
 
 @pytest.mark.parametrize("model", ["embedder", "classifier"])
 def test_onnx_file_agrees_with_config(model: str) -> None:
-    check_contract((REPOSITORY / model_file(model, "1/model.onnx")).read_bytes(), read_config(REPOSITORY, model))
+    check_tensors((REPOSITORY / model_file(model, "1/model.onnx")).read_bytes(), read_config(REPOSITORY, model))
 
 
 def test_catalogue_takes_one_call_a_request() -> None:
@@ -93,7 +94,7 @@ def test_ensemble_tensors_are_those_of_its_steps(model: str) -> None:
 
 @pytest.mark.parametrize("model", MODELS)
 def test_config_leaves_tritons_response_cache_off(model: str) -> None:
-    # It ignores which outputs were asked for and keeps refusals as empty answers: DECISIONS.md, "No response cache".
+    # It ignores which outputs were asked for and keeps refusals as empty answers: docs/decisions/0002.
     assert not read_config(REPOSITORY, model).response_cache.enable
 
 
@@ -142,12 +143,12 @@ def test_serving_package_reads_the_files_that_are_placed() -> None:
 
 
 def test_client_asks_for_tensors_that_recognizer_has() -> None:
-    recognizer = read_config(REPOSITORY, triptych.recognizer.MODEL)
+    recognizer = read_config(REPOSITORY, triptych._core.recognition.MODEL)
     wire = {"TYPE_STRING": "BYTES", "TYPE_FP32": "FP32"}
     served_inputs = {name: wire[dtype] for name, (dtype, _) in tensors(recognizer.input).items()}
     served_outputs = {name: wire[dtype] for name, (dtype, _) in tensors(recognizer.output).items()}
-    assert served_inputs == triptych.recognizer.INPUTS
-    assert served_outputs.items() >= triptych.recognizer.OUTPUTS.items()
+    assert served_inputs == triptych._core.recognition.INPUTS
+    assert served_outputs.items() >= triptych._core.recognition.OUTPUTS.items()
 
 
 @pytest.mark.parametrize("code", Code, ids=lambda code: code.text)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from export.contract import read_config
-from triptych.photo import MAX_IMAGE_BYTES
+from export.repository.configs import read_config
+from triptych._images.photo import MAX_IMAGE_BYTES
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
 

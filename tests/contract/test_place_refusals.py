@@ -11,9 +11,9 @@ import pytest
 import torch
 from onnx import TensorProto, helper
 
-from export.__main__ import main
-from export.architectures import find_architecture
-from export.placement import read_manifest
+from export.cli.main import main
+from export.repository.manifest import read_manifest
+from export.sources.architectures import find_architecture
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -60,7 +60,7 @@ def test_truncated_checkpoint_is_refused(
     os.truncate(tmp_path / "w.pth", 1_000_000)
     said = refusal(repository, ["--model", "mobilenet_v3_small", "--weights", str(tmp_path / "w.pth")], capsys)
     assert "w.pth (1,000,000 bytes)" in said
-    assert "cut short" in said
+    assert "truncated" in said
 
 
 def test_pickled_module_is_refused_and_not_run(
@@ -97,12 +97,12 @@ def test_unknown_model_is_refused_with_near_names(repository: Path, capsys: pyte
 
 def test_network_without_linear_head_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(repository, ["--model", "squeezenet1_1", "--weights", "none"], capsys)
-    assert "something non-linear comes after it" in said
+    assert "a non-linear layer follows" in said
 
 
 def test_side_the_network_does_not_take_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = refusal(repository, ["--model", "vit_b_32", "--weights", "none", "--image-side", "160"], capsys)
-    assert "does not take images of 160 x 160 px" in said
+    assert "does not accept images of 160 x 160 px" in said
 
 
 def test_onnx_file_with_a_fixed_batch_is_refused(
@@ -115,7 +115,7 @@ def test_onnx_file_with_a_fixed_batch_is_refused(
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [1, 3, 1, 1])],
     )
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)]), str(tmp_path / "m.onnx"))
-    assert "its batch is fixed at 1" in refusal(repository, ["--onnx", str(tmp_path / "m.onnx")], capsys)
+    assert "its batch size is fixed at 1" in refusal(repository, ["--onnx", str(tmp_path / "m.onnx")], capsys)
 
 
 def test_factory_that_fails_is_refused(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -126,5 +126,5 @@ def test_factory_that_fails_is_refused(repository: Path, capsys: pytest.CaptureF
 def test_repository_that_is_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("mine")
     assert main(["place", "--repository", str(tmp_path)]) == 1
-    assert "holds files and no model" in capsys.readouterr().err
+    assert "contains files but none of the models" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

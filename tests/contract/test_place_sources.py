@@ -18,15 +18,15 @@ import pytest
 import torch
 from torch import nn
 
-from export.__main__ import main
-from export.architectures import find_architecture
-from export.contract import TEMPLATE, Shape, read_configs, shape_of
-from export.drift import REFERENCE
+from export.cli.main import main
 from export.errors import RepositoryError, WeightsUnavailable
-from export.layout import EMBEDDER_ONNX
-from export.placement import read_manifest, sha256
-from export.serving_package import package_files, require_same_package
-from export.sources import Choice, load
+from export.placement.companion_files import REFERENCE
+from export.repository.configs import CHECKOUT_REPOSITORY, Shape, read_configs, read_shape
+from export.repository.layout import EMBEDDER_ONNX
+from export.repository.manifest import read_manifest, sha256
+from export.repository.serving_package import package_files, require_same_package
+from export.sources.architectures import find_architecture
+from export.sources.loading import BackboneChoice, load_backbone
 
 Floats = npt.NDArray[np.float32]
 
@@ -130,7 +130,7 @@ def test_onnx_file_is_placed_as_the_module_it_came_from(
     np.testing.assert_allclose(features(from_onnx), features(from_module), atol=1e-6)
     for repository in (from_module, from_onnx):
         # A repository of its own says its own sizes, without a profile.
-        assert shape_of(read_configs(repository)) == Shape(64, 16, 5)
+        assert read_shape(read_configs(repository)) == Shape(64, 16, 5)
         assert (repository / "models/classifier/labels.txt").read_text().splitlines()[1] == "Shoes / sandal"
         manifest = read_manifest(repository)
         assert manifest is not None
@@ -142,7 +142,7 @@ def test_checkpoint_is_recognised_by_its_tensors(tmp_path: Path, photos: list[Pa
     state = find_architecture("shufflenet_v2_x0_5").build(3).state_dict()
     torch.save({"model": {f"module.{name}": tensor for name, tensor in state.items()}}, tmp_path / "best.pth")
     (tmp_path / "labels.txt").write_text("a\nb\nc\n")
-    backbone = load(Choice(checkpoint=tmp_path / "best.pth", labels=tmp_path / "labels.txt"), photos)
+    backbone = load_backbone(BackboneChoice(checkpoint=tmp_path / "best.pth", labels=tmp_path / "labels.txt"), photos)
     assert backbone.name == "shufflenet_v2_x0_5"
     assert backbone.labels == ("a", "b", "c")
     torch.testing.assert_close(backbone.head.weight, state["fc.weight"])
@@ -214,7 +214,7 @@ def test_code_is_placed_as_it_was_verified_when_the_repository_has_another(
     require_same_package(served)
     assert not (served / "triptych_models/old").exists()
     shim = "models/index/1/model.py"
-    assert (served / shim).read_bytes() == (TEMPLATE / shim).read_bytes() != b""
+    assert (served / shim).read_bytes() == (CHECKOUT_REPOSITORY / shim).read_bytes() != b""
 
 
 def test_other_photos_give_another_reference(served: Path, photos: list[Path], tmp_path: Path) -> None:

@@ -9,12 +9,13 @@ import pytest
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig, ModelInstanceGroup, ModelQueuePolicy
 
-from export.contract import MODELS, Configs, Shape, read_configs, shaped
-from export.gpu_profiles import TORCH_MODEL
-from export.layout import MODELS_FOLDER, model_file
-from export.profiles import PROFILES, render_profiles, size_for
-from export.queues import SIZE_A_CORE
-from triptych.protocol import PRIORITY_LEVELS
+from export.profiles.adjustments import QUEUE_SIZE_PER_CORE
+from export.profiles.cpu import size_for
+from export.profiles.gpu import TORCH_MODEL
+from export.profiles.rendering import PROFILES, render_profiles
+from export.repository.configs import MODELS, Configs, Shape, read_configs, reshape_configs
+from export.repository.layout import MODELS_FOLDER, model_file
+from triptych._core.protocol import PRIORITY_LEVELS
 from triptych_models.recognition.network import WARM_UP
 
 REPOSITORY = Path(__file__).resolve().parents[2] / "model_repository"
@@ -24,7 +25,7 @@ SHAPES = {"default": Shape(224, 1280, 1000), "other": Shape(299, 2048, 37)}
 
 
 def rendered(profile: str, shape: Shape) -> Configs:
-    texts = render_profiles(shaped(read_configs(REPOSITORY), shape), size_for(2), [profile])
+    texts = render_profiles(reshape_configs(read_configs(REPOSITORY), shape), size_for(2), [profile])
     assert set(texts) == {model_file(model, f"configs/{profile}.pbtxt") for model in MODELS}
     return {name.split("/")[1]: text_format.Parse(text, ModelConfig()) for name, text in texts.items()}
 
@@ -53,7 +54,7 @@ def test_native_profile_hands_the_embedding_to_a_classifier_in_python(profile: s
 def test_profile_has_the_tensors_of_config_in_the_backbones_size(profile: str, shape: Shape) -> None:
     base = read_configs(REPOSITORY)
     for model, config in rendered(profile, shape).items():
-        expected = shaped(base, shape)[model]
+        expected = reshape_configs(base, shape)[model]
         assert config.name == model
         inputs = tensors(expected.input) | observed(profile, model, shape)
         if model == "classifier" and profile == "cpu":
@@ -147,7 +148,7 @@ def test_queue_grows_with_the_cores(profile: str) -> None:
             model_file(model, f"configs/{profile}.pbtxt")
         ]
         sizes.append(text_format.Parse(text, ModelConfig()).dynamic_batching.default_queue_policy.max_queue_size)
-    assert sizes == [2 * SIZE_A_CORE, 8 * SIZE_A_CORE]
+    assert sizes == [2 * QUEUE_SIZE_PER_CORE, 8 * QUEUE_SIZE_PER_CORE]
 
 
 def test_placed_repository_has_the_default_profiles() -> None:

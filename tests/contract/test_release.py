@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from export.__main__ import main
+from export.cli.main import main
 from export.errors import RepositoryError
-from export.release import find_files, make_release, remove_tree
-from export.release_folder import Release, find_faults
+from export.release.assembly import find_files, make_release
+from export.release.folder import Release, find_faults, remove_tree
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = ROOT / "model_repository"
@@ -82,7 +82,7 @@ def test_model_card_tells_what_the_manifest_says(release: Release) -> None:
     assert manifest["backbone"]["licence"] in card
     assert manifest["backbone"]["source"] in card
     assert f"| fp32.embedding_min_cosine | {manifest['parity']['fp32']['embedding_min_cosine']:.6g} |" in card
-    assert "1000, of which 401 are things a shop sells, in 31 retail categories" in card
+    assert "1000, of which 401 are retail products in 31 retail categories" in card
     for topic in ("parity", "accuracy", "speed"):
         section = card.partition(f"## {topic.capitalize()}\n")[2].partition("\n## ")[0]
         assert ("Not measured." in section) == (topic not in manifest)
@@ -93,7 +93,7 @@ def test_changed_repository_is_not_released(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY, repository)
     with (repository / "models/embedder/1/model.onnx").open("ab") as weights:
         weights.write(b"x")
-    with pytest.raises(RepositoryError, match=r"a file it lists was changed.*python -m export place"):
+    with pytest.raises(RepositoryError, match=r"a listed file was changed.*python -m export place"):
         make_release(repository, tmp_path / "releases")
     assert not (tmp_path / "releases").exists()
 
@@ -144,7 +144,7 @@ def test_rollback_brings_back_the_code(tmp_path: Path) -> None:
 
 FULL = """
 import resource, sys
-from export.__main__ import main
+from export.cli.main import main
 resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, 1_000_000))  # a longer file ends as on a full disk: in an OSError
 sys.exit(main(sys.argv[1:]))
 """
@@ -181,14 +181,14 @@ def test_inspect_and_diff_refuse_a_folder_without_models(
 ) -> None:
     assert main(["inspect", str(tmp_path)]) == 2
     assert main(["diff", str(release.folder), str(tmp_path)]) == 2
-    assert capsys.readouterr().err.count("holds no model") == 2
+    assert capsys.readouterr().err.count("contains no model") == 2
 
 
 def test_diff_names_files_fields_labels_and_figures(
     release: Release, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["diff", str(release.folder), str(REPOSITORY)]) == 0
-    assert capsys.readouterr().out == "Nothing differs.\n"
+    assert capsys.readouterr().out == "No differences.\n"
     other = tmp_path / "models"
     shutil.copytree(REPOSITORY, other, ignore=shutil.ignore_patterns("__pycache__"))
     config = other / "models/preprocess/config.pbtxt"

@@ -15,12 +15,12 @@ import promql_parser
 import pytest
 import yaml
 
-from ops.__main__ import build_parser, main
+from ops.cli.main import build_parser, main
 from ops.settings import ROOT
 
-RUNBOOKS = ROOT / "ops/runbooks"
+RUNBOOKS = ROOT / "docs/runbooks"
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
-RULE_FILES = sorted((ROOT / "ops/rules").glob("*.yaml"))
+RULE_FILES = sorted((ROOT / "ops/observability/rules").glob("*.yaml"))
 ALERTS = {
     rule["alert"]: rule
     for file in RULE_FILES
@@ -48,11 +48,11 @@ def test_committed_files_are_what_is_rendered() -> None:
 @pytest.mark.parametrize("name", ["rules/objectives.yaml", "rules/kubernetes.yaml", "dashboards/quality.json"])
 def test_edited_file_is_named_and_exits_1(tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
     for folder in ("rules", "dashboards", "alertmanager"):
-        shutil.copytree(ROOT / "ops" / folder, tmp_path / folder)
+        shutil.copytree(ROOT / "ops" / "observability" / folder, tmp_path / folder)
     file = tmp_path / name
     file.write_text(file.read_text().replace("triptych", "Triptych", 1))
     assert main(["render", "--check", f"--output={tmp_path}"]) == 1
-    assert f"code make: {file}. Run `make generate`" in capsys.readouterr().err
+    assert f"rendered ones: {file}. Run `make generate`" in capsys.readouterr().err
     assert main(["render", f"--output={tmp_path}"]) == 0
     assert main(["render", "--check", f"--output={tmp_path}"]) == 0
 
@@ -61,11 +61,27 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     assert sorted(file.stem for file in RUNBOOKS.glob("*.md")) == sorted(ALERTS)
 
 
-def test_every_alert_leads_to_its_runbook() -> None:
-    base = yaml.safe_load((ROOT / "ops/slo.yaml").read_text())["runbooks"]
-    assert {name: rule["annotations"]["runbook_url"] for name, rule in ALERTS.items()} == {
-        name: f"{base}/{name}.md" for name in ALERTS
-    }
+def test_every_alert_names_its_runbook() -> None:
+    named = {name: rule["annotations"]["runbook"] for name, rule in ALERTS.items()}
+    assert named == {name: f"docs/runbooks/{name}.md" for name in ALERTS}
+    assert all((ROOT / file).is_file() for file in named.values())
+
+
+@NEEDS_BUILDER
+def test_published_runbooks_are_linked_from_every_alert_and_panel(tmp_path: Path) -> None:
+    base = "https://wiki.example/runbooks"
+    assert main(["render", f"--runbooks-url={base}/", f"--output={tmp_path}"]) == 0
+    links = {f"{base}/{name}.md" for name in ALERTS}
+    rules = "".join(file.read_text() for file in (tmp_path / "rules").glob("*.yaml"))
+    assert set(re.findall(r"runbook_url: (\S+)", rules)) == links
+    assert "runbook: " not in rules
+    boards = "".join(file.read_text() for file in (tmp_path / "dashboards").glob("*.json"))
+    assert {link for _, link in re.findall(r"\[(\w+)\]\(([^)]+)\)", boards)} == links
+
+
+def test_runbooks_url_that_is_none_exits_2(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "--check", "--runbooks-url=wiki/runbooks"]) == 2
+    assert "--runbooks-url is 'wiki/runbooks'; expected a URL" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("file", sorted(RUNBOOKS.glob("*.md")), ids=lambda file: file.stem)
@@ -123,5 +139,5 @@ def test_runbooks_name_only_alerts_that_exist() -> None:
 
 
 def test_alertmanager_speaks_of_alerts_that_exist() -> None:
-    routing: dict[str, Any] = yaml.safe_load((ROOT / "ops/alertmanager/alertmanager.yaml").read_text())
+    routing: dict[str, Any] = yaml.safe_load((ROOT / "ops/observability/alertmanager/alertmanager.yaml").read_text())
     assert set(re.findall(r"Triptych\w+", json.dumps(routing))) <= set(ALERTS)

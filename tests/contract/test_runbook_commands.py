@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-RUNBOOKS = sorted((ROOT / "ops/runbooks").glob("*.md"))
+RUNBOOKS = sorted((ROOT / "docs/runbooks").glob("*.md"))
 COMMAND = re.compile(
     r"(?:python -m (?P<module>ops|export|loadtest)|(?P<program>triptych)) (?P<name>[a-z]+)(?P<rest>[^`\n]*)"
 )

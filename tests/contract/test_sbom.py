@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ops.sbom import LICENCES, REQUIREMENTS, UNKNOWN, main, make_licence_table, make_sbom
+from ops.cli.main import main
+from ops.packaging.sbom import LICENCES, REQUIREMENTS, UNKNOWN, make_licence_table, make_sbom
 
 PINNED = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 
@@ -59,11 +60,11 @@ def test_committed_table_is_of_these_requirements() -> None:
 
 
 def test_command_writes_what_was_asked_for(tmp_path: Path, sbom: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--output", str(tmp_path / "x.json")]) == 0
+    assert main(["sbom", "--output", str(tmp_path / "x.json")]) == 0
     assert (tmp_path / "x.json").read_text() == sbom
-    assert main(["--licences", str(tmp_path / "x.md")]) == 0
+    assert main(["sbom", "--licences", str(tmp_path / "x.md")]) == 0
     assert (tmp_path / "x.md").read_text().startswith("# Licences")
-    assert main([]) == 0
+    assert main(["sbom"]) == 0
     assert capsys.readouterr().out == sbom
 
 
@@ -77,5 +78,5 @@ def test_requirements_that_are_none_are_told(
     file = tmp_path / "requirements.txt"
     if content is not None:
         file.write_text(content)
-    assert main(["--requirements", str(file)]) == code
+    assert main(["sbom", "--requirements", str(file)]) == code
     assert re.search(sentence, capsys.readouterr().err)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from export.layout import PACKAGE
+from export.repository.layout import PACKAGE
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = ROOT / "model_repository"
@@ -140,13 +140,13 @@ PATH = "sys" + ".path"
         ("ops/a.py", f"{PATH}.insert(0, 'x')"),
         ("tests/unit/a.py", f"{PATH}[:0] = ['x']"),
         ("loadtest/a.py", f"{PATH} += ['x']"),
-        ("ops/image/a.pth", f"import sys; {PATH}.append('x')"),
+        ("ops/packaging/image/a.pth", f"import sys; {PATH}.append('x')"),
         ("export/a.py", "importlib.util.spec_from_file_" + "location('a', 'b')"),
         ("client/a.py", "    specification.loader.exec_" + "module(module)"),
         ("helm/triptych/files/a.py", "runpy.run_" + "path('a.py')"),
         ("docs/guide.md", "from importlib.machinery import Source" + "FileLoader"),
         ("Makefile", f"python -c 'import sys; {PATH}.append(1)'"),
-        ("ops/image/Dockerfile", f'RUN python -c "import sys; {PATH} = []"'),
+        ("ops/packaging/image/Dockerfile", f'RUN python -c "import sys; {PATH} = []"'),
     ],
 )
 def test_module_loaded_by_path_is_found(name: str, text: str, tmp_path: Path) -> None:
@@ -186,7 +186,7 @@ def test_triton_is_imported_by_its_folder_alone(tmp_path: Path) -> None:
 
 def test_package_imports_no_other_room(tmp_path: Path) -> None:
     assert importers_of(REPOSITORY, OTHER_ROOMS) == []
-    write(tmp_path, "a.py", "from export.labels import SEPARATOR\n")
+    write(tmp_path, "a.py", "from export.repository.labels import SEPARATOR\n")
     write(tmp_path, "b.py", "from triptych import Client\n")
     write(tmp_path, "c.py", "from triptych_models.export import x\nfrom .ops import y\n")
     assert importers_of(tmp_path, OTHER_ROOMS) == ["a.py", "b.py"]

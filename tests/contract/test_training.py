@@ -20,15 +20,15 @@ import onnx
 import pytest
 from PIL import Image
 
-from export.__main__ import main
-from export.contract import TEMPLATE
-from export.layout import EMBEDDER_ONNX
-from export.serving_package import IMPORTED
-from export.training.eye import DECIDES_PIXELS
-from export.training.trained import read_trained
+from export.cli.main import main
+from export.repository.configs import CHECKOUT_REPOSITORY
+from export.repository.layout import EMBEDDER_ONNX
+from export.repository.serving_package import IMPORTED
+from export.training.features.extractor import PIXEL_SOURCES
+from export.training.heads.trained_folder import read_trained_folder
 from tests.contract.colours import COLOURS, paint
 
-ROOT = TEMPLATE.parent
+ROOT = CHECKOUT_REPOSITORY.parent
 
 
 def arguments(repository: Path, catalogue: Path, *more: str) -> list[str]:
@@ -53,13 +53,13 @@ def test_train_learns_and_a_second_run_looks_at_no_photo_again(
     repository: Path, shop: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(arguments(repository, shop)) == 0
-    trained = read_trained(shop.parent / "trained")
+    trained = read_trained_folder(shop.parent / "trained")
     assert trained.heads["category"].classes == ("blue", "green", "red")
-    assert "36 seen for the first time" in capsys.readouterr().out
+    assert "features of 36 computed" in capsys.readouterr().out
     assert main(arguments(repository, shop)) == 1
     assert "--replace" in capsys.readouterr().err
     assert main(arguments(repository, shop, "--replace")) == 0
-    assert "0 seen for the first time" in capsys.readouterr().out
+    assert "features of 0 computed" in capsys.readouterr().out
 
 
 def test_train_lists_skips_and_counts_photos_that_cannot_be_read(
@@ -72,14 +72,14 @@ def test_train_lists_skips_and_counts_photos_that_cannot_be_read(
     rows = list(csv.DictReader((shop.parent / "trained/unreadable.csv").read_text().splitlines()))
     assert {Path(row["photo"]).name for row in rows} == {"cut.png", "text.jpg"}
     assert all("unreadable image" in row["why"] for row in rows)
-    assert read_trained(shop.parent / "trained").facts["photos"]["unreadable"] == 2
+    assert read_trained_folder(shop.parent / "trained").facts["photos"]["unreadable"] == 2
 
 
 def test_train_learns_a_class_with_one_photo_and_says_it_is_not_measured(repository: Path, shop: Path) -> None:
     (shop / "white").mkdir()
     Image.new("RGB", (90, 90), "white").save(shop / "white/only.png")
     assert main(arguments(repository, shop)) == 0
-    trained = read_trained(shop.parent / "trained")
+    trained = read_trained_folder(shop.parent / "trained")
     assert "white" in trained.heads["category"].classes
     assert any("1 classes have 1 photo" in notice and "white" in notice for notice in trained.facts["notices"])
     metrics = json.loads((shop.parent / "trained/metrics.json").read_text())
@@ -90,7 +90,7 @@ def test_train_takes_spellings_as_one_and_keeps_what_it_said(repository: Path, s
     table = with_products(shop)
     table.write_text(table.read_text().replace("red/3.png,red", "red/3.png, RED "))
     assert main(arguments(repository, table)) == 0
-    trained = read_trained(shop.parent / "trained")
+    trained = read_trained_folder(shop.parent / "trained")
     assert trained.heads["colour"].classes == ("blue", "green", "red")
     assert any("'RED' (1)" in notice for notice in trained.facts["notices"])
 
@@ -98,8 +98,8 @@ def test_train_takes_spellings_as_one_and_keeps_what_it_said(repository: Path, s
 def test_train_says_where_one_file_has_two_labels(repository: Path, shop: Path) -> None:
     shutil.copy(shop / "red/0.png", shop / "blue/copy.png")
     assert main(arguments(repository, shop)) == 0
-    notices = read_trained(shop.parent / "trained").facts["notices"]
-    assert any("same file under two labels" in notice for notice in notices)
+    notices = read_trained_folder(shop.parent / "trained").facts["notices"]
+    assert any("identical files with different labels" in notice for notice in notices)
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def run_apart(command: list[str], limit_bytes: int | None = None) -> subprocess.
 def test_train_says_so_and_loses_nothing_when_the_disk_is_full(repository: Path, shop: Path, limit_bytes: int) -> None:
     """A file that may not grow is what a full disk is to one process; at 60 kB the cache fits partly."""
     assert main(arguments(repository, shop)) == 0
-    before = read_trained(shop.parent / "trained").facts
+    before = read_trained_folder(shop.parent / "trained").facts
     shutil.rmtree(shop.parent / "cache")
     process = run_apart(arguments(repository, shop, "--replace"), limit_bytes)
     _, errors = process.communicate(timeout=200)
@@ -171,7 +171,7 @@ def test_train_says_so_and_loses_nothing_when_the_disk_is_full(repository: Path,
     assert "error: " in errors
     assert "--cache" in errors or "--output" in errors
     assert "Traceback" not in errors
-    assert read_trained(shop.parent / "trained").facts == before
+    assert read_trained_folder(shop.parent / "trained").facts == before
     assert [path.name for path in shop.parent.iterdir() if path.name.startswith(".")] == []
     assert main(arguments(repository, shop, "--replace")) == 0
 
@@ -196,7 +196,7 @@ def test_train_goes_on_with_what_was_seen_when_it_was_killed(
     assert not (tmp_path / "trained").exists()
     assert main(arguments(repository, tmp_path / "shop")) == 0
     told = capsys.readouterr().out
-    seen = int(told.partition(" seen for the first time")[0].rpartition(" ")[2])
+    seen = int(told.partition("features of ")[2].partition(" computed")[0])
     assert 0 < seen < 400
 
 
@@ -216,7 +216,7 @@ def test_train_from_keeps_old_classes_without_their_photos_and_says_what_changed
     shutil.rmtree(tmp_path / "old")
     more = ["--output", str(tmp_path / "second"), "--from", str(tmp_path / "first"), "--margin", "0.5"]
     assert main(["train", str(tmp_path / "new"), *more, *places]) == 0
-    second = read_trained(tmp_path / "second")
+    second = read_trained_folder(tmp_path / "second")
     assert second.heads["category"].classes == ("blue", "green", "red", "yellow")
     change = second.facts["continued"]["category"]
     assert change["new_classes"] == ["yellow"]
@@ -248,9 +248,10 @@ def test_train_from_is_refused_when_old_classes_are_lost_unless_told_so(
     assert main([*more, *places]) == 1
     said = capsys.readouterr().err
     assert "the margin is 0.02" in said
-    assert "--publish-worse" in said
+    assert "--allow-regression" in said
     assert not (tmp_path / "second").exists()
-    assert main([*more, *places, "--publish-worse"]) == 0
+    assert main([*more, *places, "--publish-worse"]) == 0  # the earlier name of --allow-regression
+    assert "use --allow-regression" in capsys.readouterr().err
     change = facts_of(tmp_path / "second")["continued"]["category"]
     assert change["before"] - change["after"] > 0.02
 
@@ -283,7 +284,7 @@ def test_train_is_refused_when_the_repository_serves_other_code(
 
 
 def test_kept_features_are_made_anew_when_any_code_that_decodes_changes() -> None:
-    assert set(DECIDES_PIXELS) == {"recognition/preprocessing.py", *imported_by("recognition/preprocessing.py")}
+    assert set(PIXEL_SOURCES) == {"recognition/preprocessing.py", *imported_by("recognition/preprocessing.py")}
 
 
 def imported_by(module: str) -> set[str]:

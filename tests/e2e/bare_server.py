@@ -1,4 +1,4 @@
-"""The server with a command line of the test's choice, where `ops.local_server` would choose its own."""
+"""The server with a command line of the test's choice, where `ops.server.local_server` would choose its own."""
 
 from __future__ import annotations
 
@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from ops import launch, probe
-from ops.ports import choose_ports
-from ops.processes import ProcessIdentity, kill_remains
-from ops.python_backend import prepare
-from ops.server_binary import WheelServer, find_server
+from ops.server import launch, probe
+from ops.server.ports import choose_ports
+from ops.server.processes import ProcessIdentity, kill_remains, new_prefix, remove_segments
+from ops.server.python_backend import prepare
+from ops.server.server_binary import WheelServer, find_server
 from ops.settings import ADDRESS, REPOSITORY, Ports
-from ops.shared_memory import new_prefix, remove_segments
 
 PATIENCE_S = 60.0
 

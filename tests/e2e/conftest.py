@@ -12,8 +12,9 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from export.placement import place_files
-from export.release import make_release, remove_tree
+from export.release.assembly import make_release
+from export.release.folder import remove_tree
+from export.repository.manifest import place_files
 from ops.settings import REPOSITORY
 
 FEATURES = 1280

@@ -17,8 +17,8 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from export.bulk_embedding import PART_ROWS, REFUSED
-from ops.local_server import LocalServer
+from export.bulk_embedding.parts import PART_ROWS, REFUSED
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 from triptych import Client, IncompatibleIndex, InvalidInput
 
@@ -161,7 +161,7 @@ def test_import_refuses_embeddings_of_another_network_and_what_is_none(
         (("--address", "127.0.0.1:9"), 1, "Ray does not start"),
         (("--workers", "0"), 2, "expected a whole number from 1"),
         (("--catalogue-key-file", "nowhere.key"), 2, "cannot be read"),
-        (("--output", "/proc/embedded"), 2, "cannot be a folder"),
+        (("--output", "/proc/embedded"), 2, "cannot be created"),
     ],
 )
 def test_command_refuses_with_a_sentence_when_it_cannot_begin(

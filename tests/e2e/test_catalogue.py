@@ -16,7 +16,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 from tests.weaviate.process import catalogue_in, weaviate_node
 
@@ -165,8 +165,8 @@ def test_catalogue_rebuilds_and_answers_as_before(caller: Caller, photos: list[P
     ("model", "tensors", "sentence"),
     [
         ("index", {"product_id": b"nobody"}, "No product has the id 'nobody'"),
-        ("index", {}, "The request has none of them: expected one of embedding, product_id, taste"),
-        ("index", {"embedding": np.ones(1280), "k": 0}, "`k` is 0, expected 1 to 1000"),
+        ("index", {}, "The request has none of them; expected one of embedding, product_id, taste"),
+        ("index", {"embedding": np.ones(1280), "k": 0}, "`k` is 0; expected 1 to 1000"),
         ("index", {"embedding": np.zeros(1280)}, "no direction"),
         ("index", {"embedding": np.ones(1280), "query": {"filter": {"numbr": 1}}}, "Did you mean 'number'?"),
         ("index", {"embedding": np.ones(1280), "query": {"fliter": {}}}, "unknown key 'fliter'"),

@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from ops import probe
-from ops.local_server import LocalServer
+from ops.server import probe
+from ops.server.local_server import LocalServer
 from ops.settings import ROOT, Settings
 
 SCRIPTS = ROOT / "helm/triptych/files"

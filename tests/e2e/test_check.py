@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops import exposure
-from ops.__main__ import main
-from ops.local_server import LocalServer
+from ops.check import exposure
+from ops.cli.main import main
+from ops.server import launch
+from ops.server.local_server import LocalServer
 from ops.settings import REPOSITORY
 from tests.e2e.bare_server import BareServer, started
 
@@ -43,7 +44,7 @@ def test_taken_port_is_told_and_exits_1(server: LocalServer, capsys: pytest.Capt
 def test_open_server_is_fine_on_this_machine_alone(bare: BareServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", f"--url={bare.ports.http_url}"]) == 0
     assert (
-        "may use model-repository, shared-memory, trace, logging. It is on this machine alone."
+        "can use model-repository, shared-memory, trace, logging without a key. Only this machine reaches it."
         in capsys.readouterr().out
     )
 
@@ -78,4 +79,4 @@ def test_dead_address_exits_1(capsys: pytest.CaptureFixture[str]) -> None:
 
 @pytest.mark.parametrize(("host", "is_loopback"), [("127.0.0.1", True), ("localhost", True), ("192.0.2.1", False)])
 def test_loopback_is_told_from_other_addresses(host: str, is_loopback: bool) -> None:
-    assert exposure.is_loopback(host) == is_loopback
+    assert launch.is_loopback(host) == is_loopback

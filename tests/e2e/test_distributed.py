@@ -10,16 +10,16 @@ import random
 import shutil
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import REPOSITORY, Settings
+from tests.weaviate.catalogue_photos import DIMENSION, NEW, OLD, StoreOf, directions, random_filter, random_items
 from tests.weaviate.process import Node, catalogue_in, free_ports, weaviate_node
 from triptych import Client, Unavailable
 from triptych import IncompatibleIndex as ClientIncompatibleIndex
@@ -36,10 +36,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning"),
 ]
 
-OLD, NEW = "0" * 16, "1" * 16
-DIMENSION = 32
-CATEGORIES = ["Shoes", "Hats", "Bags"]
-
 
 @pytest.fixture(scope="module")
 def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
@@ -47,58 +43,32 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
         yield node
 
 
-StoreOf = Callable[..., Any]
-
-
 @pytest.fixture(scope="module")
 def store_of() -> Iterator[StoreOf]:
     """Makes a store of a node; all are closed at the end."""
-    # A library of its own that not everybody has.
-    from triptych_models.search.weaviate_store import WeaviateStore
+    # Only a distributed catalogue needs the libraries of Weaviate.
+    from triptych_models.catalogue.weaviate_store import WeaviateCatalogueStore
 
     with ExitStack() as stack:
 
-        def open_store(node: Node, fingerprint: str = OLD, key_file: Path | None = None) -> WeaviateStore:
-            return stack.enter_context(closing(WeaviateStore(node.url, fingerprint, node.grpc_port, key_file)))
+        def open_store(node: Node, fingerprint: str = OLD, key_file: Path | None = None) -> WeaviateCatalogueStore:
+            return stack.enter_context(closing(WeaviateCatalogueStore(node.url, fingerprint, node.grpc_port, key_file)))
 
         yield open_store
 
 
-def directions(count: int, seed: int = 8) -> Any:
-    vectors = np.random.default_rng(seed).normal(size=(count, DIMENSION)).astype(np.float32)
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+def backend_of(store: Any) -> Any:
+    """Searches over a store."""
+    from triptych_models.search.weaviate_backend import WeaviateBackend
 
-
-def random_items(count: int) -> list[Item]:
-    chance = random.Random(8)
-    items = []
-    for number in range(count):
-        fields: dict[str, Any] = {"category": chance.choice(CATEGORIES)}
-        if chance.random() < 0.7:
-            fields["price"] = chance.choice([9.5, 20, 20.0, 55, 120])
-        if chance.random() < 0.4:
-            fields["colours"] = chance.sample(["red", "blue", "green"], 2)
-        if chance.random() < 0.3:
-            fields["new"] = chance.random() < 0.5
-        items.append(Item(f"sku-{number // 2}", f"photo-{number}", fields, phash=f"{number:016x}"))
-    return items
-
-
-def random_filter(chance: random.Random) -> dict[str, Any]:
-    conditions = {
-        "category": chance.choice(["Shoes", ["Hats", "Bags"], {"ne": "Shoes"}, "none", {"gte": "Hats"}]),
-        "price": chance.choice([20, {"gte": 10, "lt": 60}, {"gt": 55}, {"lte": 9.5}, {"exists": False}]),
-        "colours": chance.choice(["red", {"ne": "red"}, {"exists": True}, ["green", "blue"]]),
-        "new": chance.choice([True, False, {"exists": False}, {"gte": 1}]),
-    }
-    return {name: conditions[name] for name in chance.sample(sorted(conditions), chance.randint(0, 3))}
+    return WeaviateBackend(store)
 
 
 @pytest.fixture(scope="module")
 def engines(
     node: Node, store_of: StoreOf, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[tuple[Any, Any, Any, Any]]:
-    """Embedded store and shelf, and Weaviate as both, with the same 300 photos."""
+    """Embedded store and backend, then Weaviate's, with the same 300 photos."""
     folder = tmp_path_factory.mktemp("embedded")
     store = SqliteCatalogueStore(folder)
     items, vectors = random_items(300), directions(300)
@@ -108,7 +78,7 @@ def engines(
         store.upsert(items[part], vectors[part], OLD)
         far.upsert(items[part], vectors[part], OLD)
     sync = IndexSync(folder, DIMENSION, lambda line: None)
-    yield store, EmbeddedBackend(sync, OLD), far, far
+    yield store, EmbeddedBackend(sync, OLD), far, backend_of(far)
     sync.close()
     store.close()
 
@@ -144,13 +114,13 @@ def test_engines_count_the_same(engines: tuple[Any, Any, Any, Any], seed: int) -
 
 
 def test_engines_tell_the_same_of_a_product_and_of_the_fields(engines: tuple[Any, Any, Any, Any]) -> None:
-    store, near, far, _ = engines
+    store, near, far, far_backend = engines
     assert far.field_names() == store.field_names()
     for one, other in zip(far.get("sku-7"), store.get("sku-7"), strict=True):
         assert (one.photo_id, one.fields, one.phash) == (other.photo_id, other.fields, other.phash)
         assert one.embedding == pytest.approx(other.embedding, abs=1e-6)
     assert far.get("nobody") == store.get("nobody") == []
-    assert far.direction_of("sku-7") == pytest.approx(near.direction_of("sku-7"), abs=1e-6)
+    assert far_backend.direction_of("sku-7") == pytest.approx(near.direction_of("sku-7"), abs=1e-6)
 
 
 def test_export_brings_every_photo_once(engines: tuple[Any, Any, Any, Any]) -> None:
@@ -177,30 +147,31 @@ def test_photo_put_in_again_is_replaced_and_a_product_taken_out_is_gone_at_once(
     assert [photo.fields for photo in store.get("a")] == [{"n": 2}, {}]
     assert store.delete(["a", "a", "nobody"]) == 1
     assert store.count() == (1, 1)
-    assert {hit.product_id for hit in store.nearest(vectors[0], 5, SearchQuery())} == {"b"}
+    assert {hit.product_id for hit in backend_of(store).nearest(vectors[0], 5, SearchQuery())} == {"b"}
 
 
 def test_networks_never_mix_and_the_new_one_answers_once_it_is_active(store_of: StoreOf, tmp_path: Path) -> None:
     with weaviate_node(tmp_path) as own:
         old, new = store_of(own, OLD), store_of(own, NEW)
+        old_backend, new_backend = backend_of(old), backend_of(new)
         vectors = directions(4)
-        new.refuse_other_network()  # nothing is there: an empty answer
+        new_backend.refuse_other_network()  # nothing is there: an empty answer
         old.upsert([Item("a", "a"), Item("b", "b")], vectors[:2], OLD)
         with pytest.raises(IncompatibleIndex, match=OLD):
-            new.refuse_other_network()
+            new_backend.refuse_other_network()
         with pytest.raises(InvalidRequest, match="Import the catalogue first"):
             new.activate()
         new.upsert([Item("a", "a")], vectors[2:3], NEW)
         with pytest.raises(IncompatibleIndex, match="then call `activate`"):
-            new.refuse_other_network()
-        old.refuse_other_network()
+            new_backend.refuse_other_network()
+        old_backend.refuse_other_network()
         assert new.activate()["before"].endswith(OLD)
-        new.refuse_other_network()
+        new_backend.refuse_other_network()
         time.sleep(1.1)
         # The servers of the old network go on with what they have until they are replaced.
-        old.refuse_other_network()
-        assert [hit.product_id for hit in old.nearest(vectors[0], 5, SearchQuery())] == ["a", "b"]
-        assert [hit.product_id for hit in new.nearest(vectors[0], 5, SearchQuery())] == ["a"]
+        old_backend.refuse_other_network()
+        assert [hit.product_id for hit in old_backend.nearest(vectors[0], 5, SearchQuery())] == ["a", "b"]
+        assert [hit.product_id for hit in new_backend.nearest(vectors[0], 5, SearchQuery())] == ["a"]
 
 
 def test_engine_that_is_away_is_unavailable_and_is_found_again(store_of: StoreOf, tmp_path: Path) -> None:
@@ -209,9 +180,9 @@ def test_engine_that_is_away_is_unavailable_and_is_found_again(store_of: StoreOf
         store = store_of(own)
         store.upsert([Item("a", "a")], directions(1), OLD)
     with pytest.raises(EngineUnavailable, match=f"127.0.0.1:{ports[0]} does not answer"):
-        store.nearest(directions(1)[0], 1, SearchQuery())
+        backend_of(store).nearest(directions(1)[0], 1, SearchQuery())
     with weaviate_node(tmp_path, ports):
-        assert [hit.product_id for hit in store.nearest(directions(1)[0], 1, SearchQuery())] == ["a"]
+        assert [hit.product_id for hit in backend_of(store).nearest(directions(1)[0], 1, SearchQuery())] == ["a"]
 
 
 def test_wrong_key_is_said_to_be_one(store_of: StoreOf, tmp_path: Path) -> None:

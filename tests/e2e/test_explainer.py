@@ -13,7 +13,7 @@ import tritonclient.grpc as triton
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from triptych import Client, InvalidInput, UnreadableImage
 
 Pixels = npt.NDArray[np.uint8]
@@ -44,9 +44,9 @@ def test_best_label_is_the_recognised_one_and_any_other_can_be_asked_for(client:
 
 
 def test_explanation_is_refused_with_a_sentence_when_it_cannot_be(client: Client, photos: list[Path]) -> None:
-    with pytest.raises(InvalidInput, match="`attribute` is 'brand', expected one of category"):
+    with pytest.raises(InvalidInput, match="`attribute` is 'brand'; expected one of category"):
         client.explain(photos[0], attribute="brand")
-    with pytest.raises(InvalidInput, match="`class_index` is 1000, expected 0 to 999"):
+    with pytest.raises(InvalidInput, match="`class_index` is 1000; expected 0 to 999"):
         client.explain(photos[0], label=1000)
     with pytest.raises(UnreadableImage):
         client.explain(photos[0].read_bytes()[:3000])

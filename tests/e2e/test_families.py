@@ -2,7 +2,7 @@
 
 What random weights can show: that the graph computes what torch computes, and that the way from the file to the pixels
 is torchvision's for that network's own side, crop and interpolation. What they cannot: accuracy. How they are compared:
-`export.photo_parity`, "untrained filters".
+`export.verification.photo_parity`, "untrained filters".
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from export.__main__ import main
-from export.building import torch_answer
-from export.photo_parity import Answer, compare, encode_all, refuse_when_under
-from export.sources import Choice, load
-from ops.local_server import LocalServer
+from export.cli.main import main
+from export.graphs.building import torch_predictor
+from export.sources.loading import BackboneChoice, load_backbone
+from export.verification.photo_parity import Predictor, compare, encode_all, require_parity
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 
 # In every run: the two that are quick.
@@ -43,7 +43,7 @@ def test_family_is_placed_served_and_equal_to_torch(
     name: str,
     features: int,
     photos: list[Path],
-    answers_of: Callable[[LocalServer], Answer],
+    answers_of: Callable[[LocalServer], Predictor],
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -56,11 +56,11 @@ def test_family_is_placed_served_and_equal_to_torch(
         "classes": 1000,
         "heads": {},
     }
-    backbone = load(Choice(model=name, weights="none"), photos)
+    backbone = load_backbone(BackboneChoice(model=name, weights="none"), photos)
     with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, repository=repository)) as server:
         parity = compare(
-            encode_all(photos, per_encoding=1), backbone.transform, torch_answer(backbone), answers_of(server)
+            encode_all(photos, per_encoding=1), backbone.transform, torch_predictor(backbone), answers_of(server)
         )
     print(f"\n{name}: {report['seconds']:.0f} s, {parity}")
     assert parity.photos == 38
-    refuse_when_under(parity, min_cosine=0.995, is_random=True)
+    require_parity(parity, min_cosine=0.995, is_random=True)

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from ops import probe
-from ops.image.context import HERE, lay_out
+from ops.packaging.image.build import HERE, fill_context
+from ops.server import probe
 from ops.settings import REPOSITORY
 from tests.e2e.bare_server import BareServer, started
 from triptych import Client
@@ -61,7 +61,7 @@ def install(requirements: Path, target: Path) -> None:
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The image's files, as far as this project makes them: `models` is the image's /models, `packages` its own."""
     folder = tmp_path_factory.mktemp("image")
-    lay_out(make_release(folder / "release"), folder / "context")
+    fill_context(make_release(folder / "release"), folder / "context")
     assert instruction("COPY").split() == ["release", "/models"]
     shutil.copytree(folder / "context/release", folder / "root/models")
     install(folder / "context/requirements.txt", folder / "root/packages")

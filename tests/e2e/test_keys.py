@@ -12,12 +12,12 @@ from typing import Any
 import psutil
 import pytest
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import ADDRESS, Settings
 from triptych import Client, PermissionDenied
-from triptych.connection import Connection, parse_api_key
-from triptych.grpc_transport import GrpcTransport
-from triptych.protocol import Question, TransportError
+from triptych._core.protocol import Question, TransportError
+from triptych._transport.connection import Connection, parse_api_key
+from triptych._transport.grpc_transport import GrpcTransport
 
 # What each API that is closed answers: over HTTP, over gRPC, and whose key it wants.
 CONTROL, MEMORY = "control", "memory"

@@ -1,4 +1,4 @@
-"""Locust against the real server, in processes of its own: it patches whatever it is imported into."""
+"""Locust against the real server, in its own processes, because importing Locust patches the standard library."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from typing import Any
 
 import pytest
 
-from loadtest.corpus import Corpus
-from loadtest.counters import asks_recognizer, count_requests
-from loadtest.golden import write_golden
-from loadtest.locust_runs import LOCUSTFILE
-from loadtest.tally import Tally
-from loadtest.traffic import NO_RETRY
-from ops.local_server import LocalServer
+from loadtest.locust.runner import LOCUSTFILE
+from loadtest.server.counters import count_requests, searcher_calls_recognizer
+from loadtest.traffic.calls import NO_RETRY
+from loadtest.traffic.corpus import Corpus
+from loadtest.traffic.latency_histogram import LatencyHistogram
+from loadtest.traffic.reference_answers import write_references
+from ops.server.local_server import LocalServer
 from tests.e2e.delayed_path import DelayedPath
 from triptych import Client, InvalidInput
 
 ROOT = Path(__file__).resolve().parents[2]
-# Of a machine that does other things meanwhile nobody can say how fast it answers.
+# Checks that depend on the speed of the machine, which may run other programs.
 OF_THE_MACHINE = {"latency", "generator"}
 
 
@@ -62,7 +62,7 @@ def test_smoke_is_judged_in_one_process_and_in_several(server: LocalServer, tmp_
     assert failed_checks(report, "smoke") <= OF_THE_MACHINE, result.stdout
     assert result.returncode == (0 if report["passed"] else 1)
     passed = {check["name"] for check in report["checks"]["smoke"] if check["result"] == "passed"}
-    assert {"availability", "outcomes", "bad photos", "golden answers"} <= passed
+    assert {"availability", "failures", "invalid photos", "reference answers"} <= passed
     assert {"counts of recognizer", "counts of searcher"} <= passed
     (run,) = report["runs"]
     assert set(run["kinds"]) == {"recognize", "embed", "search", "refuse"}
@@ -73,18 +73,18 @@ def test_smoke_is_judged_in_one_process_and_in_several(server: LocalServer, tmp_
 def test_verdict_is_failed_when_the_objective_is_out_of_reach(server: LocalServer, tmp_path: Path) -> None:
     objectives = (ROOT / "ops/slo.yaml").read_text().replace("cpu: 250", "cpu: 1")
     (tmp_path / "slo.yaml").write_text(objectives)
-    words = ["smoke", "--scale", "0.3", "--users-of", "http", "--tasks", "embed", "--repeat-share", "0"]
+    words = ["smoke", "--scale", "0.3", "--transport", "http", "--tasks", "embed", "--repeat-share", "0"]
     result = run_command(server, *words, "--slo", str(tmp_path / "slo.yaml"))
     assert result.returncode == 1
-    assert "came in less than 1 ms, expected 99%" in result.stdout
+    assert "took less than 1 ms, expected 99%" in result.stdout
     assert "smoke: latency" in result.stdout.rpartition("Verdict: failed (")[2]
 
 
 @pytest.mark.parametrize("servers", ["server", "ensemble_server"])
 def test_failed_call_is_one_request_in_the_counts(servers: str, request: pytest.FixtureRequest) -> None:
-    """Of an ensemble whose step fails Triton's own counter says two."""
+    """Triton counts two requests of an ensemble when one of its steps fails."""
     server: LocalServer = request.getfixturevalue(servers)
-    searcher_asks_recognizer = asks_recognizer(server.http_url)
+    calls_recognizer = searcher_calls_recognizer(server.http_url)
     before = count_requests(server.metrics_url)
     with Client(server.grpc_target, retry=NO_RETRY) as client:
         for call in (client.search, client.recognize):
@@ -93,12 +93,12 @@ def test_failed_call_is_one_request_in_the_counts(servers: str, request: pytest.
                     call(b"no photo")
     after = count_requests(server.metrics_url)
     counted = {model: after[model] - before.get(model, 0) for model in ("recognizer", "searcher")}
-    assert counted == {"recognizer": 6 if searcher_asks_recognizer else 3, "searcher": 3}
+    assert counted == {"recognizer": 6 if calls_recognizer else 3, "searcher": 3}
 
 
 def test_breakpoint_ends_where_the_server_breaks(server: LocalServer, tmp_path: Path) -> None:
-    """Users come by six; no two cores answer 128 of them at once within 1.5 times the bound."""
-    words = ["breakpoint", "--scale", "0.6", "--users-of", "grpc", "--repeat-share", "0", "--sizes", "800x600"]
+    """6 users start per step; two cores do not answer 128 users within 1.5 times the bound."""
+    words = ["breakpoint", "--scale", "0.6", "--transport", "grpc", "--repeat-share", "0", "--sizes", "800x600"]
     run_command(server, *words, "--json", str(tmp_path / "run.json"))
     report = json.loads((tmp_path / "run.json").read_text())
     assert failed_checks(report, "breakpoint") <= OF_THE_MACHINE, report["checks"]["breakpoint"]
@@ -113,22 +113,22 @@ def measure_rate(
     prepared: Path, users_class: str, path: DelayedPath, users: int, think_s: float, duration_s: int
 ) -> float:
     """Calls a second."""
-    outcome = prepared / "outcome.json"
+    result_file = prepared / "result.json"
     subprocess.run(
         [
             sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), users_class, "--headless", "--users", str(users),
             "--spawn-rate", "100", "--run-time", f"{duration_s}s", "--stop-timeout", "5", "--prepared", str(prepared),
             "--target", path.address, "--http", f"http://{path.address}", "--think-s", str(think_s),
-            "--repeat-share", "1", "--bad-share", "0", "--outcome", str(outcome), "--only-summary",
+            "--repeat-share", "1", "--bad-share", "0", "--result-file", str(result_file), "--only-summary",
         ],
         cwd=ROOT, check=True, capture_output=True, timeout=60,
     )  # fmt: skip
-    tally = Tally(1.0)
-    tally.add_json(json.loads(outcome.read_text())["tally"])
-    assert tally.total().failed == 0
-    # Connecting and the contract's check come before a user's first call; the end is not whole.
-    from_s, until_s = min(tally.seconds) + 2, max(tally.seconds) - 1
-    return tally.total(None, from_s, until_s).answered / (until_s - from_s)
+    histogram = LatencyHistogram(1.0)
+    histogram.add_json(json.loads(result_file.read_text())["histogram"])
+    assert histogram.total().failed == 0
+    # A user connects and checks the contract before its first call; the last second is incomplete.
+    from_s, until_s = min(histogram.seconds) + 2, max(histogram.seconds) - 1
+    return histogram.total(None, from_s, until_s).answered / (until_s - from_s)
 
 
 @pytest.mark.parametrize("users_class", ["GrpcUser", "HttpUser"])
@@ -137,23 +137,23 @@ def test_users_do_not_wait_for_each_other(
 ) -> None:
     """12 users with a think time make 12 times the calls of one.
 
-    The way to the server takes 0.1 s each way and no processor, and photos are answered from the cache. Where a call
-    holds the loop, 12 users make 1 / 0.2 s = 5 calls a second between them; where it does not, 12 / 0.4 s = 30.
+    The network delay is 0.1 s each way without CPU time, and the cache answers the photos. If a call blocks the loop,
+    12 users make 1 / 0.2 s = 5 calls per second in all; if not, 12 / 0.4 s = 30.
     """
     Corpus({file.stem: file.read_bytes() for file in photos[:3]}).write(tmp_path)
-    write_golden({}, tmp_path / "golden.npz")
+    write_references({}, tmp_path / "references.npz")
     target = server.grpc_target if users_class == "GrpcUser" else server.http_url.removeprefix("http://")
     with DelayedPath(target, 0.1) as path:
-        alone = measure_rate(tmp_path, users_class, path, users=1, think_s=0.2, duration_s=10)
+        single = measure_rate(tmp_path, users_class, path, users=1, think_s=0.2, duration_s=10)
         before = path.connections
         together = measure_rate(tmp_path, users_class, path, users=12, think_s=0.2, duration_s=10)
-    # 12 on a machine with nothing else to do; where a call holds the loop, 2. A busy machine takes its share.
-    assert 7 <= together / alone <= 15
-    # A connection a user, kept through all its calls.
+    # 12 on an idle machine, fewer on a busy one; 2 where a call blocks the loop.
+    assert 7 <= together / single <= 15
+    # One connection per user, kept through all its calls.
     assert path.connections - before == 12
 
 
-def test_page_of_locust_is_served_on_loopback(server: LocalServer) -> None:
+def test_web_ui_of_locust_is_served_on_loopback(server: LocalServer) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
     addresses = {
@@ -162,7 +162,7 @@ def test_page_of_locust_is_served_on_loopback(server: LocalServer) -> None:
         "TRIPTYCH_METRICS_URL": server.metrics_url,
     }
     words = [sys.executable, "-m", "loadtest", "locust", "--web", str(port)]
-    # As in a terminal, Ctrl-C reaches the whole group.
+    # As in a terminal, Ctrl-C reaches the whole process group.
     process = subprocess.Popen(
         words, cwd=ROOT, env={**os.environ, **addresses}, start_new_session=True, stderr=subprocess.DEVNULL
     )
@@ -192,8 +192,8 @@ def _await_page(url: str, deadline_s: float) -> str:
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "sentence"),
     [
-        (["ramp"], 2, "no shape 'ramp'; there are smoke, step, spike, soak, breakpoint"),
-        (["smoke", "--scale", "0"], 2, "0 is no use; expected more than 0"),
+        (["ramp"], 2, "unknown shape 'ramp'; expected one of smoke, step, spike, soak, breakpoint"),
+        (["smoke", "--scale", "0"], 2, "got 0, expected more than 0"),
         (["smoke", "--bad-share", "2"], 1, "expected shares from 0 to 1"),
         (["smoke", "--metrics", "http://127.0.0.1:1/metrics"], 1, "No metrics at http://127.0.0.1:1/metrics"),
         (["smoke", "--metrics", "8002"], 1, "expected http://HOST:8002/metrics"),

@@ -22,7 +22,7 @@ from PIL import Image
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 from tritonclient.utils import InferenceServerException
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import REPOSITORY, Settings
 from triptych_models.catalogue.model import CatalogueModel
 from triptych_models.errors import Code
@@ -337,7 +337,7 @@ def test_failure_of_ours_is_told_apart_from_a_bad_photo(
         message = scraped.refused(contents[1], contents[2], request_id="order-8")
         assert "INTERNAL" in message
         assert "[internal]" in message
-        assert "the request is not at fault" in message
+        assert "the request is not the cause" in message
         assert "onnx" not in message.lower()
         scraped.settles(
             ("triptych_refusals_total", {}, 1),

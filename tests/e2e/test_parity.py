@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from export.building import torch_answer
-from export.photo_parity import MIN_TOP1_AGREEMENT, Answer, compare, encode_all
-from export.sources import Choice, load
-from export.verification import LIMITS
-from ops.local_server import LocalServer
+from export.graphs.building import torch_predictor
+from export.sources.loading import BackboneChoice, load_backbone
+from export.verification.onnx_parity import LIMITS
+from export.verification.photo_parity import MIN_TOP1_AGREEMENT, Predictor, compare, encode_all
+from ops.server.local_server import LocalServer
 
 MEAN_COSINE = 0.999
 
 
 def test_served_answers_equal_the_reference_in_every_encoding(
-    either_server: LocalServer, answers_of: Callable[[LocalServer], Answer], photos: list[Path]
+    either_server: LocalServer, answers_of: Callable[[LocalServer], Predictor], photos: list[Path]
 ) -> None:
-    backbone = load(Choice(), photos)
-    parity = compare(encode_all(photos), backbone.transform, torch_answer(backbone), answers_of(either_server))
+    backbone = load_backbone(BackboneChoice(), photos)
+    parity = compare(encode_all(photos), backbone.transform, torch_predictor(backbone), answers_of(either_server))
     print(f"\n{parity}")
     assert parity.encodings == 38
     assert parity.cosine_min >= LIMITS["fp32"].min_photo_cosine, parity.worst

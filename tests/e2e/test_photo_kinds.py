@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from triptych import Client, ImageLike, InvalidInput
 
 # Same picture, another container: the pixels are equal, so the embeddings are, but for how a batch is summed.

@@ -17,8 +17,8 @@ import numpy.typing as npt
 import pytest
 from tritonclient.utils import InferenceServerException
 
-from ops.local_server import LocalServer
-from ops.processes import find_stubs
+from ops.server.local_server import LocalServer
+from ops.server.processes import find_stubs
 from ops.settings import Settings
 from tests.e2e.test_catalogue import Caller
 from triptych import Client, NotReady
@@ -155,7 +155,7 @@ def test_rebuild_is_made_and_nothing_is_lost_when_a_process_is_killed_in_it(
     if kill is kill_index:
         status = wait_for(caller, lambda status: not status["index_loaded"], within_s=5)  # the kernel takes a moment
         assert (status["state"], status["rebuild"]) == ("waiting", rebuild)
-        with pytest.raises(InferenceServerException, match="A rebuild is waiting for `index`"):
+        with pytest.raises(InferenceServerException, match="A rebuild is waiting for model `index`"):
             caller.catalogue("rebuild")
     server.kill()
     server.restart()
@@ -173,7 +173,7 @@ def test_rebuild_is_made_and_nothing_is_lost_when_a_process_is_killed_in_it(
 
 def test_client_and_command_wait_and_tell_how_far_it_is(server: LocalServer, caller: Caller, tmp_path: Path) -> None:
     key = str(caller.key).strip()
-    triptych = [sys.executable, "-W", "error", "-c", "import sys; from triptych.command import main; sys.exit(main())"]
+    triptych = [sys.executable, "-W", "error", "-c", "import sys; from triptych.cli import main; sys.exit(main())"]
 
     def run(*words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
@@ -192,7 +192,7 @@ def test_client_and_command_wait_and_tell_how_far_it_is(server: LocalServer, cal
         assert refusal.value.code == "rebuild_running"
         shown = run("status")
         assert (shown.returncode, shown.stderr) == (0, "")
-        assert shown.stdout.startswith(("rebuild running: ", "rebuild waiting for model index, which is loaded"))
+        assert shown.stdout.startswith(("rebuild running: ", "rebuild waits for model index, which is loaded"))
         while client.catalogue.status().state != "idle":
             time.sleep(0.1)
         assert client.catalogue.rebuild() == PHOTOS

@@ -17,7 +17,7 @@ import tritonclient.http
 from PIL import Image
 from tritonclient.utils import InferenceServerException
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from tests.faults.served import stubs_of
 from triptych import Client, Recognition, UnreadableImage
 
@@ -138,7 +138,7 @@ def encoded(image: Image.Image, image_format: str) -> bytes:
         (b"PRODUCT;PRICE\nshoe;12\n", "unreadable image: got 22 bytes that start with b'PRODUCT;'"),
         (encoded(Image.effect_noise((500, 500), 90), "JPEG")[:9000], "unreadable image: the JPEG file is damaged"),
         (encoded(Image.new("1", (60_000, 60_000)), "PNG"), "image too large: 60000 x 60000 = 3600.0 megapixels"),
-        (b"\xff\xd8" + bytes(20_000_000), "image too large: 20.0 MB, the limit is 20 MB"),
+        (b"\xff\xd8" + bytes(20_000_000), "image too large: 20.0 MB; the limit is 20 MB"),
     ],
     ids=["empty", "text", "truncated", "bomb", "over the limit"],
 )

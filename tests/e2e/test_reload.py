@@ -21,14 +21,14 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.utils import InferenceServerException
 
-from export.release_folder import read_release
+from export.release.folder import read_release
 from ops.errors import OpsError, WrongUsage
-from ops.local_server import LocalServer
-from ops.reload import reload
-from ops.serving_folder import ServingFolder
+from ops.server.local_server import LocalServer
+from ops.server.serving_folder import ServingFolder
+from ops.server.state import StateFolder
+from ops.server.status import read_status
 from ops.settings import ROOT, Settings
-from ops.state import StateFolder
-from ops.status import read_status
+from ops.supervision.reload import reload
 from triptych import Client
 
 MODELS = [
@@ -228,10 +228,10 @@ def missing_label_file(release: Path, first: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "sentence"),
     [
-        (wrong_golden_answers, r"(?s)golden answers differ.*golden-clock.jpg.*expected.*serves on"),
-        (wrong_labels, r"(?s)golden answers differ.*is labelled .*, expected .*serves on"),
-        (model_that_does_not_load, r"(?s)did not load: .*nothing to decode with.*serves on"),
-        (damaged_file, r"is damaged: models/recognizer/labels.txt was changed.*old release goes on serving"),
+        (wrong_golden_answers, r"(?s)golden requests differ.*golden-clock.jpg.*expected.*keeps serving"),
+        (wrong_labels, r"(?s)golden requests differ.*is labelled .*, expected .*keeps serving"),
+        (model_that_does_not_load, r"(?s)did not load: .*nothing to decode with.*keeps serving"),
+        (damaged_file, r"is damaged: models/recognizer/labels.txt was changed.*keeps serving the old release"),
         (missing_label_file, r"not placed: missing models/recognizer/labels.txt"),
     ],
 )
@@ -288,7 +288,7 @@ def test_reload_refuses_a_server_that_an_earlier_version_started(
     assert state is not None
     folder.write(dataclasses.replace(state, folder=None))
     try:
-        with pytest.raises(OpsError, match=r"started by an earlier version.*start it anew"):
+        with pytest.raises(OpsError, match=r"earlier version, with another layout, started the server.*start it again"):
             reload(state_dir(served), releases[1], LOAD_TIMEOUT_S)
     finally:
         folder.write(state)
@@ -310,7 +310,7 @@ def test_server_that_dies_after_a_killed_reload_serves_the_old_release_whole(
 
 
 def test_reload_refuses_a_repository_that_is_no_release(served: LocalServer, tmp_path: Path) -> None:
-    with pytest.raises(WrongUsage, match="is no release, so there are no golden answers"):
+    with pytest.raises(WrongUsage, match="is not a release, so it has no golden requests"):
         reload(state_dir(served), tmp_path, LOAD_TIMEOUT_S)
 
 

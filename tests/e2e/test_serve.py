@@ -20,13 +20,13 @@ import pytest
 import tritonclient.grpc as triton_grpc
 import trustme
 
-from ops import probe
 from ops.errors import OpsError, ServerFailed
-from ops.local_server import LocalServer
-from ops.processes import ProcessIdentity, find_stubs
-from ops.serve import serve_detached
+from ops.server import probe
+from ops.server.local_server import LocalServer
+from ops.server.processes import ProcessIdentity, find_stubs
+from ops.server.state import ServerState, StateFolder
 from ops.settings import REPOSITORY, ROOT, Settings
-from ops.state import ServerState, StateFolder
+from ops.supervision.serve import serve_detached
 
 FREE_PORTS = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
 STEP_S = 0.15
@@ -200,7 +200,7 @@ def test_detached_server_is_ready_guarded_and_stopped(repository: Path, state_di
     assert run("stop", where).returncode == 0
     assert is_gone(state)
     again = run("stop", where)
-    assert (again.returncode, "Nothing runs" in again.stdout) == (0, True)
+    assert (again.returncode, "No server runs" in again.stdout) == (0, True)
     assert run("status", where).returncode == 1
 
 
@@ -275,7 +275,7 @@ def test_killed_server_is_reported_with_exit_1(supervisor: subprocess.Popen[byte
     assert state.server is not None
     state.server.send(signal.SIGKILL)
     assert supervisor.wait(PATIENCE_S) == 1
-    assert "died by itself (killed by SIGKILL)" in (state_dir.parent / "supervisor").read_text()
+    assert "ended unexpectedly (killed by SIGKILL)" in (state_dir.parent / "supervisor").read_text()
     assert wait_for(lambda: is_gone(state))
 
 
@@ -297,7 +297,7 @@ def test_model_that_fails_to_load_says_so_itself(repository: Path, state_dir: Pa
     failed = run("serve", f"--state-dir={state_dir}", f"--repository={repository}", *FREE_PORTS)
     assert failed.returncode == 1
     first, log = failed.stderr.splitlines()
-    assert first == "Model one did not load: no weights at /nowhere. Place them with `make export`."
+    assert first == "error: Model one did not load: no weights at /nowhere. Place them with `make export`."
     assert log == f"Full log: {state_dir / 'server.log'}"
     assert StateFolder(state_dir).read() is None
 
@@ -310,7 +310,7 @@ def test_detached_start_fails_with_the_same_sentence(repository: Path, state_dir
 
 
 def test_model_whose_process_dies_at_once_is_not_waited_for(repository: Path, state_dir: Path) -> None:
-    """Triton itself would wait for ever."""
+    """Triton itself would wait without end."""
     (repository / "models/one/1/model.py").unlink()
     settings = Settings(repository, http_port=0, grpc_port=0, metrics_port=0, state_dir=state_dir)
     with pytest.raises(ServerFailed, match="Python model file not found"), LocalServer(settings):

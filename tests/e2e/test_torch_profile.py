@@ -14,14 +14,14 @@ from PIL import Image
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 from tritonclient.utils import InferenceServerException
 
-from export.__main__ import main
-from export.building import torch_answer
-from export.contract import MODELS
-from export.encodings import encode, makers
-from export.layout import model_file
-from export.photo_parity import Answer, compare, encode_all
-from export.sources import Choice, load
-from ops.local_server import LocalServer
+from export.cli.main import main
+from export.graphs.building import torch_predictor
+from export.repository.configs import MODELS
+from export.repository.layout import model_file
+from export.sources.loading import BackboneChoice, load_backbone
+from export.verification.encodings import encode, encoders
+from export.verification.photo_parity import Predictor, compare, encode_all
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 
 Floats = npt.NDArray[np.float32]
@@ -46,11 +46,11 @@ def torch_server(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -
 
 
 def test_torch_profile_answers_as_the_reference_in_every_encoding(
-    torch_server: LocalServer, answers_of: Callable[[LocalServer], Answer], photos: list[Path]
+    torch_server: LocalServer, answers_of: Callable[[LocalServer], Predictor], photos: list[Path]
 ) -> None:
-    backbone = load(Choice(), photos)
+    backbone = load_backbone(BackboneChoice(), photos)
     parity = compare(
-        encode_all(photos, per_encoding=1), backbone.transform, torch_answer(backbone), answers_of(torch_server)
+        encode_all(photos, per_encoding=1), backbone.transform, torch_predictor(backbone), answers_of(torch_server)
     )
     print(f"\n{parity}")
     # No DCT-scaled decoding here; another JPEG decoder and another antialiased resize.
@@ -64,7 +64,7 @@ def test_torch_profile_answers_a_batch_of_all_kinds_and_refuses_a_damaged_photo_
     client = triton.InferenceServerClient(torch_server.grpc_target)
     with Image.open(photos[0]) as opened:
         image = opened.convert("RGB")
-    contents = [makers()[name](image) for name in ("exif 6", "png", "cmyk jpeg", "grey jpeg", "exif 6")]
+    contents = [encoders()[name](image) for name in ("exif 6", "png", "cmyk jpeg", "grey jpeg", "exif 6")]
 
     def ask(batch: list[bytes]) -> Floats:
         tensor = triton.InferInput("image", [len(batch), 1], "BYTES")

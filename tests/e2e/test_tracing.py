@@ -19,7 +19,7 @@ import tritonclient.http
 from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import Settings
 
 PATIENCE_S = 30.0

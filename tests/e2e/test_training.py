@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from export.__main__ import main
-from ops.local_server import LocalServer
+from export.cli.main import main
+from ops.server.local_server import LocalServer
 from ops.settings import REPOSITORY, Settings
 from triptych import Client
 
@@ -133,35 +133,35 @@ def test_every_profile_has_the_trained_outputs(placed: Path) -> None:
 
 
 def test_configs_lose_the_outputs_again_when_there_are_no_heads(placed: Path) -> None:
-    from export.contract import read_configs, shape_of, shaped
+    from export.repository.configs import read_configs, read_shape, reshape_configs
 
     configs = read_configs(placed)
-    shape = shape_of(configs)
+    shape = read_shape(configs)
     assert shape.heads == {"side": 2}
-    bare = shaped(configs, shape_of(read_configs(REPOSITORY)))
+    bare = reshape_configs(configs, read_shape(read_configs(REPOSITORY)))
     assert [output.name for output in bare["classifier"].output] == ["category_scores", "retail_score"]
     assert "side_scores" not in str(bare["recognizer"])
 
 
 def test_heads_are_refused_when_they_say_something_else_than_in_training(trained: Path) -> None:
     from export.errors import VerificationError
-    from export.training.probe import refuse_other_scores
-    from export.training.trained import read_trained
+    from export.training.heads.probe import require_same_scores
+    from export.training.heads.trained_folder import read_trained_folder
 
-    probe = read_trained(trained).tensors("probe.safetensors")
-    refuse_other_scores(probe, lambda features: probe)
-    with pytest.raises(VerificationError, match="side_scores of drawn pictures differ"):
-        refuse_other_scores(probe, lambda features: {**probe, "side_scores": probe["side_scores"][:, ::-1]})
+    probe = read_trained_folder(trained).tensors("probe.safetensors")
+    require_same_scores(probe, lambda features: probe)
+    with pytest.raises(VerificationError, match="side_scores of the probe differ"):
+        require_same_scores(probe, lambda features: {**probe, "side_scores": probe["side_scores"][:, ::-1]})
 
 
 def test_heads_are_refused_when_the_backbone_is_another(trained: Path) -> None:
     from export.errors import VerificationError
-    from export.training.probe import refuse_other_backbone
-    from export.training.trained import read_trained
+    from export.training.heads.probe import require_same_backbone
+    from export.training.heads.trained_folder import read_trained_folder
 
-    probe = read_trained(trained).tensors("probe.safetensors")
-    refuse_other_backbone(probe, lambda pixels: probe["features"] * 1.0001)
+    probe = read_trained_folder(trained).tensors("probe.safetensors")
+    require_same_backbone(probe, lambda pixels: probe["features"] * 1.0001)
     with pytest.raises(VerificationError, match="another backbone"):
-        refuse_other_backbone(probe, lambda pixels: probe["features"][:, ::-1])
-    with pytest.raises(VerificationError, match="takes no pixels of 224 x 224"):
-        refuse_other_backbone(probe, lambda pixels: (_ for _ in ()).throw(RuntimeError("dims")))
+        require_same_backbone(probe, lambda pixels: probe["features"][:, ::-1])
+    with pytest.raises(VerificationError, match="does not accept images of 224 x 224 px"):
+        require_same_backbone(probe, lambda pixels: (_ for _ in ()).throw(RuntimeError("dims")))

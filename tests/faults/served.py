@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 
-from ops.local_server import LocalServer
-from ops.processes import find_stubs
+from ops.server.local_server import LocalServer
+from ops.server.processes import find_stubs
+from ops.server.state import ServerState, StateFolder
 from ops.settings import ROOT
-from ops.state import ServerState, StateFolder
 
 PATIENCE_S = 60.0
 NO_DISKS: Mapping[Path, str] = MappingProxyType({})

@@ -18,7 +18,7 @@ import pytest
 import tritonclient.grpc as triton
 from tritonclient.utils import InferenceServerException
 
-from ops.local_server import LocalServer
+from ops.server.local_server import LocalServer
 from ops.settings import ROOT, Settings
 from tests.faults.bounds import CPU_S, MEMORY_BYTES, SENTENCES, SILENCE_S
 from tests.faults.decode_hostile import digest_of

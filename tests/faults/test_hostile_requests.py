@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from tritonclient.grpc import service_pb2
 
-from ops.local_server import LocalServer
-from ops.processes import find_stubs
+from ops.server.local_server import LocalServer
+from ops.server.processes import find_stubs
 from ops.settings import ADDRESS, Settings
 from tests.faults.hostile_requests import call, hostile_calls, hostile_http, packed
 from tests.faults.load import Golden
@@ -22,7 +22,7 @@ from tests.faults.records import InputRow, keep
 from triptych import Client
 
 TIMEOUT_S = 20.0
-# Bytes are missing for ever: the server waits for them, as it should, and answers others meanwhile.
+# Bytes never come: the server waits for them, as it should, and answers others meanwhile.
 UNFINISHED = ("no version", "two lengths")
 # 2.51.0 reads these as the version 1, as no batch dimension, or does not look: the answer is the photo's.
 READ_OTHERWISE = (

@@ -1,7 +1,7 @@
 """Too much to do: shoppers beside a bulk job, and ten times what the server can answer.
 
 What is asserted holds on a machine that does other things too: who is served first, that nothing is computed in vain,
-that refusals are typed. `python -m loadtest overload` has the bars, for a machine that does nothing else.
+that refusals are typed. `python -m loadtest overload` has the bounds, for a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from export.contract import read_configs
-from export.profiles import render_profiles, size_for
-from export.queues import SIZE_A_CORE
-from loadtest.open_loop import Questions, Seen, ask_golden, run_closed, run_stream
-from loadtest.overload import OVERLOAD, peak_memory
-from ops.local_server import LocalServer
+from export.profiles.adjustments import QUEUE_SIZE_PER_CORE
+from export.profiles.cpu import size_for
+from export.profiles.rendering import render_profiles
+from export.repository.configs import read_configs
+from loadtest.open_loop.overload import OVERLOAD
+from loadtest.open_loop.stream import EncodedRequests, StreamResult, fetch_references, run_closed_loop, run_open_loop
+from loadtest.server.process import peak_memory
+from ops.server.local_server import LocalServer
 from ops.settings import REPOSITORY, Settings
 from tests.faults.records import FaultRow, keep
 from tests.faults.served import wait_for
@@ -82,41 +84,43 @@ def test_interactive_photo_waits_for_no_more_than_what_is_at_work_when_bulk_is_q
 
 
 @pytest.fixture(scope="module")
-def flood(one_core: LocalServer, photos: list[Path]) -> Iterator[tuple[Seen, Seen, int, float]]:
+def flood(one_core: LocalServer, photos: list[Path]) -> Iterator[tuple[StreamResult, StreamResult, int, float]]:
     """What the callers saw at capacity and beyond, how many photos were computed meanwhile, and MB the server grew."""
-    questions = Questions([photo.read_bytes() for photo in photos[:8]], {})
-    golden = ask_golden(one_core.grpc_target, questions)
+    requests = EncodedRequests([photo.read_bytes() for photo in photos[:8]], {})
+    references = fetch_references(one_core.grpc_target, requests)
     with Client(one_core.grpc_target) as client:
-        full = run_closed(one_core.grpc_target, questions, golden, callers=8, duration_s=TURN_S)
+        full = run_closed_loop(one_core.grpc_target, requests, references, concurrency=8, duration_s=TURN_S)
         before = computed(client)
         with peak_memory(one_core.pid) as grown_mb:
-            seen = run_stream(
+            seen = run_open_loop(
                 one_core.grpc_target,
-                questions,
-                golden,
+                requests,
+                references,
                 rate=OVERLOAD * full.rate,
-                duration_s=max(TURN_S, 2.0 * SIZE_A_CORE / (OVERLOAD * full.rate)),
-                patience_s=PATIENCE_S,
+                duration_s=max(TURN_S, 2.0 * QUEUE_SIZE_PER_CORE / (OVERLOAD * full.rate)),
+                timeout_s=PATIENCE_S,
             )
         # Triton counts a request just after its answer has left.
-        wait_for(lambda: computed(client) - before >= len(seen.took_s), 5.0)
+        wait_for(lambda: computed(client) - before >= len(seen.latencies_s), 5.0)
         yield full, seen, computed(client) - before, grown_mb[0]
 
 
 @pytest.mark.timeout(240)
-def test_overload_is_refused_early_and_nothing_is_computed_in_vain(flood: tuple[Seen, Seen, int, float]) -> None:
+def test_overload_is_refused_early_and_nothing_is_computed_in_vain(
+    flood: tuple[StreamResult, StreamResult, int, float],
+) -> None:
     full, seen, photos_computed, grown_mb = flood
-    refused = sum(seen.refused.values())
+    refused = sum(seen.errors.values())
     test = f"{HERE}::test_overload_is_refused_early_and_nothing_is_computed_in_vain"
-    keep(FaultRow(f"{OVERLOAD:g}x overload", 1, seen.due, {"Overloaded": refused}, seen.wrong, 0.0, test))
+    keep(FaultRow(f"{OVERLOAD:g}x overload", 1, seen.sent, {"Overloaded": refused}, seen.wrong_answers, 0.0, test))
     print(
-        f"\ncapacity {full.rate:.1f}/s; offered {seen.due / seen.lasted_s:.0f}/s, answered {seen.rate:.1f}/s, p99 "
-        f"{seen.took_ms(99):.0f} ms; {refused} refused, p99 {seen.refused_ms(99):.0f} ms; + {grown_mb:.0f} MB"
+        f"\ncapacity {full.rate:.1f}/s; offered {seen.sent / seen.duration_s:.0f}/s, answered {seen.rate:.1f}/s, p99 "
+        f"{seen.latency_ms(99):.0f} ms; {refused} refused, p99 {seen.error_latency_ms(99):.0f} ms; + {grown_mb:.0f} MB"
     )
-    assert seen.wrong == 0
-    assert list(seen.refused) == ["UNAVAILABLE: Exceeds maximum queue size"]
-    assert photos_computed == len(seen.took_s)
+    assert seen.wrong_answers == 0
+    assert list(seen.errors) == ["UNAVAILABLE: Exceeds maximum queue size"]
+    assert photos_computed == len(seen.latencies_s)
     # As many as the queue holds, and one at work, are answered whatever happens; a fixed queue bounds the wait.
-    assert len(seen.took_s) >= SIZE_A_CORE
-    assert seen.refused_ms(50) < seen.took_ms(50) / 2
+    assert len(seen.latencies_s) >= QUEUE_SIZE_PER_CORE
+    assert seen.error_latency_ms(50) < seen.latency_ms(50) / 2
     assert grown_mb < MEMORY_MB

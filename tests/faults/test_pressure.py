@@ -20,8 +20,8 @@ from pathlib import Path
 import grpc
 import pytest
 
-from loadtest.open_loop import Questions
-from ops.probe import read_activity
+from loadtest.open_loop.stream import EncodedRequests
+from ops.server.probe import read_activity
 from ops.settings import ADDRESS
 from tests.faults.load import CALLERS, Golden, Load, loaded
 from tests.faults.records import keep_load
@@ -212,14 +212,14 @@ def test_callers_who_hang_delay_nobody(patient: Served, contents: list[bytes]) -
 def test_callers_who_leave_cost_the_others_nothing(patient: Served, contents: list[bytes]) -> None:
     """Each sends a photo and cancels the call at once, while it waits, or while it is at work."""
     since_s, cancelled, is_over = time.monotonic(), Counter[str](), threading.Event()
-    body = Questions(contents, {})
+    body = EncodedRequests(contents, {})
 
     def leave(number: int) -> None:
         chance = random.Random(number)
         with grpc.insecure_channel(patient.target, options=OWN_CONNECTION) as channel:
             call = channel.unary_unary("/inference.GRPCInferenceService/ModelInfer")
             while not is_over.is_set():
-                answer = call.future(body.fresh(number), timeout=60)
+                answer = call.future(body.next_body(number), timeout=60)
                 time.sleep(chance.uniform(0, 0.1))
                 answer.cancel()
                 cancelled[answer.code().name] += 1

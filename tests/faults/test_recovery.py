@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -69,12 +70,13 @@ class Fault:
     says: str
 
 
-LOADED = "the model was loaded anew"
-STARTED = "Started anew after"
+LOADED = "the model was loaded again"
+STARTED = "Restarted after"
+EITHER = f"{LOADED}|{STARTED}"
 FUSED = (
     Fault("stub of recognizer killed", kill_stub("recognizer"), LOADED),
-    Fault("stub of recognizer stopped", stop_stub("recognizer"), "anew"),
-    Fault("stub of recognizer stopped, then continued", stop_and_continue_stub("recognizer"), "anew"),
+    Fault("stub of recognizer stopped", stop_stub("recognizer"), EITHER),
+    Fault("stub of recognizer stopped, then continued", stop_and_continue_stub("recognizer"), EITHER),
     Fault("stub of index killed", kill_stub("index"), LOADED),
     Fault("stub of catalogue killed", kill_stub("catalogue"), LOADED),
     Fault("server killed", signal_server(signal.SIGKILL), STARTED),
@@ -117,7 +119,7 @@ def under_load(fault: Fault, served: list[Served], contents: list[bytes], retry:
             time.sleep(CALM_S)
             since_s = time.monotonic()
             fault.cause(served[0])
-            assert wait_for(lambda: fault.says in served[0].said()[said:], 30.0), served[0].said()
+            assert wait_for(lambda: re.search(fault.says, served[0].said()[said:]) is not None, 30.0), served[0].said()
             assert wait_for(served[0].is_ready, 30.0)
             time.sleep(CALM_S)
             assert wait_for(lambda: load.answered_after(since_s + load.recovery_s(since_s)) > CALLERS, 10.0)
@@ -162,7 +164,7 @@ def test_server_that_dies_too_often_is_left_to_a_person(tmp_path: Path) -> None:
         assert wait_for(lambda: STARTED in served.said() and served.server_pid != first)
         os.kill(served.server_pid, signal.SIGKILL)
         assert served.supervisor.wait(30) == 1
-        assert "It died 2 times within 10 minutes" in served.said()
+        assert "It ended 2 times within 10 minutes" in served.said()
 
 
 def test_server_that_dies_while_it_starts_is_started_once_more(tmp_path: Path, contents: list[bytes]) -> None:
@@ -172,7 +174,7 @@ def test_server_that_dies_while_it_starts_is_started_once_more(tmp_path: Path, c
             os.kill(pid, signal.SIGKILL)
             assert wait_for(lambda pid=pid: served.server_pid != pid)  # type: ignore[misc]
         assert wait_for(lambda: STARTED in served.said()), served.said()
-        assert "Trying again." in served.said()
+        assert "Restarting the server." in served.said()
         with Client(served.target, retry=Retry(tries=8)) as client:
             assert client.embed(contents[0]).vector.shape
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from export.release import make_release, remove_tree
+from export.release.assembly import make_release
+from export.release.folder import remove_tree
 from ops.settings import REPOSITORY, ROOT
 from tests.faults.load import CALLERS, Golden, loaded
 from tests.faults.records import keep_load

@@ -18,8 +18,8 @@ import psutil
 import pytest
 from scipy.stats import theilslopes
 
-from ops.local_server import LocalServer
-from ops.processes import find_stubs
+from ops.server.local_server import LocalServer
+from ops.server.processes import find_stubs
 from ops.settings import Settings
 from tests.faults.hostile_photos import hostile_photos
 from tests.faults.load import Golden, loaded
