@@ -54,7 +54,7 @@ def open_release(repository: Path) -> Release:
     if release is None:
         raise WrongUsage(
             f"{repository} is not a release, so it has no golden requests to check. "
-            "Make a release with `python -m export release`."
+            "Make a release with `triptych release`."
         )
     faults = find_faults(release.folder, json.loads((release.folder / MANIFEST).read_bytes())["files"])
     if faults:

@@ -67,7 +67,7 @@ def check_layout(repository: Path) -> None:
     if any(repository.glob("*/config.pbtxt")):
         raise OpsError(
             f"{repository} has the layout of an earlier version: its models are not in a folder `models`. "
-            "Make the release again with `python -m export release`, or place the models again with `make export`."
+            "Make the release again with `triptych release`, or place the models again with `make export`."
         )
     raise _no_model(repository)
 
@@ -157,5 +157,5 @@ def describe_misfit(repository: Path, profile: str | None) -> str | None:
         return None
     return (
         f"The {profile} profile was sized for {placed} cores; {cpu_count()} are available here. "
-        "Run `make export` to size it for this machine, or `python -m export place --cores N` for another."
+        "Run `make export` to size it for this machine, or `triptych place --cores N` for another."
     )

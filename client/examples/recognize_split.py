@@ -1,4 +1,4 @@
-"""Recognises the test photos of a trained folder (`python -m export train`) and compares with their labels.
+"""Recognises the test photos of a trained folder (`triptych train`) and compares with their labels.
 
 Run as `python client/examples/recognize_split.py TRAINED CATALOGUE [TARGET]`. The accuracy is that of
 TRAINED/metrics.json where the trained heads are what is served.

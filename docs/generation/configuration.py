@@ -44,9 +44,9 @@ VARIABLES: dict[str, dict[str, str]] = {
         "TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS": "Replicas of each shard in the Weaviate cluster.",
     },
     _TOOLS: {
-        "TRIPTYCH_HTTP_URL": "HTTP address of the server under test; `python -m ops run` sets it.",
-        "TRIPTYCH_METRICS_URL": "Address of the server's metrics; `python -m ops run` sets it.",
-        "TRIPTYCH_SERVER_PID": "Process id of the server; `python -m ops run` sets it.",
+        "TRIPTYCH_HTTP_URL": "HTTP address of the server under test; `triptych run` sets it.",
+        "TRIPTYCH_METRICS_URL": "Address of the server's metrics; `triptych run` sets it.",
+        "TRIPTYCH_SERVER_PID": "Process id of the server; `triptych run` sets it.",
         "TRIPTYCH_PROFILE": "Hardware profile of the server, whose latency objective a load test applies.",
     },
 }
@@ -68,8 +68,7 @@ def render() -> list[Page]:
         rows = [(f"`{name}`", meaning) for name, meaning in variables.items()]
         parts.append(f"## {title}\n\n{table(('variable', 'meaning'), rows)}")
     parts.append(
-        "## Settings of a local server\n\nTests pass them as `Settings(...)`; `python -m ops serve` has options for "
-        "them.\n"
+        "## Settings of a local server\n\nTests pass them as `Settings(...)`; `triptych serve` has options for them.\n"
     )
     parts.append(table(("setting", "default", "meaning"), _setting_rows(Settings)))
     return [Page("reference/configuration.md", "\n".join(parts))]

@@ -15,10 +15,10 @@ from export.errors import WrongUsage
 
 _EPILOG = """\
 examples:
-  python -m export embed-catalogue products.csv --output embedded/
-  python -m export embed-catalogue s3-mount/products.parquet --output s3-mount/embedded --address ray://head:10001 \\
+  triptych embed-catalogue products.csv --output embedded/
+  triptych embed-catalogue s3-mount/products.parquet --output s3-mount/embedded --address ray://head:10001 \\
       --target triton.shop:8001 --workers 16
-  triptych catalogue import-embeddings embedded/         # load them into the searched catalogue
+  triptych catalogue import-embeddings embedded/  # load them into the searched catalogue
 
 CATALOGUE has the format of `triptych catalogue import`: a .csv, .jsonl or .parquet file with the columns product_id and
 photo, or a folder of photos. The command writes Parquet files (product_id, photo_id, fields, embedding, image_digest,

@@ -16,10 +16,10 @@ from export.repository.configs import CATEGORY, CHECKOUT_REPOSITORY
 
 _EPILOG = """\
 examples:
-  python -m export suggest-labels trained/shop photos/ --count 50 --output to-label
-  python -m export auto-label trained/shop photos/ --output photos/confident.csv
-  python -m export find-label-errors shop/products.csv --attribute brand
-  python -m export few-shot shop/ --shots 1 5 20
+  triptych suggest-labels trained/shop photos/ --count 50 --output to-label
+  triptych auto-label trained/shop photos/ --output photos/confident.csv
+  triptych find-label-errors shop/products.csv --attribute brand
+  triptych few-shot shop/ --shots 1 5 20
 """
 
 

@@ -19,17 +19,17 @@ from export.sources.loading import BackboneChoice
 
 _EPILOG = """\
 examples:
-  python -m export place                                        default weights, sized for this machine
-  python -m export place --cores 8                              sized for a server with 8 cores
-  python -m export place --model resnet50 --repository served   torchvision's weights, in a separate repository
-  python -m export place --model resnet50 --weights r50.pth     the same from a file, without network access
-  python -m export place --checkpoint best.pth --labels shop.txt
-                                                                your checkpoint; its architecture is detected
-  python -m export place --module shop.networks:build --image-side 288 --labels shop.txt
-  python -m export place --onnx shop.onnx --labels shop.txt
-  python -m export place --photos ~/shop                        verified on your own photos
-  python -m export place --heads trained/shop --repository served
-                                                                the output of `python -m export train`
+  triptych place                                       default weights, sized for this machine
+  triptych place --cores 8                             sized for a server with 8 cores
+  triptych place --model resnet50 --repository served  torchvision's weights, in a separate repository
+  triptych place --model resnet50 --weights r50.pth    the same from a file, without network access
+  triptych place --checkpoint best.pth --labels shop.txt
+                                                       your checkpoint; its architecture is detected
+  triptych place --module shop.networks:build --image-side 288 --labels shop.txt
+  triptych place --onnx shop.onnx --labels shop.txt
+  triptych place --photos ~/shop                       verified on your own photos
+  triptych place --heads trained/shop --repository served
+                                                       the output of `triptych train`
 """
 
 

@@ -16,11 +16,11 @@ from export.release.targets import CURRENT
 
 _EPILOG = """\
 examples:
-  python -m export publish releases/efficientnet-lite0-0123456789ab /srv/models
-  python -m export publish releases/efficientnet-lite0-0123456789ab s3://bucket/models
-  python -m export rollback /srv/models                       the release published before the current one
-  python -m export rollback /srv/models --to 0123456789ab
-  python -m export prune /srv/models --keep 3
+  triptych publish releases/efficientnet-lite0-0123456789ab /srv/models
+  triptych publish releases/efficientnet-lite0-0123456789ab s3://bucket/models
+  triptych rollback /srv/models  the release published before the current one
+  triptych rollback /srv/models --to 0123456789ab
+  triptych prune /srv/models --keep 3
 """
 
 

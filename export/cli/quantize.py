@@ -14,7 +14,7 @@ from export.repository.configs import CHECKOUT_REPOSITORY
 
 _EPILOG = """\
 examples:
-  python -m export quantize --calibration ~/shop/photos --evaluation ~/shop/labelled
+  triptych quantize --calibration ~/shop/photos --evaluation ~/shop/labelled
 """
 
 

@@ -15,8 +15,8 @@ from export.repository.configs import CHECKOUT_REPOSITORY
 
 _EPILOG = """\
 examples:
-  python -m export release                         releases/efficientnet-lite0-<digest>/
-  python -m export release --sign private.pem      signed with your own key (see export/RELEASES.md)
+  triptych release                     releases/efficientnet-lite0-<digest>/
+  triptych release --sign private.pem  signed with your own key (see docs/guides/release-and-publish.md)
 """
 
 

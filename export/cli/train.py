@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 
 _EPILOG = """\
 examples:
-  python -m export train ~/shop/photos                         a folder of class folders: photos/dress/*.jpg, ...
-  python -m export train products.csv                          columns image, category, brand, colour, product_id
-  python -m export train products.csv --attributes brand,colour --image-column file
-  python -m export train products.csv --unfreeze 6             also fine-tunes the last 6 blocks of the backbone
-  python -m export train new.csv --from trained/products       incremental training: keeps the old classes
-  python -m export place --heads trained/photos --repository served      verify the heads and place them
-  python -m ops serve --repository served                      serve them
+  triptych train ~/shop/photos                               a folder of class folders: photos/dress/*.jpg, ...
+  triptych train products.csv                                columns image, category, brand, colour, product_id
+  triptych train products.csv --attributes brand,colour --image-column file
+  triptych train products.csv --unfreeze 6                   also fine-tunes the last 6 blocks of the backbone
+  triptych train new.csv --from trained/products             incremental training: keeps the old classes
+  triptych place --heads trained/photos --repository served  verify the heads and place them
+  triptych serve --repository served                         serve them
 
 The class names of a folder become the categories of the recogniser. Each label column of a table becomes one output:
 clients read `brand` as recognition.attributes["brand"]; `category` replaces the ImageNet classes. Paths in a table are

@@ -52,7 +52,7 @@ class Settings:
 
     Attributes:
         evaluation: folder of labelled photos on which int8 is measured; None is `photos`.
-        heads: trained folder (`python -m export train`) whose heads, and backbone if it was fine-tuned, are placed.
+        heads: trained folder (`triptych train`) whose heads, and backbone if it was fine-tuned, are placed.
     """
 
     repository: Path

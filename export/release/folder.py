@@ -78,7 +78,7 @@ def read_manifest_bytes(folder: Path) -> bytes:
     except OSError as error:
         raise WrongUsage(
             f"{folder} is not a release: cannot read its {MANIFEST} ({error.strerror}). "
-            "Name a folder made by `python -m export release`."
+            "Name a folder made by `triptych release`."
         ) from error
 
 
@@ -98,12 +98,12 @@ def parse_manifest(folder: Path, content: bytes) -> Release:
     if form in _EARLIER_FORMATS:
         raise WrongUsage(
             f"{folder} is a release with an earlier layout (format {form}, expected {FORMAT}), without the code that "
-            "it was verified with. Make it again with `python -m export release`."
+            "it was verified with. Make it again with `triptych release`."
         )
     if not is_known:
         raise WrongUsage(
             f"{folder} is not a release: its {MANIFEST} does not have format {FORMAT}. "
-            "Make a release of a model repository with `python -m export release`."
+            "Make a release of a model repository with `triptych release`."
         )
     unsafe = [name for name in manifest["files"] if Path(name).is_absolute() or ".." in Path(name).parts]
     if unsafe:

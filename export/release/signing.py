@@ -1,7 +1,7 @@
 """Signs a release with a key and checks the signature, with the library `model-signing` (OpenSSF).
 
 The signature is a Sigstore bundle over every file of the release. For keyless signing with an identity from an OIDC
-provider, use the command of the library: see export/RELEASES.md.
+provider, use the command of the library: see docs/guides/release-and-publish.md.
 """
 
 from __future__ import annotations

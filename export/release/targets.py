@@ -158,7 +158,7 @@ class FolderTarget:
         if self.current() == release.name:
             raise ReleaseError(
                 f"{folder} is the current release and is damaged, or lacks the signature. "
-                "Point `current` to another release with `python -m export rollback`, then publish again."
+                "Point `current` to another release with `triptych rollback`, then publish again."
             )
         self.remove(release.name)
         return False
@@ -169,7 +169,7 @@ class FolderTarget:
         if needed > free:
             raise ReleaseError(
                 f"{self.folder} has {free / 1e6:.1f} MB free, {release.name} needs {needed / 1e6:.1f} MB. Free some "
-                "space, for example with `python -m export prune`. Nothing was changed."
+                "space, for example with `triptych prune`. Nothing was changed."
             )
 
     def require_whole(self, name: str) -> None:

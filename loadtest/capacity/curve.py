@@ -14,7 +14,7 @@ _FIELDS = {"machine", "profile", "photos", "date", "commit", "trials", "single",
 
 
 def read_curve(file: Path) -> dict[str, Any]:
-    """A report of `python -m loadtest open-loop --curve --json`.
+    """A report of `triptych loadtest open-loop --curve --json`.
 
     Raises:
         LoadTestError: the file cannot be read, or is not a curve of this release.
@@ -24,7 +24,7 @@ def read_curve(file: Path) -> dict[str, Any]:
     if missing:
         raise LoadTestError(
             f"{file} is not a curve: it has no {', '.join(missing)}. Curves of earlier releases have other fields. "
-            "Measure one with `python -m loadtest open-loop --curve --json FILE`."
+            "Measure one with `triptych loadtest open-loop --curve --json FILE`."
         )
     return dict(curve)
 

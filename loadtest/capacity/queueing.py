@@ -48,7 +48,7 @@ class Replica:
 
     @classmethod
     def from_curve(cls, curve: dict[str, Any]) -> Replica:
-        """Of a report of `python -m loadtest open-loop --curve --json`.
+        """Of a report of `triptych loadtest open-loop --curve --json`.
 
         Raises:
             LoadTestError: the report is not a curve.
@@ -61,7 +61,7 @@ class Replica:
             return cls(instances, service_s, math.sqrt(math.exp(sigma**2) - 1), single["mean_ms"] / 1e3)
         except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
             raise LoadTestError(
-                f"The file is not a curve ({error!r}). Measure one with `python -m ops run -- python -m loadtest "
+                f"The file is not a curve ({error!r}). Measure one with `triptych run -- triptych loadtest "
                 "open-loop --curve --json FILE`."
             ) from error
 

@@ -1,1 +1,1 @@
-"""The command line `python -m loadtest`: options, commands and their output. No other room may import it."""
+"""The command line `triptych loadtest`: options, commands and their output. No other room may import it."""

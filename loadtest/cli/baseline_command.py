@@ -1,4 +1,4 @@
-"""`python -m loadtest baseline`: the baseline for later releases, of repeated runs of this one."""
+"""`triptych loadtest baseline`: the baseline for later releases, of repeated runs of this one."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from loadtest.locust import baseline
 
 _EPILOG = """\
 examples:
-  for n in 1 2 3 4 5; do python -m ops run -- python -m loadtest locust smoke step --json run$n.json; done
-  python -m loadtest baseline run?.json --write loadtest/baseline.json
+  for n in 1 2 3 4 5; do triptych run -- triptych loadtest locust smoke step --json run$n.json; done
+  triptych loadtest baseline run?.json --write loadtest/baseline.json
 """
 
 

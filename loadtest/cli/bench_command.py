@@ -1,4 +1,4 @@
-"""`python -m loadtest bench`: the server against the in-process baseline and the FastAPI baseline."""
+"""`triptych loadtest bench`: the server against the in-process baseline and the FastAPI baseline."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from loadtest.server.process import ServerProcess
 
 _EPILOG = """\
 examples:
-  make bench                                              starts a server and runs all scenarios, 10 minutes
-  python -m ops run -- python -m loadtest bench c1 c16    two scenarios
-  python -m ops run --profile '' -- python -m loadtest bench c16
-                                                          the ensemble instead of the fused model
+  make bench                                      starts a server and runs all scenarios, 10 minutes
+  triptych run -- triptych loadtest bench c1 c16  two scenarios
+  triptych run --profile '' -- triptych loadtest bench c16
+                                                  the ensemble instead of the fused model
 """
 
 

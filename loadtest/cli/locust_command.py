@@ -1,4 +1,4 @@
-"""`python -m loadtest locust`: runs shapes in sequence and gives one verdict."""
+"""`triptych loadtest locust`: runs shapes in sequence and gives one verdict."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from loadtest.traffic.corpus import TrafficMix
 
 _EPILOG = """\
 examples:
-  make loadtest                                                   starts a server; smoke, step and spike; 3 minutes
-  python -m ops run -- python -m loadtest locust smoke            one shape
-  python -m loadtest locust soak --soak-s 21600 --think-s 0.5     six hours on a running server
-  python -m loadtest locust step --transport http --workers 2     HTTP only, a master and two workers
-  python -m loadtest locust --web                                 Locust's web UI on http://127.0.0.1:8089
-  python -m loadtest locust smoke step --json run1.json           for `python -m loadtest baseline`
+  make loadtest                                               starts a server; smoke, step and spike; 3 minutes
+  triptych run -- triptych loadtest locust smoke              one shape
+  triptych loadtest locust soak --soak-s 21600 --think-s 0.5  six hours on a running server
+  triptych loadtest locust step --transport http --workers 2  HTTP only, a master and two workers
+  triptych loadtest locust --web                              Locust's web UI on http://127.0.0.1:8089
+  triptych loadtest locust smoke step --json run1.json        for `triptych loadtest baseline`
 """
 _COLOURS = {"passed": "green", "failed": "red", "skipped": "yellow"}
 

@@ -1,4 +1,4 @@
-"""Entry point of `python -m loadtest`."""
+"""Entry point of `triptych loadtest`."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _REMOVED = {
     "agree": "There is one load generator for each purpose now.",
     "catalogue-start": "docs/explanation/measurements.md has its last figures.",
     "client": "`bench c16` measures triptych.Client beside tritonclient.",
-    "quality": "`python -m export train` reports Recall@k of a shop's photos.",
+    "quality": "`triptych train` reports Recall@k of a shop's photos.",
     "recommend-eval": "Its shoppers were simulated; no command replaces it.",
     "scale": "`plan` computes replicas from a measured curve.",
 }

@@ -1,4 +1,4 @@
-"""`python -m loadtest open-loop`: the latency at a rate, the highest rate, and the curve for a capacity plan."""
+"""`triptych loadtest open-loop`: the latency at a rate, the highest rate, and the curve for a capacity plan."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ _CURVE_SHARES = (0.2, 0.4, 0.6, 0.75, 0.9)
 
 _EPILOG = """\
 examples:
-  python -m ops run -- python -m loadtest open-loop --rate 20       20 photos/s
-  python -m ops run -- python -m loadtest open-loop --find-peak     the highest rate that meets ops/slo.yaml; 4 minutes
-  python -m ops run -- python -m loadtest open-loop --curve --json curve.json       for `python -m loadtest plan`
+  triptych run -- triptych loadtest open-loop --rate 20                  20 photos/s
+  triptych run -- triptych loadtest open-loop --find-peak                the highest rate within ops/slo.yaml; 4 minutes
+  triptych run -- triptych loadtest open-loop --curve --json curve.json  for `triptych loadtest plan`
 """
 
 

@@ -1,4 +1,4 @@
-"""`python -m loadtest overload`: priorities and behaviour under overload."""
+"""`triptych loadtest overload`: priorities and behaviour under overload."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from loadtest.traffic.photos import read_photos
 
 _EPILOG = """\
 example:
-  python -m ops run --cache-mb 0 -- python -m loadtest overload
+  triptych run --cache-mb 0 -- triptych loadtest overload
 
 exit codes: 0 all bounds met, 1 a bound missed (named on stderr), 2 wrong usage
 """

@@ -1,4 +1,4 @@
-"""`python -m loadtest plan`: the number of replicas for a rate, from a measured curve."""
+"""`triptych loadtest plan`: the number of replicas for a rate, from a measured curve."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from loadtest.reports.environment import format_environment
 
 _EPILOG = """\
 examples:
-  python -m loadtest plan --rate 3000 --p99 0.25                    with the committed curve of a 2-core CPU
-  python -m loadtest plan --rate 3000 --p99 0.1 --curve mine.json   with a curve of your own hardware:
-  python -m ops run -- python -m loadtest open-loop --curve --json mine.json
+  triptych loadtest plan --rate 3000 --p99 0.25                   with the committed curve of a 2-core CPU
+  triptych loadtest plan --rate 3000 --p99 0.1 --curve mine.json  with a curve of your own hardware:
+  triptych run -- triptych loadtest open-loop --curve --json mine.json
 The repository has no curve of a GPU.
 """
 

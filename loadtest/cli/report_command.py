@@ -1,4 +1,4 @@
-"""`python -m loadtest report`: JSON reports of any commands in one HTML report."""
+"""`triptych loadtest report`: JSON reports of any commands in one HTML report."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def add(commands: Any) -> None:
         "report",
         help="JSON reports -> one HTML report",
         description="Writes one HTML file with the tables and charts of the reports, without external resources.",
-        epilog="example:\n  python -m loadtest report out.html loadtest.json peak.json bench.json plan.json",
+        epilog="example:\n  triptych loadtest report out.html loadtest.json peak.json bench.json plan.json",
         formatter_class=HelpFormatter,
     )
     command.add_argument("html", type=output_file, metavar="OUT.html", help="file to write")

@@ -1,4 +1,4 @@
-"""`python -m loadtest search`: search over the size of the catalogue."""
+"""`triptych loadtest search`: search over the size of the catalogue."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def add(commands: Any) -> None:
         description="Compares search and upsert by photo with recognize and embed. Then embeds crops, mirror images "
         "and colour changes of the photos in the folders (kept in .cache, resumes after interruption), fills the "
         "server's empty catalogue with the embeddings, and measures recall, latency and memory at each size.",
-        epilog="example:\n  python -m ops run -- python -m loadtest search ~/clothing ~/grocery --sizes 10000 100000",
+        epilog="example:\n  triptych run -- triptych loadtest search ~/clothing ~/grocery --sizes 10000 100000",
         formatter_class=HelpFormatter,
     )
     command.add_argument("folders", type=Path, nargs="+", metavar="FOLDER", help="photos to embed")

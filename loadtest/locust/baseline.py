@@ -21,7 +21,7 @@ WIDEST_BAND = 1.5
 
 
 def make_baseline(reports: list[dict[str, Any]]) -> dict[str, Any]:
-    """Of repeated runs of `python -m loadtest locust --json`.
+    """Of repeated runs of `triptych loadtest locust --json`.
 
     Raises:
         LoadTestError: fewer than 3 runs, or runs of different machines or settings.
@@ -34,8 +34,7 @@ def make_baseline(reports: list[dict[str, Any]]) -> dict[str, Any]:
         runs = [report["figures"] for report in reports]
     except (KeyError, TypeError) as error:
         raise LoadTestError(
-            f"A file is not a report of runs ({error!r}). `python -m loadtest locust smoke step --json FILE` "
-            "writes one."
+            f"A file is not a report of runs ({error!r}). `triptych loadtest locust smoke step --json FILE` writes one."
         ) from error
     if others:
         raise LoadTestError("The reports are of different machines or settings. Repeat the run with one of each.")
@@ -74,7 +73,7 @@ def read_baseline(file: Path) -> dict[str, Any]:
         return {key: baseline[key] for key in ("machine", "figures", "limits", "settings")}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadTestError(
-            f"Cannot read {file} as a baseline ({error!r}). `python -m loadtest baseline RUN.json ... "
+            f"Cannot read {file} as a baseline ({error!r}). `triptych loadtest baseline RUN.json ... "
             "--write FILE` makes one."
         ) from error
 
@@ -89,7 +88,7 @@ def compare(figures: dict[str, float], machine: dict[str, Any], settings: dict[s
     if baseline["settings"].keys() != settings.keys():
         raise LoadTestError(
             f"{file} is a baseline of another release: its settings are {', '.join(baseline['settings'])}, expected "
-            f"{', '.join(settings)}. Make a new one with `python -m loadtest baseline RUN.json ... --write FILE`."
+            f"{', '.join(settings)}. Make a new one with `triptych loadtest baseline RUN.json ... --write FILE`."
         )
     theirs, values, limits = baseline["machine"], baseline["figures"], baseline["limits"]
     if (machine["cpu"], machine["cores"]) != (theirs["cpu"], theirs["cores"]):

@@ -1,6 +1,6 @@
 """Locust users of a shop over gRPC and over HTTP, both through `triptych`.
 
-    python -m loadtest locust smoke               prepares, runs this file and checks the result: the usual way
+    triptych loadtest locust smoke               prepares, runs this file and checks the result: the usual way
     python -m locust -f loadtest/locust/locustfile.py GrpcUser --host 127.0.0.1:8001      manual, web UI on port 8089
 
 Run it from the checkout: `python -m` finds the package `loadtest` in the current folder, the command `locust` does not.
@@ -117,7 +117,7 @@ class HttpUser(_ShopUser):
 
 
 class ScheduledShape(LoadTestShape):
-    """The shape named by `python -m loadtest locust`; without one, Locust's --users and --run-time apply."""
+    """The shape named by `triptych loadtest locust`; without one, Locust's --users and --run-time apply."""
 
     abstract = not _SHAPE
 

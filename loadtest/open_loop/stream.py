@@ -161,7 +161,7 @@ def fetch_references(target: str, requests: EncodedRequests) -> list[Floats]:
         except grpc.RpcError as error:
             raise LoadTestError(
                 f"{target} does not answer ({error.code().name}: {error.details()}). Start a server with `make serve`, "
-                "or run the command under `python -m ops run --`."
+                "or run the command under `triptych run --`."
             ) from error
 
 

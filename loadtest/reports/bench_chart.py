@@ -24,7 +24,7 @@ def draw_bench(report: dict[str, Any], file: Path) -> None:
     """Writes a PNG of the scenarios c1, c4, c16 and c32.
 
     Args:
-        report: of `python -m loadtest bench --json`.
+        report: of `triptych loadtest bench --json`.
         file: in an existing folder.
 
     Raises:
@@ -91,7 +91,7 @@ def draw_sweep(report: dict[str, Any], file: Path) -> None:
     """Writes a PNG of the scenario `sweep`.
 
     Args:
-        report: of `python -m loadtest bench --json`.
+        report: of `triptych loadtest bench --json`.
         file: in an existing folder.
 
     Raises:

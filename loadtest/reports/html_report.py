@@ -64,9 +64,7 @@ def _describe(report: dict[str, Any]) -> _Part:
                 raise LoadTestError(
                     f"A report with {key} has no {error}. An earlier release wrote it; run the command again."
                 ) from error
-    raise LoadTestError(
-        "Not a report; expected a file of `python -m loadtest locust, open-loop, bench or plan --json`."
-    )
+    raise LoadTestError("Not a report; expected a file of `triptych loadtest locust, open-loop, bench or plan --json`.")
 
 
 def _describe_locust(report: dict[str, Any]) -> _Part:

@@ -16,7 +16,7 @@ def draw_locust(report: dict[str, Any], file: Path) -> None:
     """Writes a PNG with one row per run.
 
     Args:
-        report: of `python -m loadtest locust --json`.
+        report: of `triptych loadtest locust --json`.
         file: in an existing folder.
     """
     runs = report["runs"]
@@ -57,7 +57,7 @@ def draw_open_loop(report: dict[str, Any], file: Path) -> None:
     """Writes a PNG of latency over the rate.
 
     Args:
-        report: of `python -m loadtest open-loop --json`.
+        report: of `triptych loadtest open-loop --json`.
         file: in an existing folder.
     """
     trials = sorted(report["trials"], key=lambda trial: trial["rate"])
@@ -80,7 +80,7 @@ def draw_plan(report: dict[str, Any], file: Path) -> None:
     """Writes a PNG of predicted and measured latencies of one replica.
 
     Args:
-        report: of `python -m loadtest plan --json`.
+        report: of `triptych loadtest plan --json`.
         file: in an existing folder.
     """
     rows = report["checks"]

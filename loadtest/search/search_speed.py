@@ -87,9 +87,7 @@ def measure(
     with Client(target, timeout_s=60, catalogue_key=key, max_in_flight=CONCURRENCY) as client:
         existing = client.catalogue.count().photos
         if existing:
-            raise LoadTestError(
-                f"The catalogue has {existing} photos, expected 0. `python -m ops run` starts an empty one."
-            )
+            raise LoadTestError(f"The catalogue has {existing} photos, expected 0. `triptych run` starts an empty one.")
         filled = 0
         for size in sizes:
             upserts_per_s = _fill(channel, key, vectors, filled, size, console)

@@ -112,7 +112,7 @@ def _read_config(http_url: str, model: str) -> Any:
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise LoadTestError(
             f"Cannot read the configuration of {model} at {url} ({error}). Pass the server's HTTP address with --http; "
-            "`python -m ops status` shows it."
+            "`triptych status` shows it."
         ) from error
 
 
@@ -128,7 +128,7 @@ def _scrape(url: str) -> list[tuple[str, dict[str, str], float]]:
         samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     except (OSError, http.client.HTTPException, ValueError) as error:
         raise LoadTestError(
-            f"No metrics at {url} ({error}). Pass Triton's metrics URL with --metrics; `python -m ops status` shows it."
+            f"No metrics at {url} ({error}). Pass Triton's metrics URL with --metrics; `triptych status` shows it."
         ) from error
     return [(sample.name, dict(sample.labels), float(sample.value)) for sample in samples]
 

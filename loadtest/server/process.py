@@ -28,7 +28,7 @@ class ServerProcess:
             process = psutil.Process(pid)
         except psutil.NoSuchProcess as error:
             raise LoadTestError(
-                f"No process has pid {pid}. Pass tritonserver's with --pid; `python -m ops status` shows it."
+                f"No process has pid {pid}. Pass tritonserver's with --pid; `triptych status` shows it."
             ) from error
         self._processes = [process, *process.children(recursive=True)]
 

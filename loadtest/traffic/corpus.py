@@ -102,7 +102,7 @@ class Corpus:
             return cls({key: (folder / f"{key}.jpg").read_bytes() for key in keys})
         except (OSError, ValueError) as error:
             raise LoadTestError(
-                f"Cannot read a corpus from {folder} ({error}). `python -m loadtest locust` writes one."
+                f"Cannot read a corpus from {folder} ({error}). `triptych loadtest locust` writes one."
             ) from error
 
 

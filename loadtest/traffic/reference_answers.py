@@ -95,5 +95,5 @@ def read_references(file: Path) -> dict[tuple[str, str], Answer]:
             return found
     except (OSError, ValueError, KeyError) as error:
         raise LoadTestError(
-            f"Cannot read reference answers from {file} ({error}). `python -m loadtest locust` writes them."
+            f"Cannot read reference answers from {file} ({error}). `triptych loadtest locust` writes them."
         ) from error

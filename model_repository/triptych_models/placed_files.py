@@ -1,4 +1,4 @@
-"""Paths of the files that `python -m export place` puts beside the models: the only definition of their names."""
+"""Paths of the files that `triptych place` puts beside the models: the only definition of their names."""
 
 from __future__ import annotations
 

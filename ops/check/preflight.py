@@ -242,7 +242,7 @@ def check_versions(repository: Path) -> list[Finding]:
     release = os.environ.get("NVIDIA_TRITON_SERVER_VERSION", "") if isinstance(server, SystemServer) else WHEEL_RELEASE
     if release and release != rendered_for:
         sentence = f"The server has release {release}; the rules are rendered for {rendered_for}."
-        fix = f"Set server.release in ops/slo.yaml, or run `python -m ops render --release {release}`."
+        fix = f"Set server.release in ops/slo.yaml, or run `triptych render --release {release}`."
         found.append(Finding("warning", "versions", sentence, fix))
     sentence = (
         f"{server.executable.name} {release or 'of unknown release'}, Python {running[0]}.{running[1]}, numpy {numpy}."

@@ -12,20 +12,20 @@ from ops.cli.serve import add_serve
 from ops.cli.server import add_check, add_logs, add_reload, add_run, add_status, add_stop
 
 EXAMPLES = """examples:
-  python -m ops serve                        serve ./model_repository until Ctrl-C
-  python -m ops serve --detach               the same in the background
-  python -m ops serve --trace-to http://127.0.0.1:4318/v1/traces
-                                             send traces to an OpenTelemetry collector
-  python -m ops status --json                endpoints, models, memory; exit 0 when ready
-  python -m ops reload releases/x-0123456789ab
-                                             serve another release, without losing a request
-  python -m ops logs --follow                follow the log of a server in the background
-  python -m ops stop                         stop the server, without losing a request in flight
-  python -m ops check                        report problems before `serve` meets them
-  python -m ops observe                      a server, a Prometheus with the rules, a short load; until Ctrl-C
-  python -m ops run -- pytest -m e2e         a server on free ports for the time of one command
-  python -m ops serve --http-port 0 --grpc-port 0 --metrics-port 0 --state-dir /tmp/second
-                                             a second server on free ports
+  triptych serve                 serve ./model_repository until Ctrl-C
+  triptych serve --detach        the same in the background
+  triptych serve --trace-to http://127.0.0.1:4318/v1/traces
+                                 send traces to an OpenTelemetry collector
+  triptych status --json         endpoints, models, memory; exit 0 when ready
+  triptych reload releases/x-0123456789ab
+                                 serve another release, without losing a request
+  triptych logs --follow         follow the log of a server in the background
+  triptych stop                  stop the server, without losing a request in flight
+  triptych check                 report problems before `serve` meets them
+  triptych observe               a server, a Prometheus with the rules, a short load; until Ctrl-C
+  triptych run -- pytest -m e2e  a server on free ports for the time of one command
+  triptych serve --http-port 0 --grpc-port 0 --metrics-port 0 --state-dir /tmp/second
+                                 a second server on free ports
 
 exit codes: 0 done, 1 a check or the server failed, 2 wrong usage
 """

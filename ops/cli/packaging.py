@@ -24,7 +24,7 @@ def add_image(commands: Any) -> None:
         description="Copies the Dockerfile, the pinned packages and one release into a build context and runs `docker "
         "build` on it.",
     )
-    parser.add_argument("release", type=Path, help="a folder that `python -m export release` made")
+    parser.add_argument("release", type=Path, help="a folder that `triptych release` made")
     parser.add_argument("--name", default="triptych", help="registry and name of the image (default: %(default)s)")
     parser.add_argument("--base-digest", default="", metavar="sha256:...", help="pin NVIDIA's image by its digest")
     parser.add_argument(

@@ -107,7 +107,7 @@ def run_logs(options: argparse.Namespace) -> int:
     log_file = StateFolder(options.state_dir).log_file
     if not log_file.is_file():
         raise OpsError(
-            f"There is no log {log_file}: no server was started with this state folder. Start one with `python -m ops "
+            f"There is no log {log_file}: no server was started with this state folder. Start one with `triptych "
             "serve`, or name the folder of another with --state-dir."
         )
     with contextlib.suppress(KeyboardInterrupt):

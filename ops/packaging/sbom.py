@@ -50,7 +50,7 @@ def make_licence_table(sbom: str) -> str:
     """Returns a Markdown table with one row for each component."""
     rows = ["# Licences of the serving image's components", ""]
     rows += [
-        "Written by `make generate` (`python -m ops sbom --licences FILE`) from the packages' own metadata.",
+        "Written by `make generate` (`triptych sbom --licences FILE`) from the packages' own metadata.",
         "",
     ]
     rows += ["| component | version | licence |", "|---|---|---|"]

@@ -21,7 +21,7 @@ from ops.settings import ADDRESS, Ports
 
 HEADER = "triptych-control-key"
 MEMORY_HEADER = "triptych-memory-key"
-UNREACHABLE = "The server does not answer. Check it with `python -m ops status`."
+UNREACHABLE = "The server does not answer. Check it with `triptych status`."
 
 
 @dataclass(frozen=True)

@@ -183,10 +183,10 @@ class StateFolder:
     def _describe_holder(self) -> str:
         state = self.read()
         if state is None or not state.is_supervised():
-            return f"A server is starting from {self.folder}. Check it with `python -m ops status`."
+            return f"A server is starting from {self.folder}. Check it with `triptych status`."
         return (
             f"A server already runs (pid {state.supervisor.pid}): gRPC {state.ports.grpc_target}, "
-            f"HTTP {state.ports.http_url}. Stop it with `python -m ops stop`, or use another --state-dir."
+            f"HTTP {state.ports.http_url}. Stop it with `triptych stop`, or use another --state-dir."
         )
 
 

@@ -103,7 +103,7 @@ def show_status(state_dir: Path, *, as_json: bool) -> int:
 
 def describe_status(status: Status, state_dir: Path) -> list[str]:
     if status.phase == "stopped":
-        return [f"stopped (no server runs from {state_dir}); start one with `python -m ops serve`."]
+        return [f"stopped (no server runs from {state_dir}); start one with `triptych serve`."]
     lines = [f"{status.phase}, pid {status.pid} (server {status.server_pid}), up {status.uptime_s:.0f} s"]
     lines += [f"  gRPC     {status.grpc}", f"  HTTP     {status.http}", f"  metrics  {status.metrics}"]
     lines += [f"  {model.name:<20} version {model.version}  {model.state}" for model in status.models]

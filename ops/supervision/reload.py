@@ -49,7 +49,7 @@ def reload(state_dir: Path, repository: Path | None, load_timeout_s: float) -> s
     """
     folder = StateFolder(state_dir)
     if not folder.folder.is_dir():
-        raise OpsError(f"No server is ready in {folder.folder}. Start one with `python -m ops serve`.")
+        raise OpsError(f"No server is ready in {folder.folder}. Start one with `triptych serve`.")
     with folder.loading():
         state = _read_ready(folder)
         named = (repository or Path(state.repository)).absolute()
@@ -79,10 +79,10 @@ def _read_ready(folder: StateFolder) -> ServerState:
     """
     state = folder.read()
     if state is None or state.phase != "ready" or not state.is_alive():
-        raise OpsError(f"No server is ready in {folder.folder}. Start one with `python -m ops serve --repository ...`.")
+        raise OpsError(f"No server is ready in {folder.folder}. Start one with `triptych serve --repository ...`.")
     if state.folder is None:
         raise OpsError(
-            "An earlier version, with another layout, started the server. Stop it with `python -m ops stop` and "
+            "An earlier version, with another layout, started the server. Stop it with `triptych stop` and "
             "start it again."
         )
     return state

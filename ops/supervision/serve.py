@@ -126,7 +126,7 @@ def serve_detached(settings: Settings, *, quiet: bool) -> None:
     if not quiet:
         models = [model.name for model in probe.read_models(state.ports, folder.read_key())]
         announce(settings, state.ports, models, time.monotonic() - started_s, str(folder.log_file))
-        print("Check it with `python -m ops status`; stop it with `python -m ops stop`.")
+        print("Check it with `triptych status`; stop it with `triptych stop`.")
 
 
 def _with_root(python_path: str | None) -> str:
@@ -152,7 +152,7 @@ def _wait_for_supervisor(supervisor: subprocess.Popen[bytes], folder: StateFolde
 
 
 def as_arguments(settings: Settings, state_dir: Path) -> list[str]:
-    """Returns the options with which `python -m ops serve` builds the same settings."""
+    """Returns the options with which `triptych serve` builds the same settings."""
     values = dataclasses.asdict(settings)
     values.update(repository=settings.repository.absolute(), state_dir=state_dir)
     further = [f"--server-option={option}" for option in anchor_options(values.pop("server_options"))]

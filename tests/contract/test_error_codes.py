@@ -69,3 +69,11 @@ def test_test_that_is_named_for_a_code_is_there(code: str, named: tuple[str, str
     text = (ROOT / "tests" / file).read_text(encoding="utf-8")
     assert re.search(rf"^def {test}\(", text, re.MULTILINE)
     assert code in text
+
+
+def test_page_has_a_row_for_every_code_under_its_origin() -> None:
+    page = render_error_codes()
+    for origin in Origin:
+        section = page.partition(f"## {origin.value}")[2].partition("\n## ")[0]
+        rows = {line.split("`")[1] for line in section.splitlines() if line.startswith("| `")}
+        assert rows == {code.text for code in Code if code.origin is origin}

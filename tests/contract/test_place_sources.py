@@ -62,7 +62,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def place_module(shop: Path, name: str, repository: Path) -> subprocess.CompletedProcess[str]:
-    """`python -m export place --module` in the folder of the user's module; the checkout is on the path."""
+    """`triptych place --module` in the folder of the user's module; the checkout is on the path."""
     words = ["place", "--module", name, "--repository", str(repository), *of_shop(shop)]
     return subprocess.run(
         [sys.executable, "-m", "export", *words],

@@ -6,7 +6,6 @@ import json
 import re
 import shlex
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,9 @@ import promql_parser
 import pytest
 import yaml
 
-from ops.cli.main import build_parser, main
+from ops.cli.main import main
 from ops.settings import ROOT
+from triptych.cli.main import make_parser
 
 RUNBOOKS = ROOT / "docs/runbooks"
 SECTIONS = ["Meaning", "Impact", "Diagnosis", "Mitigation"]
@@ -118,15 +118,8 @@ def test_runbook_command_exists(runbook: str, command: str) -> None:
     if words[0] == "make":
         assert re.search(rf"^{words[1]}( [\w ]*)?:", (ROOT / "Makefile").read_text(), re.M)
         return
-    if words[:3] == ["python", "-m", "ops"]:
-        build_parser().parse_args(words[3:])
-        return
-    # Commands of other rooms, known by what their --help says.
-    program = [sys.executable, *words[1:3]] if words[0] == "python" else [str(Path(sys.executable).with_name(words[0]))]
-    subcommand, *rest = words[len(program) :] if words[0] != "python" else words[3:]
-    shown = subprocess.run([*program, subcommand, "--help"], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert shown.returncode == 0, shown.stderr
-    assert [word for word in rest if word.startswith("--") and word not in shown.stdout] == []
+    assert words[0] == "triptych", "runbooks name commands as `triptych ...`"
+    make_parser().parse_args(["2" if word == "N" else word for word in words[1:]])
 
 
 def test_runbooks_name_only_alerts_that_exist() -> None:

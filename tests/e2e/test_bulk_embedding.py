@@ -1,4 +1,4 @@
-"""`python -m export embed-catalogue` and the import of what it wrote, through a real server and a real Ray."""
+"""`triptych embed-catalogue` and the import of what it wrote, through a real server and a real Ray."""
 
 from __future__ import annotations
 

@@ -135,7 +135,7 @@ def test_release_of_an_earlier_version_is_refused_with_what_to_do(release: Path)
     (release / "manifest.json").write_text(json.dumps(manifest))
     checked = run("verify_release.py", str(release), digest_of(release))
     assert checked.returncode == 1
-    assert "layout of an earlier version, without models/. Make it with `python -m export release`." in checked.stderr
+    assert "layout of an earlier version, without models/. Make it with `triptych release`." in checked.stderr
 
 
 def test_folder_without_manifest_is_refused(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`python -m ops check` against the real repository and real servers."""
+"""`triptych check` against the real repository and real servers."""
 
 from __future__ import annotations
 

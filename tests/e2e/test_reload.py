@@ -1,4 +1,4 @@
-"""`python -m ops reload` on the real server: under load nothing is lost or mixed; a bad release changes nothing."""
+"""`triptych reload` on the real server: under load nothing is lost or mixed; a bad release changes nothing."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ def test_reload_refuses_a_release_of_an_earlier_version(served: LocalServer, bad
     for model in list((bad_release / "models").iterdir()):
         model.rename(bad_release / model.name)
     (bad_release / "models").rmdir()
-    with pytest.raises(OpsError, match=r"layout of an earlier version.*Make the release again with `python -m export"):
+    with pytest.raises(OpsError, match=r"layout of an earlier version.*Make the release again with `triptych release"):
         reload(state_dir(served), bad_release, LOAD_TIMEOUT_S)
 
 

@@ -339,7 +339,7 @@ def test_repository_of_an_earlier_version_is_refused_with_what_to_do(
 ) -> None:
     refused = run(command, f"--repository={repository / 'models'}", *more)
     assert refused.returncode == 1
-    assert "Make the release again with `python -m export release`" in refused.stderr + refused.stdout
+    assert "Make the release again with `triptych release`" in refused.stderr + refused.stdout
 
 
 def test_unplaced_repository_names_make_export(tmp_path: Path) -> None:

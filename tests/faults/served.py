@@ -1,4 +1,4 @@
-"""Servers as people start them, `python -m ops serve`, each with the process that supervises it."""
+"""Servers as people start them, `triptych serve`, each with the process that supervises it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Too much to do: shoppers beside a bulk job, and ten times what the server can answer.
 
 What is asserted holds on a machine that does other things too: who is served first, that nothing is computed in vain,
-that refusals are typed. `python -m loadtest overload` has the bounds, for a machine that does nothing else.
+that refusals are typed. `triptych loadtest overload` has the bounds, for a machine that does nothing else.
 """
 
 from __future__ import annotations

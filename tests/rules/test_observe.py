@@ -1,4 +1,4 @@
-"""`python -m ops observe` as a person runs it."""
+"""`triptych observe` as a person runs it."""
 
 from __future__ import annotations
 

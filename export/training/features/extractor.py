@@ -78,7 +78,7 @@ def open_feature_extractor(repository: Path) -> FeatureExtractor:
     except OSError as error:
         raise RepositoryError(
             f"No backbone is placed in {repository} ({error.filename}: {error.strerror}). Run `make export`, or name a "
-            "repository filled by `python -m export place`."
+            "repository filled by `triptych place`."
         ) from error
     session = open_session(network)
     code = [(IMPORTED / name).read_bytes() for name in PIXEL_SOURCES]

@@ -92,5 +92,5 @@ def require_same_scores(probe: Mapping[str, Any], classify: Callable[[Floats], M
 
 _SENTENCE = (
     "The heads were trained on another backbone than this one: {}. Nothing was placed. "
-    "Place the backbone of their training, or train on this one with `python -m export train --repository`."
+    "Place the backbone of their training, or train on this one with `triptych train --repository`."
 )

@@ -167,8 +167,7 @@ def read_trained_folder(folder: Path) -> TrainedFolder:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise TrainingError(
-            f"{folder} is not a trained folder: {FACTS} cannot be read ({error}). Make one with `python -m export "
-            "train`."
+            f"{folder} is not a trained folder: {FACTS} cannot be read ({error}). Make one with `triptych train`."
         ) from error
     if facts.get("format") != FORMAT:
         raise TrainingError(

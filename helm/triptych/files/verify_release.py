@@ -30,7 +30,7 @@ def find_faults(folder: Path, digest: str) -> list[str]:
         return [f"it is the release {got}, expected {digest}."]
     listed: dict[str, str] = json.loads(content)["files"]
     if not any(name.startswith(MODELS) for name in listed):
-        return [f"it has the layout of an earlier version, without {MODELS}. Make it with `python -m export release`."]
+        return [f"it has the layout of an earlier version, without {MODELS}. Make it with `triptych release`."]
     # Triton loads any additional file as code. Folders, such as lost+found of a volume, are harmless.
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     faults = [f"{name} is missing." for name in sorted(set(listed) - found)]

@@ -3,7 +3,7 @@
 {{- with .Values.modelRepository.release }}{{ trimPrefix "sha256:" . | trunc 12 }}{{ else }}in-image{{ end -}}
 {{- end -}}
 
-{{/* Folder that `python -m export publish` writes the release to. */}}
+{{/* Folder that `triptych publish` writes the release to. */}}
 {{- define "triptych.releaseFolder" -}}
 releases/{{ .Values.modelRepository.name }}-{{ include "triptych.shortRelease" . }}
 {{- end -}}

@@ -105,13 +105,13 @@ modelRepository.type is initContainer, but modelRepository.initContainer.image i
 {{- define "triptych.validate.modelRepository" -}}
 {{- $model := .Values.modelRepository -}}
 {{- if and (ne $model.type "image") (not $model.release) }}
-modelRepository.type is {{ $model.type }}, but modelRepository.release is empty. Set it to the digest sha256:... that `python -m export release` printed.
+modelRepository.type is {{ $model.type }}, but modelRepository.release is empty. Set it to the digest sha256:... that `triptych release` printed.
 {{- end }}
 {{- if and (eq $model.type "pvc") (not $model.pvc.existingClaim) }}
-modelRepository.type is pvc, but modelRepository.pvc.existingClaim is empty. Set it to the claim that `python -m export publish` wrote to.
+modelRepository.type is pvc, but modelRepository.pvc.existingClaim is empty. Set it to the claim that `triptych publish` wrote to.
 {{- end }}
 {{- if and (include "triptych.isBucket" .) (not (get $model $model.type).bucket) }}
-modelRepository.type is {{ $model.type }}, but modelRepository.{{ $model.type }}.bucket is empty. Set it to the bucket that `python -m export publish` wrote to.
+modelRepository.type is {{ $model.type }}, but modelRepository.{{ $model.type }}.bucket is empty. Set it to the bucket that `triptych publish` wrote to.
 {{- end }}
 {{- if eq $model.type "ociVolume" }}
 {{- if not (regexMatch "@sha256:[0-9a-f]{64}$" $model.ociVolume.reference) }}

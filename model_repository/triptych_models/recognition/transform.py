@@ -21,5 +21,5 @@ class Transform:
 
 
 def read_transform(file: Path) -> Transform:
-    """Reads `transform.json`, which `python -m export place` writes."""
+    """Reads `transform.json`, which `triptych place` writes."""
     return Transform(**json.loads(file.read_text(encoding="utf-8")))

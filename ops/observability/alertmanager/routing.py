@@ -6,7 +6,7 @@ from ops.observability.rules.burn_rates import ALERTS
 from ops.observability.rules.rule import dump
 
 HEADER = (
-    "# Made by `python -m ops render`: an example to copy; configure both receivers. It groups alerts by fleet\n"
+    "# Made by `triptych render`: an example to copy; configure both receivers. It groups alerts by fleet\n"
     "# and symptom, pages only for `severity: page`, and inhibits alerts that a larger alert explains.\n"
 )
 FLEET = ["namespace", "job"]

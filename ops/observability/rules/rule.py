@@ -9,8 +9,7 @@ from typing import Any, Literal
 import yaml
 
 HEADER = (
-    "# Made by `python -m ops render` from ops/slo.yaml and ops/observability/rules/*.py: change those and render "
-    "again.\n"
+    "# Made by `triptych render` from ops/slo.yaml and ops/observability/rules/*.py: change those and render again.\n"
 )
 RUNBOOKS = "docs/runbooks"
 

@@ -30,7 +30,7 @@ def read_digest(release: Path) -> str:
     except (OSError, ValueError):
         is_release = False
     if not is_release:
-        raise WrongUsage(f"{release} is not a release. Name a folder that `python -m export release` made.")
+        raise WrongUsage(f"{release} is not a release. Name a folder that `triptych release` made.")
     return f"sha256:{hashlib.sha256(content).hexdigest()}"
 
 

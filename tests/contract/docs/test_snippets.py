@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -47,8 +48,8 @@ def docs_server() -> Iterator[LocalServer]:
 
 
 @pytest.fixture
-def session(docs_server: LocalServer, photos: list[Path], tmp_path: Path) -> Session:
-    """A folder like the repository's root after `make serve`."""
+def session(docs_server: LocalServer, photos: list[Path], tmp_path: Path) -> Iterator[Session]:
+    """A folder like the repository's root after `make serve`; stops a server that a document has left."""
     for name in (".cache", ".venv"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".run").symlink_to(docs_server.catalogue_key_file.parent)
@@ -58,7 +59,11 @@ def session(docs_server: LocalServer, photos: list[Path], tmp_path: Path) -> Ses
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # `python -m ops` and what imports it run from the root.
     variables = {"TRIPTYCH_TARGET": docs_server.grpc_target, "PYTHONPATH": str(ROOT), "PATH": path}
-    return Session(tmp_path, addresses, variables)
+    yield Session(tmp_path, addresses, variables)
+    for log in tmp_path.glob("*/server.log"):
+        if not log.parent.is_symlink():
+            words = [sys.executable, "-m", "ops", "stop", "--state-dir", str(log.parent)]
+            subprocess.run(words, cwd=ROOT, check=False, capture_output=True, timeout=60)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))

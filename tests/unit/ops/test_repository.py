@@ -68,7 +68,7 @@ def test_absent_and_empty_repository_are_refused(tmp_path: Path) -> None:
 
 
 def test_layout_of_an_earlier_version_is_refused_with_what_to_do(model: Path) -> None:
-    with pytest.raises(OpsError, match=r"layout of an earlier version.*python -m export release.*make export"):
+    with pytest.raises(OpsError, match=r"layout of an earlier version.*triptych release.*make export"):
         check_repository(model.parent, None)
 
 

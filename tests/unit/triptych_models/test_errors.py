@@ -9,12 +9,10 @@ from triptych_models.errors import (
     ImageTooLarge,
     InvalidFilter,
     InvalidRequest,
-    Origin,
     ServingError,
     Status,
     StoreFault,
     UnreadableImage,
-    render,
     split_wire_text,
 )
 
@@ -65,14 +63,6 @@ def test_every_code_travels_with_a_status_that_triton_can_give() -> None:
     assert all(code.status in given for code in Code if code is Code.QUEUE_FULL)  # `catalogue` passes it on
     assert {code.is_servers_fault for code in Code if code.status is Status.INVALID_ARGUMENT} == {False}
     assert Code.INTERNAL.is_servers_fault
-
-
-def test_document_has_a_row_for_every_code_under_its_origin() -> None:
-    text = render()
-    for origin in Origin:
-        section = text.partition(f"## {origin.value}")[2].partition("\n## ")[0]
-        rows = {line.split("`")[1] for line in section.splitlines() if line.startswith("| `")}
-        assert rows == {code.text for code in Code if code.origin is origin}
 
 
 def test_error_class_has_a_code_of_the_enum() -> None:

@@ -78,7 +78,7 @@ def _add_import_calls(add: AddCall) -> None:
     loading.add_argument("--journal", metavar="FILE", help="file that records the progress (default: beside FILE)")
     loading.add_argument("--json", action="store_true", help="print the report as a JSON object with the refused rows")
     embedded = add("import-embeddings", _import_embeddings, "add photos that are embedded already to the catalogue")
-    embedded.add_argument("file", metavar="DIR", help="folder that `python -m export embed-catalogue` wrote")
+    embedded.add_argument("file", metavar="DIR", help="folder that `triptych embed-catalogue` wrote")
     embedded.add_argument("--journal", metavar="FILE", help="file that records the progress (default: beside DIR)")
     embedded.add_argument("--json", action="store_true", help="print the report as a JSON object with the refused rows")
 

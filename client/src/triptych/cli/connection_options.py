@@ -69,7 +69,7 @@ def add_catalogue_key_option(parser: argparse.ArgumentParser) -> None:
         "--catalogue-key-file",
         metavar="FILE",
         help="file with the catalogue's key (default: $TRIPTYCH_CATALOGUE_KEY_FILE, $TRIPTYCH_CATALOGUE_KEY); "
-        "`ops serve` writes it to its state folder",
+        "`triptych serve` writes it to its state folder",
     )
 
 

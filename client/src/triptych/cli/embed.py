@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 _EPILOG = """\
 examples:
   triptych embed photos/ --output photos.npy
-  triptych embed photos/ --output photos.npy --resume          # after Ctrl-C, kill, a crash, or with new photos
+  triptych embed photos/ --output photos.npy --resume  # after Ctrl-C, kill, a crash, or with new photos
   triptych embed 'shop/**/*.jpg' --output shop.parquet
 
 photos.npy is float32[N,D], each row of L2 norm 1; photos.npy.jsonl beside it has a line for each photo: "row" and

@@ -22,7 +22,7 @@ _CAPTION_PX = 28
 _EPILOG = """\
 examples:
   triptych explain shoe.jpg -o out.png
-  triptych explain shoe.jpg --label 770 -o out.png           # evidence for another class than the best
+  triptych explain shoe.jpg --label 770 -o out.png  # evidence for another class than the best
   triptych explain shoe.jpg --attribute brand -o out.png
 
 The picture shows the photo in grey and the evidence for the label in yellow to red, strongest in red; the border that

@@ -39,7 +39,7 @@ examples:
   triptych recognize photos/ --json | jq -r '[.photo, .labels[0].name] | @tsv'
 
   triptych recognize photos/ --output labels.jsonl
-  triptych recognize photos/ --output labels.jsonl --resume    # after Ctrl-C, kill, a crash, or with new photos
+  triptych recognize photos/ --output labels.jsonl --resume  # after Ctrl-C, kill, a crash, or with new photos
 
 The table's columns: the photo; the latency of its answer in milliseconds, with other photos in flight; the probability
 that it shows something a shop sells; the probability of each label; the label. A line of JSON has photo, labels,

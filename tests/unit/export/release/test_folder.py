@@ -154,7 +154,7 @@ def test_release_of_the_earlier_layout_is_refused_by_every_command(
     assert main([str(places.get(word, word)) for word in command.split()]) == exit_code
     said = capsys.readouterr().err
     assert "an earlier layout" in said
-    assert "`python -m export release`" in said
+    assert "`triptych release`" in said
     assert [path for path in sorted(tmp_path.rglob("*")) if path.name != ".lock"] == before
 
 

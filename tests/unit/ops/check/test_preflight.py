@@ -1,4 +1,4 @@
-"""`python -m ops check`: what it finds in a repository and on a machine, and what it exits with."""
+"""`triptych check`: what it finds in a repository and on a machine, and what it exits with."""
 
 from __future__ import annotations
 

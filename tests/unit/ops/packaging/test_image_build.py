@@ -46,7 +46,7 @@ def test_release_of_an_earlier_version_is_refused(release: Path, tmp_path: Path)
     (release / "models/one").rename(release / "one")
     (release / "one/config.pbtxt").touch()
     (release / "models").rmdir()
-    with pytest.raises(OpsError, match=r"layout of an earlier version.*python -m export release"):
+    with pytest.raises(OpsError, match=r"layout of an earlier version.*triptych release"):
         fill_context(release, tmp_path / "context")
     assert not (tmp_path / "context").exists()
 

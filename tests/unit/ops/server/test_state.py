@@ -71,7 +71,7 @@ def test_folder_is_one_servers_at_a_time(tmp_path: Path) -> None:
 
 
 def test_stopped_status_says_how_to_start(tmp_path: Path) -> None:
-    assert "python -m ops serve" in describe_status(Status("stopped"), tmp_path)[0]
+    assert "triptych serve" in describe_status(Status("stopped"), tmp_path)[0]
 
 
 def test_segments_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:
