@@ -74,6 +74,7 @@ def read_vocabulary(path: Path = VOCABULARY) -> list[Check]:
 def check_markdown(path: Path, vocabulary: list[Check]) -> list[Finding]:
     """Findings of one Markdown file; code and addresses are not read."""
     text = _NO_PROSE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), path.read_text(encoding="utf-8"))
+    text = re.sub(r"^\s*?$", ".", text, flags=re.MULTILINE)  # no phrase goes from one paragraph into the next
     rules = [check for check in proselint.checks.__register__ if any(check.matches_partial(rule) for rule in RULES)]
     return [Finding(path, line, message) for line, message in _apply([*rules, *vocabulary], text)]
 
@@ -115,7 +116,7 @@ def _apply(checks: list[Check], text: str) -> Iterator[tuple[int, str]]:
                 + len(file.content[slice(*result.span)])
                 - len(file.content[slice(*result.span)].lstrip())
             )
-            yield file.content.count("\n", 0, start), result.message
+            yield file.content.count("\n", 0, start), " ".join(result.message.split())
 
 
 def main(arguments: list[str]) -> int:

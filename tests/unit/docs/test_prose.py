@@ -69,3 +69,11 @@ def test_command_exits_1_when_it_finds_something(tmp_path: Path, capsys: pytest.
     page.write_text("Our baseline.\n")
     assert prose.main([str(page)]) == 0
     assert prose.main([]) == 2
+
+
+def test_heading_and_the_paragraph_behind_its_code_are_no_repetition(tmp_path: Path, vocabulary: list[Check]) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("## Verify a release\n\n```bash\nmake\n```\n\nA release is a folder of the the kind.\n")
+    (finding,) = prose.check_markdown(page, vocabulary)
+    assert finding.line == 7
+    assert "the the" in finding.message
