@@ -74,7 +74,7 @@ def read_vocabulary(path: Path = VOCABULARY) -> list[Check]:
 def check_markdown(path: Path, vocabulary: list[Check]) -> list[Finding]:
     """Findings of one Markdown file; code and addresses are not read."""
     text = _NO_PROSE.sub(lambda match: re.sub(r"[^\n]", " ", match[0]), path.read_text(encoding="utf-8"))
-    text = re.sub(r"^\s*?$", ".", text, flags=re.MULTILINE)  # no phrase goes from one paragraph into the next
+    text = re.sub(r"^[ \t]*$", ".", text, flags=re.MULTILINE)  # no phrase goes from one paragraph into the next
     rules = [check for check in proselint.checks.__register__ if any(check.matches_partial(rule) for rule in RULES)]
     return [Finding(path, line, message) for line, message in _apply([*rules, *vocabulary], text)]
 
