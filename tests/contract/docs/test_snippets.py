@@ -36,8 +36,11 @@ def to_run(document: Path) -> list[Snippet]:
     return [each for each in SNIPPETS[document] if each.language in RUN and each.reason is None]
 
 
+# A tutorial that needs what another one has made runs after it, in the same folder.
+_TUTORIALS = ROOT / "docs/tutorials"
+PREPARED_BY = {_TUTORIALS / "to-production.md": _TUTORIALS / "your-own-labels.md"}
 # `tests/contract/test_client_readme.py` runs the client's guides.
-DOCUMENTS = [document for document in SNIPPETS if document not in GUIDES and to_run(document)]
+DOCUMENTS = [document for document in SNIPPETS if document not in (*GUIDES, *PREPARED_BY.values()) and to_run(document)]
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +69,11 @@ def session(docs_server: LocalServer, photos: list[Path], tmp_path: Path) -> Ite
             subprocess.run(words, cwd=ROOT, check=False, capture_output=True, timeout=60)
 
 
+@pytest.mark.timeout(600)  # one trains and places heads: 80 s of two busy cores
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda document: str(document.relative_to(ROOT)))
 def test_blocks_of_a_document_run_as_shown(document: Path, session: Session) -> None:
-    for snippet in to_run(document):
+    before = to_run(PREPARED_BY[document]) if document in PREPARED_BY else []
+    for snippet in [*before, *to_run(document)]:
         printed = session.run(snippet)
         if document == MARKED[0] and re.search("embedding|classification", snippet.code):
             assert "Loafer" in printed, str(snippet)
