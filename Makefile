@@ -5,6 +5,8 @@ PHOTOS := .cache/photos
 GROUPS := $(foreach group,serve observe export training loadtest docs dev,--group pyproject.toml:$(group))
 # TORCH_INDEX=<address of an index of CPU-only torch> spares the CUDA libraries, most of the 3.5 GB.
 TORCH := $(if $(TORCH_INDEX),--index $(TORCH_INDEX) --index-strategy unsafe-best-match)
+# Tests wait half of their time, so three run on two cores; each may need 3 GB.
+WORKERS ?= $(shell n=$$(( $$(nproc) * 3 / 2 )); echo $$(( n > 6 ? 6 : n )))
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
@@ -59,8 +61,8 @@ train-demo: export $(if $(CATALOGUE),,$(TRAIN_DEMO)/catalogue) ## teach it CATAL
 	@$(BIN)/python -m ops run --repository $(TRAIN_DEMO)/served -- $(BIN)/python client/examples/recognize_split.py $(TRAIN_DEMO)/trained $(or $(CATALOGUE),$(TRAIN_DEMO)/catalogue)
 
 test: export ## run every test but `families`, `distributed`, `soak`, `chart-e2e`; a tier whose tools are missing is skipped with its reason
-	@$(PYTEST) -n logical --maxprocesses 4 --dist loadfile tests/unit tests/contract tests/chart tests/e2e --ignore tests/chart/cluster
-	@$(PYTEST) tests/rules tests/faults
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit tests/contract tests/chart tests/e2e tests/rules --ignore tests/chart/cluster
+	@$(PYTEST) tests/faults
 
 unit contract e2e faults: export ## run one tier of tests
 	@$(PYTEST) -m $@

@@ -47,8 +47,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             items[:] = [item for item in items if item.get_closest_marker(mark) is None]
     for item in items:
         item.add_marker(item.path.relative_to(TESTS).parts[0])
-    # The quick tiers first: what is broken shows early.
-    items.sort(key=lambda item: TIERS.index(item.path.relative_to(TESTS).parts[0]))
+    # The quick tiers first: what is broken shows early. Side by side the slow ones begin, so that none is left over.
+    is_parallel = hasattr(config, "workerinput")
+    items.sort(key=lambda item: TIERS.index(item.path.relative_to(TESTS).parts[0]), reverse=is_parallel)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -55,8 +55,8 @@ def add_render(commands: Any) -> None:
     parser.add_argument(
         "--runbooks-url",
         metavar="URL",
-        help="where docs/runbooks/ is published: alerts and panels link to it (default: that of slo.yaml; without one "
-        "they name the files of this repository)",
+        help="the page runbooks/ of the published documentation site: alerts and panels link to it (default: that of "
+        "slo.yaml; without one they name the files of this repository)",
     )
     parser.add_argument("--output", type=Path, default=RENDERED, help="folder to write to (default: %(default)s)")
 

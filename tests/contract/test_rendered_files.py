@@ -71,7 +71,7 @@ def test_every_alert_names_its_runbook() -> None:
 def test_published_runbooks_are_linked_from_every_alert_and_panel(tmp_path: Path) -> None:
     base = "https://wiki.example/runbooks"
     assert main(["render", f"--runbooks-url={base}/", f"--output={tmp_path}"]) == 0
-    links = {f"{base}/{name}.md" for name in ALERTS}
+    links = {f"{base}/{name}/" for name in ALERTS}
     rules = "".join(file.read_text() for file in (tmp_path / "rules").glob("*.yaml"))
     assert set(re.findall(r"runbook_url: (\S+)", rules)) == links
     assert "runbook: " not in rules

@@ -134,6 +134,10 @@ def test_image_does_not_start_when_a_package_is_missing(root: Path, tmp_path: Pa
     missing = {
         file.parts[0] for file in importlib.metadata.files(package) or [] if ".." not in file.parts and file.suffix
     }
-    with started_as_image(root, tmp_path, without=missing) as server:
-        assert not server.becomes_ready()
+    for attempt in range(3):
+        with started_as_image(root, tmp_path / str(attempt), without=missing) as server:
+            assert not server.becomes_ready()
+        # Triton 2.51.0 itself may abort when the process of a model ends during its start, before it logs why (once seen).
+        if "lock_exception" not in server.log_file.read_text():
+            break
     assert "No module named" in server.log_file.read_text()

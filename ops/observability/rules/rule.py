@@ -58,10 +58,10 @@ def write_groups(groups: list[Group], runbooks: str | None) -> str:
 
 
 def runbook_annotation(runbooks: str | None, alert: str) -> dict[str, str]:
-    """Returns `runbook_url` where the runbooks are published, else `runbook`, the file in this repository."""
+    """Returns `runbook_url`, the page on the documentation site where that is published, else `runbook`, the file."""
     if runbooks is None:
         return {"runbook": f"{RUNBOOKS}/{alert}.md"}
-    return {"runbook_url": f"{runbooks}/{alert}.md"}
+    return {"runbook_url": f"{runbooks}/{alert}/"}
 
 
 def tidy(text: str) -> str:

@@ -44,6 +44,6 @@ def test_panels_link_to_the_runbooks_where_the_values_say() -> None:
     assert texts.keys() == FILES.keys()
     for name, text in texts.items():
         named = re.findall(r"docs/runbooks/(\w+)\.md", FILES[name])
-        assert re.findall(r"\[(\w+)\]\((\S+?)\)", text) == [(alert, f"{at}/{alert}.md") for alert in named]
+        assert re.findall(r"\[(\w+)\]\((\S+?)\)", text) == [(alert, f"{at}/{alert}/") for alert in named]
         assert named
         assert json.loads(text)["uid"] == json.loads(FILES[name])["uid"]

@@ -38,7 +38,7 @@ def test_runbooks_are_where_the_values_say() -> None:
     assert alerts
     for rule, old in zip(alerts, before, strict=True):
         address = rule["annotations"]["runbook_url"]
-        assert address == at + old["annotations"]["runbook"].rpartition("/")[2]
+        assert address == at + old["annotations"]["runbook"].rpartition("/")[2].removesuffix(".md") + "/"
         assert "runbook" not in rule["annotations"]
 
 
