@@ -137,7 +137,7 @@ def test_image_does_not_start_when_a_package_is_missing(root: Path, tmp_path: Pa
     for attempt in range(3):
         with started_as_image(root, tmp_path / str(attempt), without=missing) as server:
             assert not server.becomes_ready()
-        # Triton 2.51.0 itself may abort when the process of a model ends during its start, before it logs why (once seen).
+        # Seen once: Triton 2.51.0 aborts when a model's process ends during its start, before it logs why.
         if "lock_exception" not in server.log_file.read_text():
             break
     assert "No module named" in server.log_file.read_text()
