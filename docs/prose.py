@@ -111,11 +111,8 @@ def _apply(checks: list[Check], text: str) -> Iterator[tuple[int, str]]:
     file = LintFile("text", text)  # which puts a line break before and after the text
     for check in checks:
         for result in check.check_with_flags(file.content):
-            start = (
-                result.span[0]
-                + len(file.content[slice(*result.span)])
-                - len(file.content[slice(*result.span)].lstrip())
-            )
+            matched = file.content[slice(*result.span)]
+            start = result.span[1] - len(matched.lstrip())
             yield file.content.count("\n", 0, start), " ".join(result.message.split())
 
 

@@ -74,7 +74,6 @@ def add_commands(add_section: Callable[[str], Any]) -> None:
     parser = add_section("measure a server").add_parser(
         "loadtest", help="load tests with a verdict, benchmarks, capacity", description=_DESCRIPTION
     )
-    parser.set_defaults(run=lambda options: parser.print_help() or 0)
     _add_all(parser.add_subparsers(metavar="COMMAND"))
 
 

@@ -15,12 +15,12 @@ from pathlib import Path
 import yaml
 
 from ops.errors import OpsError, WrongUsage
+from ops.packaging.chart_files import CHART
 from ops.settings import ROOT
 
 UNRELEASED = "Unreleased"
 # Python distributions that declare the version; the first is published.
 DISTRIBUTIONS = ("client", "model_repository")
-CHART = Path("helm/triptych")
 _VERSION = re.compile(r'^version = "([^"]+)"$', re.MULTILINE)
 _HEADING = re.compile(r"^## (\S+)", re.MULTILINE)
 
@@ -32,8 +32,9 @@ def read_versions(root: Path = ROOT) -> dict[str, str]:
         OpsError: a file does not declare one.
     """
     versions = {f"{name}/pyproject.toml": _search(root / name / "pyproject.toml", _VERSION) for name in DISTRIBUTIONS}
-    chart = yaml.safe_load((root / CHART / "Chart.yaml").read_text(encoding="utf-8"))
-    versions |= {f"{CHART}/Chart.yaml, {key}": str(chart[key]) for key in ("version", "appVersion")}
+    file = CHART.relative_to(ROOT) / "Chart.yaml"
+    chart = yaml.safe_load((root / file).read_text(encoding="utf-8"))
+    versions |= {f"{file}, {key}": str(chart[key]) for key in ("version", "appVersion")}
     return versions
 
 
@@ -58,27 +59,30 @@ def find_disagreements(versions: dict[str, str], changelog: str, tags: Sequence[
     return found
 
 
-def check_release(helm: str, output: Path, root: Path = ROOT) -> list[Path]:
+def check_release(helm: str, output: Path) -> list[Path]:
     """Builds what a release publishes into `output` and returns the files.
 
     Raises:
         OpsError: versions disagree, or a build or a check failed; the message holds the tool's own words.
         WrongUsage: there is no `helm`.
     """
-    tags = [tag for tag in _run(["git", "tag", "--points-at", "HEAD"], root).split() if re.match(r"v\d", tag)]
-    found = find_disagreements(read_versions(root), _search(root / "CHANGELOG.md", _HEADING), tags)
+    tags = [tag for tag in _run(["git", "tag", "--points-at", "HEAD"], ROOT).split() if re.match(r"v\d", tag)]
+    found = find_disagreements(read_versions(), _search(ROOT / "CHANGELOG.md", _HEADING), tags)
     if found:
         raise OpsError(" ".join(found))
-    if shutil.which(helm) is None:
+    program = shutil.which(helm)
+    if program is None:
         raise WrongUsage(f"No command {helm}. `make chart-tools` fetches Helm; or name one with --helm.")
+    # The commands run in the repository, wherever the caller stands.
+    program, output = str(Path(program).absolute()), output.absolute()
     shutil.rmtree(output, ignore_errors=True)
     output.mkdir(parents=True)
     # The build tool's own environment has hatchling: nothing is fetched.
-    build = [sys.executable, "-m", "hatchling", "build", "--directory", str(output.resolve())]
-    _run(build, root / DISTRIBUTIONS[0])
-    _run([sys.executable, "-m", "twine", "check", "--strict", *map(str, sorted(output.iterdir()))], root)
-    _run([helm, "lint", "--strict", str(root / CHART)], root)
-    _run([helm, "package", str(root / CHART), "--destination", str(output)], root)
+    build = [sys.executable, "-m", "hatchling", "build", "--directory", str(output)]
+    _run(build, ROOT / DISTRIBUTIONS[0])
+    _run([sys.executable, "-m", "twine", "check", "--strict", *map(str, sorted(output.iterdir()))], ROOT)
+    _run([program, "lint", "--strict", str(CHART)], ROOT)
+    _run([program, "package", str(CHART), "--destination", str(output)], ROOT)
     return sorted(output.iterdir())
 
 

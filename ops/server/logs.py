@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import time
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -181,8 +182,7 @@ def follow(log_file: Path, count: int, level: LogLevel, *, forever: bool) -> Ite
     A log that became shorter belongs to a new server and is read from its beginning.
     """
     reader = LogReader(log_file, has_gpu=False)
-    first = [line for line in reader.read_new() if line.is_shown(level)]
-    yield from first[len(first) - min(count, len(first)) :]
+    yield from deque((line for line in reader.read_new() if line.is_shown(level)), maxlen=count)
     while forever:
         time.sleep(FOLLOW_INTERVAL_S)
         if log_file.is_file():

@@ -11,9 +11,9 @@ from pathlib import Path
 import yaml
 
 from ops.errors import OpsError, WrongUsage
+from ops.packaging.chart_files import CHART
 from ops.release import DIGITS, MANIFEST, find_faults
 from ops.repository import check_layout
-from ops.settings import ROOT
 
 HERE = Path(__file__).parent
 
@@ -71,7 +71,7 @@ def _copy_readable(source: Path, file: Path) -> None:
 
 def chart_version() -> str:
     """Returns the chart's appVersion, the default tag of the chart's image."""
-    chart = yaml.safe_load((ROOT / "helm" / "triptych" / "Chart.yaml").read_text(encoding="utf-8"))
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     return str(chart["appVersion"])
 
 

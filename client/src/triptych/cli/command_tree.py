@@ -21,9 +21,9 @@ ENTRY_POINTS = "triptych.commands"
 SYNONYMS = {
     "bench": "loadtest bench",
     "benchmark": "loadtest bench",
+    "build": "place",
     "classify": "recognize",
     "deploy": "publish",
-    "build": "place",
     "export": "place",
     "import": "catalogue import",
     "infer": "recognize",
@@ -43,20 +43,24 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         words = list(sys.argv[1:] if args is None else args)
-        commands = next((action for action in self._actions if isinstance(action, argparse._SubParsersAction)), None)
-        if commands is not None and not words:
-            self.print_help()
-            self.exit(0)
-        if commands is not None and not words[0].startswith("-") and words[0] not in commands.choices:
-            self.error(f"there is no command {words[0]!r}{suggest(words[0], list(commands.choices))}")
+        for commands in self.subparsers():
+            if not words:
+                self.print_help()
+                self.exit(0)
+            if not words[0].startswith("-") and words[0] not in commands.choices:
+                self.error(f"there is no command {words[0]!r}{suggest(words[0], list(commands.choices))}")
         return super().parse_known_args(words, namespace)
+
+    def subparsers(self) -> list[argparse._SubParsersAction[Any]]:
+        """The group of subcommands, of which argparse allows one; empty for a command without."""
+        return [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
 
 
 class _Root(Parser):
     """Its help has the commands in sections, in the epilog, and not once more in one list."""
 
     def format_help(self) -> str:
-        (commands,) = (action for action in self._actions if isinstance(action, argparse._SubParsersAction))
+        (commands,) = self.subparsers()
         shown, commands.help = commands.help, argparse.SUPPRESS
         try:
             return super().format_help()
