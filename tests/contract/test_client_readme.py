@@ -18,6 +18,7 @@ import trustme
 from ops.server.local_server import LocalServer
 from ops.settings import Settings
 from tests.contract.client_pages import CLIENT, docstring_examples, program, runnable
+from triptych import Client
 
 README = (CLIENT / "README.md").read_text()
 SHOE, RUG = "imagenet_11_630.jpg", "imagenet_12_741.jpg"
@@ -89,11 +90,19 @@ def guarded_server(folder: Path) -> Iterator[LocalServer]:
         yield server
 
 
+@pytest.fixture
+def empty_server(server: LocalServer) -> LocalServer:
+    """The shared server without the products that other tests have written."""
+    with Client(server.grpc_target, catalogue_key=server.catalogue_key_file.read_text().strip()) as client:
+        client.catalogue.delete([photo.product_id for photo in client.catalogue.export()])
+    return server
+
+
 # What stands for an address in the pages -> the fixture whose address it becomes.
 ADDRESSES = {
-    "http://127.0.0.1:8000": "server",
-    "127.0.0.1:8001": "server",
-    "10.0.0.7:8001": "server",
+    "http://127.0.0.1:8000": "empty_server",
+    "127.0.0.1:8001": "empty_server",
+    "10.0.0.7:8001": "empty_server",
     "10.0.0.8:8001": "ensemble_server",
     "triptych.shop.example:443": "guarded_server",
     "http://photos.shop.internal": "photo_host",
