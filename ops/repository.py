@@ -50,7 +50,7 @@ def check_repository(repository: Path, profile: str | None) -> None:
     missing = [path for model in models for path in missing_files(models_folder(repository) / model, profile)]
     if missing:
         shown = ", ".join(str(path.relative_to(repository)) for path in missing)
-        raise OpsError(f"The models in {repository} are not placed: missing {shown}. Place them with `make export`.")
+        raise OpsError(f"The models in {repository} are not placed: missing {shown}. Place them with `make build`.")
     if profile is not None and profile != DEFAULT_PROFILE:
         _check_profile(repository, profile)
 
@@ -67,7 +67,7 @@ def check_layout(repository: Path) -> None:
     if any(repository.glob("*/config.pbtxt")):
         raise OpsError(
             f"{repository} has the layout of an earlier version: its models are not in a folder `models`. "
-            "Make the release again with `triptych release`, or place the models again with `make export`."
+            "Make the release again with `triptych release`, or place the models again with `make build`."
         )
     raise _no_model(repository)
 
@@ -157,5 +157,5 @@ def describe_misfit(repository: Path, profile: str | None) -> str | None:
         return None
     return (
         f"The {profile} profile was sized for {placed} cores; {cpu_count()} are available here. "
-        "Run `make export` to size it for this machine, or `triptych place --cores N` for another."
+        "Run `make build` to size it for this machine, or `triptych build --cores N` for another."
     )

@@ -13,7 +13,7 @@ ADDRESS = "127.0.0.1"
 ROOT = Path(__file__).resolve().parent.parent
 REPOSITORY = ROOT / "model_repository"
 STATE_DIR = ROOT / ".run"
-# `triptych place` sizes this profile for the cores of the machine.
+# `triptych build` sizes this profile for the cores of the machine.
 DEFAULT_PROFILE = "cpu"
 
 

@@ -64,7 +64,7 @@ def _facts_table(facts: dict[str, Any]) -> Table:
     for path, value in flatten(facts):
         table.add_row(path, str(value))
     if not facts:
-        table.add_row("placed", "nothing: run `triptych place`")
+        table.add_row("placed", "nothing: run `triptych build`")
     return table
 
 

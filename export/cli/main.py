@@ -7,12 +7,12 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-from export.cli import diff, embed_catalogue, inspect, labelling, place, publish, quantize, release, train, verify
+from export.cli import build, diff, embed_catalogue, inspect, labelling, publish, quantize, release, train, verify
 
 # Title in the help of `triptych` -> modules of the commands.
 SECTIONS: dict[str, tuple[ModuleType, ...]] = {
     "teach it a shop's own labels": (train, labelling),
-    "build and release": (place, quantize, inspect, diff, release, verify, publish),
+    "build and release": (build, quantize, inspect, diff, release, verify, publish),
     "embed a catalogue": (embed_catalogue,),
 }
 

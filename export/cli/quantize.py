@@ -27,7 +27,7 @@ def add_parser(commands: Any) -> None:
         "float32 on this machine. A version is accepted if the cosine of every embedding is at least 0.99, the best "
         "class agrees on 99 % of the photos, and accuracy on labelled photos drops by at most 0.5 percentage points; "
         "the fastest accepted version replaces the embedder. Without an accepted version the command prints the "
-        "measurements and changes nothing. `place` restores float32.",
+        "measurements and changes nothing. `build` restores float32.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

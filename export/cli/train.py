@@ -25,7 +25,7 @@ examples:
   triptych train products.csv --attributes brand,colour --image-column file
   triptych train products.csv --unfreeze 6                   also fine-tunes the last 6 blocks of the backbone
   triptych train new.csv --from trained/products             incremental training: keeps the old classes
-  triptych place --heads trained/photos --repository served  verify the heads and place them
+  triptych build --heads trained/photos --repository served  verify the heads and place them
   triptych serve --repository served                         serve them
 
 The class names of a folder become the categories of the recogniser. Each label column of a table becomes one output:
@@ -41,7 +41,7 @@ def add_parser(commands: Any) -> None:
         help="train classification heads on a shop's own photos and labels",
         description="Trains linear heads on a folder of class folders or on a table. The placed backbone extracts the "
         "features of each photo once and caches them; fitting the heads takes minutes. The command measures the heads "
-        "on validation and test photos and writes a trained folder, which `place --heads` reads. A second run extracts "
+        "on validation and test photos and writes a trained folder, which `build --heads` reads. A second run extracts "
         "features of new photos only.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -48,7 +48,7 @@ _VERSIONED = ("torch", "torchvision", "onnx", "onnxscript", "onnxruntime", "pill
 
 @dataclass(frozen=True)
 class Settings:
-    """Settings of one run of `place`.
+    """Settings of one run of `build`.
 
     Attributes:
         evaluation: folder of labelled photos on which int8 is measured; None is `photos`.

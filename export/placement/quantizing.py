@@ -45,7 +45,7 @@ def quantize(settings: Settings, console: Console) -> dict[str, Any]:
     manifest = read_manifest(settings.repository)
     if manifest is None or manifest["precision"] != "fp32":
         got = f"contains {manifest['precision']}" if manifest else "contains no complete placement"
-        raise RepositoryError(f"{settings.repository} {got}; expected float32. Run `triptych place` first.")
+        raise RepositoryError(f"{settings.repository} {got}; expected float32. Run `triptych build` first.")
     require_same_package(settings.repository)
     files = {name: (settings.repository / name).read_bytes() for name in manifest["files"]}
     transform = Transform(**json.loads(files[TRANSFORM]))

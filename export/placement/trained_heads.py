@@ -1,4 +1,4 @@
-"""Adds the heads of a trained folder to the backbone that they were trained on, and checks them (`place --heads`).
+"""Adds the heads of a trained folder to the backbone that they were trained on, and checks them (`build --heads`).
 
 `export/training/heads/trained_folder.py` describes the files of a trained folder.
 """

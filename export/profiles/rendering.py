@@ -20,7 +20,7 @@ def render_profiles(configs: Configs, sizing: CpuSizing, names: Sequence[str]) -
     """Path inside the repository -> text, for each model of each profile."""
     texts = {}
     for name in names:
-        header = f"# Written by `triptych place` from config.pbtxt for {sizing.cores} cores.\n"
+        header = f"# Written by `triptych build` from config.pbtxt for {sizing.cores} cores.\n"
         for model, config in PROFILES[name](configs, sizing).items():
             texts[model_file(model, f"configs/{name}.pbtxt")] = header + text_format.MessageToString(config)
     return texts

@@ -39,7 +39,7 @@ def make_release(repository: Path, output: Path) -> Release:
     if placed is None:
         raise RepositoryError(
             f"{repository} has no complete placement: its {MANIFEST} is missing, or a listed file was changed. "
-            "Place the weights with `triptych place`."
+            "Place the weights with `triptych build`."
         )
     require_same_package(repository)
     sources = dict(find_files(repository))

@@ -106,7 +106,7 @@ def compute_answers(repository: Path, photos: dict[str, bytes]) -> dict[str, Any
     except OSError as error:
         raise ReleaseError(
             f"Golden requests need {error.filename}, which cannot be read ({error.strerror}). "
-            "Place it with `make export`."
+            "Place it with `make build`."
         ) from error
     requests = []
     for name, photo in photos.items():

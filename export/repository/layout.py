@@ -48,7 +48,7 @@ def refuse_earlier_layout(folder: Path) -> None:
         )
     raise RepositoryError(
         f"{folder} has an earlier layout: its models are in the folder itself, expected in "
-        f"{MODELS_FOLDER}/. Place into a new folder with `triptych place --repository`; make a release again "
+        f"{MODELS_FOLDER}/. Place into a new folder with `triptych build --repository`; make a release again "
         "with `triptych release`."
     )
 

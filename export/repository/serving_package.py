@@ -49,7 +49,7 @@ def require_same_package(repository: Path) -> None:
         differences += [f"{name} is missing" for name in sorted(expected.keys() - found.keys())]
         differences += [f"{name} must be removed" for name in sorted(found.keys() - expected.keys())]
         what = f"differs from the imported package, {IMPORTED} ({', '.join(differences[:3])})"
-    raise RepositoryError(f"{folder} {what}. Run `triptych place --repository {repository}` again.")
+    raise RepositoryError(f"{folder} {what}. Run `triptych build --repository {repository}` again.")
 
 
 def read_decoder(repository: Path) -> tuple[Transform, Limits]:

@@ -137,7 +137,7 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     if tuned is not None:
         tuned.remove_checkpoints()
     _print_accuracy(fitted, console)
-    console.print(f"Wrote {settings.output}. Place it with: triptych place --heads {settings.output}", markup=False)
+    console.print(f"Wrote {settings.output}. Place it with: triptych build --heads {settings.output}", markup=False)
     return {"trained": str(settings.output), "seconds": time.monotonic() - started, "metrics": facts["metrics"]}
 
 

@@ -86,7 +86,7 @@ class FastApiBaseline:
         self.__exit__(None, None, None)
         raise LoadTestError(
             f"The FastAPI baseline did not start within {START_TIMEOUT_S:g} s. Its output above has the cause; "
-            "`make setup` installs its packages, `make export` places its weights."
+            "`make setup` installs its packages, `make build` places its weights."
         )
 
     def __exit__(

@@ -50,7 +50,7 @@ def embed_augmented(photos: Sequence[Path], count: int, embedder: Path, file: Pa
         LoadTestError: a photo cannot be read, or the network is not placed.
     """
     if not embedder.is_file():
-        raise LoadTestError(f"No network at {embedder}. Place it with `make export`.")
+        raise LoadTestError(f"No network at {embedder}. Place it with `make build`.")
     options = ort.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
     session = ort.InferenceSession(str(embedder), options, providers=["CPUExecutionProvider"])

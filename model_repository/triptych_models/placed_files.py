@@ -1,4 +1,4 @@
-"""Paths of the files that `triptych place` puts beside the models: the only definition of their names."""
+"""Paths of the files that `triptych build` puts beside the models: the only definition of their names."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class PlacedFiles:
         """
         for file in files:
             if not file.is_file():
-                raise NotPlaced(f"{file} is missing. Place the weights with `make export`.")
+                raise NotPlaced(f"{file} is missing. Place the weights with `make build`.")
 
     def fingerprint(self) -> str:
         """16 hex digits that identify the embeddings: a digest of the network and the photo transform."""

@@ -114,7 +114,7 @@ def _incomplete(model: Path, config: Any, models: list[str]) -> list[tuple[str, 
 def check_weights(repository: Path) -> list[Finding]:
     """Checks whether the placed files are the verified ones."""
     manifest = repository / "manifest.json"
-    again = "Place them again with `make export`."
+    again = "Place them again with `make build`."
     try:
         digests: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -46,7 +46,7 @@ def status(server: BareServer, path: str, key: str | None = None) -> int:
 @pytest.fixture(scope="module", autouse=True)
 def _models() -> None:
     if not (REPOSITORY / "manifest.json").exists():
-        pytest.skip(f"no models in {REPOSITORY}: run `make export`")
+        pytest.skip(f"no models in {REPOSITORY}: run `make build`")
 
 
 def test_defaults_start_a_server_that_recognises_and_keeps_restricted_apis_closed(

@@ -17,7 +17,7 @@ def test_command_has_the_commands_of_every_room() -> None:
     parser = make_parser()
     names = set(commands_of(parser))
     assert names > set(OWN_COMMANDS)
-    of_export = {"train", "place", "quantize", "release", "verify", "publish", "rollback", "prune", "inspect", "diff"}
+    of_export = {"train", "build", "quantize", "release", "verify", "publish", "rollback", "prune", "inspect", "diff"}
     of_ops = {"serve", "run", "status", "logs", "reload", "stop", "check", "observe"}
     assert names >= of_export | of_ops | {"loadtest"}
     assert {"bench", "locust", "open-loop", "plan"} <= set(commands_of(commands_of(parser)["loadtest"]))

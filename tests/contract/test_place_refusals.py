@@ -1,4 +1,4 @@
-"""What `place` refuses leaves the repository byte for byte as it was."""
+"""What `build` refuses leaves the repository byte for byte as it was."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def state() -> dict[str, torch.Tensor]:
 
 
 def refusal(repository: Path, arguments: list[str], capsys: pytest.CaptureFixture[str]) -> str:
-    """What `place` said, having checked that it changed nothing and exits 1."""
+    """What `build` said, having checked that it changed nothing and exits 1."""
     before = snapshot(repository)
-    assert main(["place", "--repository", str(repository), *arguments]) == 1
+    assert main(["build", "--repository", str(repository), *arguments]) == 1
     assert snapshot(repository) == before
     assert {path.name for path in repository.iterdir()} == {name.partition("/")[0] for name in before}
     assert read_manifest(repository) is not None
@@ -125,6 +125,6 @@ def test_factory_that_fails_is_refused(repository: Path, capsys: pytest.CaptureF
 
 def test_repository_that_is_something_else_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "notes.txt").write_text("mine")
-    assert main(["place", "--repository", str(tmp_path)]) == 1
+    assert main(["build", "--repository", str(tmp_path)]) == 1
     assert "contains files but none of the models" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]

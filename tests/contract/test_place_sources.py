@@ -62,8 +62,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def place_module(shop: Path, name: str, repository: Path) -> subprocess.CompletedProcess[str]:
-    """`triptych place --module` in the folder of the user's module; the checkout is on the path."""
-    words = ["place", "--module", name, "--repository", str(repository), *of_shop(shop)]
+    """`triptych build --module` in the folder of the user's module; the checkout is on the path."""
+    words = ["build", "--module", name, "--repository", str(repository), *of_shop(shop)]
     return subprocess.run(
         [sys.executable, "-m", "export", *words],
         cwd=shop,
@@ -125,7 +125,7 @@ def test_onnx_file_is_placed_as_the_module_it_came_from(
         dynamo=True,
     )
     from_onnx = tmp_path / "onnx"
-    words = ["place", "--onnx", str(tmp_path / "shop.onnx"), "--repository", str(from_onnx), *of_shop(shop)]
+    words = ["build", "--onnx", str(tmp_path / "shop.onnx"), "--repository", str(from_onnx), *of_shop(shop)]
     assert main(words) == 0
     np.testing.assert_allclose(features(from_onnx), features(from_module), atol=1e-6)
     for repository in (from_module, from_onnx):
@@ -180,7 +180,7 @@ def placed(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -> tupl
 
 def words_for(repository: Path, photos: Path) -> list[str]:
     choice = ["--model", "mobilenet_v3_small", "--weights", "none"]
-    return ["place", *choice, "--repository", str(repository), "--photos", str(photos)]
+    return ["build", *choice, "--repository", str(repository), "--photos", str(photos)]
 
 
 @pytest.fixture

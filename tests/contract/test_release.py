@@ -93,7 +93,7 @@ def test_changed_repository_is_not_released(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY, repository)
     with (repository / "models/embedder/1/model.onnx").open("ab") as weights:
         weights.write(b"x")
-    with pytest.raises(RepositoryError, match=r"a listed file was changed.*triptych place"):
+    with pytest.raises(RepositoryError, match=r"a listed file was changed.*triptych build"):
         make_release(repository, tmp_path / "releases")
     assert not (tmp_path / "releases").exists()
 
@@ -102,7 +102,7 @@ def test_repository_with_other_code_is_not_released(tmp_path: Path) -> None:
     repository = tmp_path / "repository"
     shutil.copytree(REPOSITORY, repository, ignore=shutil.ignore_patterns("__pycache__"))
     (repository / "triptych_models/errors.py").unlink()
-    with pytest.raises(RepositoryError, match=rf"errors.py is missing.*place --repository {repository}` again"):
+    with pytest.raises(RepositoryError, match=rf"errors.py is missing.*build --repository {repository}` again"):
         make_release(repository, tmp_path / "releases")
     assert not (tmp_path / "releases").exists()
 

@@ -279,7 +279,7 @@ def test_train_is_refused_when_the_repository_serves_other_code(
     assert main(arguments(other, shop)) == 1
     said = capsys.readouterr().err
     assert "(recognition/preprocessing.py differs)" in said
-    assert f"Run `triptych place --repository {other}` again." in said
+    assert f"Run `triptych build --repository {other}` again." in said
     assert not (shop.parent / "trained").exists()
 
 

@@ -48,7 +48,7 @@ def test_family_is_placed_served_and_equal_to_torch(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     repository = tmp_path / "repository"
-    assert main(["place", "--model", name, "--weights", "none", "--repository", str(repository), "--json"]) == 0
+    assert main(["build", "--model", name, "--weights", "none", "--repository", str(repository), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["manifest"]["shape"] == {
         "side_px": 299 if name == "inception_v3" else 224,

@@ -56,7 +56,7 @@ import triton_python_backend_utils as pb_utils
 
 class TritonPythonModel:
     def initialize(self, args):
-        raise pb_utils.TritonModelException("one: no weights at /nowhere. Place them with `make export`.")
+        raise pb_utils.TritonModelException("one: no weights at /nowhere. Place them with `make build`.")
 """
 SAVING_MODEL = (
     STEP_MODEL
@@ -297,7 +297,7 @@ def test_model_that_fails_to_load_says_so_itself(repository: Path, state_dir: Pa
     failed = run("serve", f"--state-dir={state_dir}", f"--repository={repository}", *FREE_PORTS)
     assert failed.returncode == 1
     first, log = failed.stderr.splitlines()
-    assert first == "error: Model one did not load: no weights at /nowhere. Place them with `make export`."
+    assert first == "error: Model one did not load: no weights at /nowhere. Place them with `make build`."
     assert log == f"Full log: {state_dir / 'server.log'}"
     assert StateFolder(state_dir).read() is None
 
@@ -348,7 +348,7 @@ def test_unplaced_repository_names_make_export(tmp_path: Path) -> None:
         (model / "1").mkdir(parents=True)
         (model / "config.pbtxt").write_text(config.read_text())
     settings = Settings(tmp_path, http_port=0, grpc_port=0, metrics_port=0)
-    with pytest.raises(OpsError, match=r"not placed: missing .*labels\.txt.*make export"), LocalServer(settings):
+    with pytest.raises(OpsError, match=r"not placed: missing .*labels\.txt.*make build"), LocalServer(settings):
         pass
 
 

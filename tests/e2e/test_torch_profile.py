@@ -31,7 +31,7 @@ Floats = npt.NDArray[np.float32]
 def torch_server(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -> object:
     """As placed, but for the kind of device and the batch a CPU is warmed up with."""
     repository = tmp_path_factory.mktemp("torch") / "repository"
-    assert main(["place", "--profiles", "gpu-torch", "--repository", str(repository)]) == 0
+    assert main(["build", "--profiles", "gpu-torch", "--repository", str(repository)]) == 0
     for model in MODELS:
         file = repository / model_file(model, "configs/gpu-torch.pbtxt")
         config = text_format.Parse(file.read_text(), ModelConfig())

@@ -60,7 +60,7 @@ def placed(shop: Path, trained: Path, photos: list[Path]) -> Path:
     few.mkdir()
     for photo in photos[:2]:
         (few / photo.name).write_bytes(photo.read_bytes())
-    arguments = ["place", "--heads", str(trained), "--repository", str(shop / "served"), "--photos", str(few)]
+    arguments = ["build", "--heads", str(trained), "--repository", str(shop / "served"), "--photos", str(few)]
     assert main([*arguments, "--cores", "1", "--profiles", "cpu,cpu-native,gpu"]) == 0
     return shop / "served"
 

@@ -77,8 +77,8 @@ def open_feature_extractor(repository: Path) -> FeatureExtractor:
         transform, limits = read_decoder(repository)
     except OSError as error:
         raise RepositoryError(
-            f"No backbone is placed in {repository} ({error.filename}: {error.strerror}). Run `make export`, or name a "
-            "repository filled by `triptych place`."
+            f"No backbone is placed in {repository} ({error.filename}: {error.strerror}). Run `make build`, or name a "
+            "repository filled by `triptych build`."
         ) from error
     session = open_session(network)
     code = [(IMPORTED / name).read_bytes() for name in PIXEL_SOURCES]

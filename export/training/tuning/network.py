@@ -57,7 +57,7 @@ class Network:
         return np.asarray(features.numpy(), np.float32)
 
     def state_file(self) -> bytes:
-        """The whole network as safetensors, which `place --checkpoint` reads."""
+        """The whole network as safetensors, which `build --checkpoint` reads."""
         tensors = {**self.trunk.state_dict(), **self.head_state}
         return save({name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()})
 

@@ -55,7 +55,7 @@ class NetworkStep(Model):
             if shapes.get(name) != stated:
                 raise ValueError(
                     f"the config says {name} is {list(stated)}, the placed ONNX file has {list(shapes.get(name, ()))}. "
-                    "Serve a profile placed with it, for example `--model-config-name cpu`, or run `make export`."
+                    "Serve a profile placed with it, for example `--model-config-name cpu`, or run `make build`."
                 )
 
     def answer_batch(self, requests: Sequence[Request]) -> list[Arrays | Exception]:

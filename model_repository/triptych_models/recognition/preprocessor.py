@@ -29,7 +29,7 @@ class Preprocessor(Model):
         if config.outputs["pixels"] != (side_px, side_px, 3):
             raise ValueError(
                 f"config.pbtxt says pixels are {list(config.outputs['pixels'])}, but the placed backbone takes "
-                f"{[side_px, side_px, 3]}. Run `make export` again."
+                f"{[side_px, side_px, 3]}. Run `make build` again."
             )
         self._decode = DecodeMetrics(metrics)
 

@@ -32,7 +32,7 @@ class TorchStep(Model):
         if not program_file.is_file():
             raise NotPlaced(
                 f"the torch program {program_file} is missing. "
-                "Place them with `triptych place --profiles cpu,gpu-torch`."
+                "Place them with `triptych build --profiles cpu,gpu-torch`."
             )
         self._device = torch.device(config.device)
         program = move_to_device_pass(torch.export.load(program_file), str(self._device))

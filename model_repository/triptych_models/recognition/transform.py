@@ -21,5 +21,5 @@ class Transform:
 
 
 def read_transform(file: Path) -> Transform:
-    """Reads `transform.json`, which `triptych place` writes."""
+    """Reads `transform.json`, which `triptych build` writes."""
     return Transform(**json.loads(file.read_text(encoding="utf-8")))

@@ -153,7 +153,7 @@ def _refuse_other_package(config: ModelConfig) -> None:
     if not (expected / triptych_models.__name__).is_dir():
         raise RuntimeError(
             f"{expected} has no folder triptych_models beside models, and the package of {got} is of another release. "
-            "Serve a complete release, or place the weights there with `triptych place --repository`."
+            "Serve a complete release, or place the weights there with `triptych build --repository`."
         )
     raise RuntimeError(
         f"the model is of {expected}, but package triptych_models is of {got}. Start tritonserver with {expected} as "

@@ -37,7 +37,7 @@ def test_files_a_config_names_are_missed(model: Path) -> None:
     (model / "warmup/photo").unlink()
     assert missing_files(model, None) == [model / "labels.txt", model / "warmup/photo"]
     with pytest.raises(
-        OpsError, match=r"missing models/m/labels\.txt, models/m/warmup/photo\. Place them with `make export`"
+        OpsError, match=r"missing models/m/labels\.txt, models/m/warmup/photo\. Place them with `make build`"
     ):
         check_repository(model.parents[1], None)
 
@@ -68,7 +68,7 @@ def test_absent_and_empty_repository_are_refused(tmp_path: Path) -> None:
 
 
 def test_layout_of_an_earlier_version_is_refused_with_what_to_do(model: Path) -> None:
-    with pytest.raises(OpsError, match=r"layout of an earlier version.*triptych release.*make export"):
+    with pytest.raises(OpsError, match=r"layout of an earlier version.*triptych release.*make build"):
         check_repository(model.parent, None)
 
 

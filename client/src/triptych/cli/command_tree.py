@@ -21,10 +21,9 @@ ENTRY_POINTS = "triptych.commands"
 SYNONYMS = {
     "bench": "loadtest bench",
     "benchmark": "loadtest bench",
-    "build": "place",
     "classify": "recognize",
     "deploy": "publish",
-    "export": "place",
+    "export": "build",
     "import": "catalogue import",
     "infer": "recognize",
     "predict": "recognize",

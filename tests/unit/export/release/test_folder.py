@@ -133,7 +133,7 @@ def earlier_release(release: Release, tmp_path: Path) -> Path:
         ("diff EARLIER RELEASE", 1),
         ("diff RELEASE EARLIER", 1),
         ("release --repository EARLIER --output TARGET", 1),
-        ("place --repository EARLIER", 1),
+        ("build --repository EARLIER", 1),
         ("quantize --repository EARLIER", 1),
         ("train EARLIER --repository EARLIER", 1),
     ],

@@ -31,7 +31,7 @@ def test_folder_without_models_is_none_of_an_earlier_layout(tmp_path: Path) -> N
 def test_earlier_layout_is_refused_with_what_to_do(tmp_path: Path) -> None:
     write(tmp_path, *(f"{model}/config.pbtxt" for model in MODELS))
     for read in (find_configs, read_configs):
-        with pytest.raises(RepositoryError, match=r"earlier layout.*triptych place --repository.*triptych release"):
+        with pytest.raises(RepositoryError, match=r"earlier layout.*triptych build --repository.*triptych release"):
             read(tmp_path)
 
 

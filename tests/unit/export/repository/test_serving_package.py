@@ -61,7 +61,7 @@ def test_other_package_is_refused_with_what_differs_and_what_to_do(
     damage: Callable[[Path], None], what: str, repository: Path
 ) -> None:
     damage(repository / "triptych_models")
-    with pytest.raises(RepositoryError, match=rf"{what}.*Run `triptych place --repository {repository}` again"):
+    with pytest.raises(RepositoryError, match=rf"{what}.*Run `triptych build --repository {repository}` again"):
         require_same_package(repository)
 
 

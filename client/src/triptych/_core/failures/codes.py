@@ -69,7 +69,7 @@ _NO_CATALOGUE = (
 )
 _NO_EXPLAINER = (
     "Model `explainer` is not deployed at {target} ({detail}). Serve a model repository with `explainer`, built with "
-    "`make export` of this release."
+    "`make build` of this release."
 )
 _OVER_MESSAGE = "The photo exceeds the size limit of a message ({detail}). Send a smaller copy of the photo."
 _UNREACHED = (

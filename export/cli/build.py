@@ -1,4 +1,4 @@
-"""The command `place`: options, help and settings."""
+"""The command `build`: options, help and settings."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from export.sources.loading import BackboneChoice
 
 _EPILOG = """\
 examples:
-  triptych place                                       default weights, sized for this machine
-  triptych place --cores 8                             sized for a server with 8 cores
-  triptych place --model resnet50 --repository served  torchvision's weights, in a separate repository
-  triptych place --model resnet50 --weights r50.pth    the same from a file, without network access
-  triptych place --checkpoint best.pth --labels shop.txt
+  triptych build                                       default weights, sized for this machine
+  triptych build --cores 8                             sized for a server with 8 cores
+  triptych build --model resnet50 --repository served  torchvision's weights, in a separate repository
+  triptych build --model resnet50 --weights r50.pth    the same from a file, without network access
+  triptych build --checkpoint best.pth --labels shop.txt
                                                        your checkpoint; its architecture is detected
-  triptych place --module shop.networks:build --image-side 288 --labels shop.txt
-  triptych place --onnx shop.onnx --labels shop.txt
-  triptych place --photos ~/shop                       verified on your own photos
-  triptych place --heads trained/shop --repository served
+  triptych build --module shop.networks:build --image-side 288 --labels shop.txt
+  triptych build --onnx shop.onnx --labels shop.txt
+  triptych build --photos ~/shop                       verified on your own photos
+  triptych build --heads trained/shop --repository served
                                                        the output of `triptych train`
 """
 
 
 def add_parser(commands: Any) -> None:
-    """Adds `place` to the command line."""
+    """Adds `build` to the command line."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "place",
+        "build",
         help="build ONNX files from weights, verify them, and place them in the model repository",
         description="Builds two ONNX files, embedder and classifier, from a network; verifies on real photos that "
         "their outputs equal those of torch; places them with labels, warm-up data and hardware profiles. If one "
