@@ -53,11 +53,7 @@ class Settings:
 
 
 class PartEmbedder:
-    """A Ray worker: embeds a part and writes its file.
-
-    Args:
-        settings: settings of the run, with absolute paths; on a cluster, all nodes share the output folder.
-    """
+    """A Ray worker: embeds a part and writes its file; on a cluster, all nodes share the output folder."""
 
     def __init__(self, settings: Settings) -> None:
         self._client = Client(settings.target, catalogue_key=settings.key, max_in_flight=settings.in_flight)

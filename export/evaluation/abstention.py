@@ -6,10 +6,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from export.errors import EvaluationError
-from export.evaluation.calibration import Scores
+from export.arrays import Doubles, Integers
 from export.evaluation.intervals import Estimate, estimate_share
 
 _POINTS = 200
@@ -32,42 +30,23 @@ class RiskCoverage:
     area: float
 
 
-def evaluate_threshold(scores: Scores, targets: npt.NDArray[np.int64], threshold: float) -> ThresholdResult:
-    """Precision and coverage at a threshold.
-
-    Args:
-        scores: float64[N,C], calibrated.
-        targets: int64[N].
-        threshold: predictions with a lower best score are abstentions.
-    """
+def evaluate_threshold(scores: Doubles, targets: Integers, threshold: float) -> ThresholdResult:
+    """Precision and coverage of calibrated scores, float64[N,C], whose best one reaches the threshold."""
     answered = scores.max(axis=1) >= threshold
     right = scores.argmax(axis=1) == targets
     return ThresholdResult(estimate_share(int(right[answered].sum()), int(answered.sum())), float(answered.mean()))
 
 
 def photos_needed(target_precision: float) -> int:
-    """Minimum number of predictions to show a precision: with fewer, one error already misses it.
-
-    Raises:
-        EvaluationError: the precision is not between 0 and 1.
-    """
-    if not 0.0 < target_precision < 1.0:
-        raise EvaluationError(f"The target precision is {target_precision}; expected more than 0 and less than 1.")
+    """Minimum number of predictions to show a precision: with fewer, one error already misses it."""
     return math.ceil(round(1 / (1 - target_precision), 9))
 
 
-def choose_threshold(scores: Scores, targets: npt.NDArray[np.int64], target_precision: float) -> float | None:
+def choose_threshold(scores: Doubles, targets: Integers, target_precision: float) -> float | None:
     """The lowest threshold that reaches the target precision on the given photos; None if there is none.
 
-    At least `photos_needed` predictions must reach the threshold, so that few lucky ones do not determine it.
-
-    Args:
-        scores: float64[N,C], calibrated.
-        targets: int64[N].
-        target_precision: required share of correct predictions.
-
-    Raises:
-        EvaluationError: the precision is not between 0 and 1.
+    At least `photos_needed` predictions must reach the threshold, so that few lucky ones do not determine it. The
+    scores, float64[N,C], are calibrated.
     """
     needed = photos_needed(target_precision)
     confidence, precision = _precision_by_rank(scores, targets)
@@ -78,7 +57,7 @@ def choose_threshold(scores: Scores, targets: npt.NDArray[np.int64], target_prec
     return float(confidence[np.flatnonzero(fits)[-1]]) if fits.any() else None
 
 
-def trace_risk_coverage(scores: Scores, targets: npt.NDArray[np.int64]) -> RiskCoverage:
+def trace_risk_coverage(scores: Doubles, targets: Integers) -> RiskCoverage:
     """About 200 points of the curve at most, the last at full coverage; the area uses all points."""
     _, precision = _precision_by_rank(scores, targets)
     rows = len(targets)
@@ -91,7 +70,7 @@ def trace_risk_coverage(scores: Scores, targets: npt.NDArray[np.int64]) -> RiskC
     )
 
 
-def _precision_by_rank(scores: Scores, targets: npt.NDArray[np.int64]) -> tuple[Scores, Scores]:
+def _precision_by_rank(scores: Doubles, targets: Integers) -> tuple[Doubles, Doubles]:
     """Best scores in descending order, and the precision of the predictions down to each."""
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == targets
     order = np.argsort(-confidence, kind="stable")

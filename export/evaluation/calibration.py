@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax
 from scipy.special import softmax as _softmax
+
+from export.arrays import AnyFloats, Doubles, Integers
 
 # Source: Guo et al., On Calibration of Modern Neural Networks, 2017.
 BINS = 15
@@ -17,16 +18,14 @@ BINS = 15
 # Temperatures outside these bounds indicate a broken head.
 _LOG_TEMPERATURES = (np.log(0.02), np.log(50.0))
 
-Scores = npt.NDArray[np.float64]
 
-
-def softmax(logits: npt.NDArray[np.floating[Any]], temperature: float = 1.0) -> Scores:
+def softmax(logits: AnyFloats, temperature: float = 1.0) -> Doubles:
     """Returns float64[N,C]."""
-    scores: Scores = _softmax(logits.astype(np.float64) / temperature, axis=1)
+    scores: Doubles = _softmax(logits.astype(np.float64) / temperature, axis=1)
     return scores
 
 
-def fit_temperature(logits: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.int64]) -> float:
+def fit_temperature(logits: AnyFloats, targets: Integers) -> float:
     """The T that maximises the likelihood of softmax(logits / T); it changes scores, but not the best class.
 
     T > 1 means that the head was overconfident. Returns 1 if all predictions are correct: the likelihood then grows
@@ -43,7 +42,7 @@ def fit_temperature(logits: npt.NDArray[np.floating[Any]], targets: npt.NDArray[
     return float(np.exp(found.x))
 
 
-def negative_log_likelihood(logits: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.int64]) -> float:
+def negative_log_likelihood(logits: AnyFloats, targets: Integers) -> float:
     """Mean over rows, nats."""
     logs = log_softmax(logits.astype(np.float64), axis=1)
     return float(-logs[np.arange(len(targets)), targets].mean())
@@ -68,17 +67,15 @@ class Reliability:
     accuracies: list[float | None]
 
 
-def measure_reliability(
-    logits: npt.NDArray[np.floating[Any]], targets: npt.NDArray[np.int64], temperature: float = 1.0, bins: int = BINS
-) -> Reliability:
+def measure_reliability(logits: AnyFloats, targets: Integers, temperature: float = 1.0) -> Reliability:
     """Reliability of the best class of each row."""
     scores = softmax(logits, temperature)
     confidence, right = scores.max(axis=1), scores.argmax(axis=1) == targets
     # A score on an edge belongs to the bin below, as in the source; 1.0 is therefore in the last bin.
-    index = np.clip(np.ceil(confidence * bins).astype(int) - 1, 0, bins - 1)
-    counts = np.bincount(index, minlength=bins)
-    summed_confidence = np.bincount(index, confidence, bins)
-    summed_right = np.bincount(index, right, bins)
+    index = np.clip(np.ceil(confidence * BINS).astype(int) - 1, 0, BINS - 1)
+    counts = np.bincount(index, minlength=BINS)
+    summed_confidence = np.bincount(index, confidence, BINS)
+    summed_right = np.bincount(index, right, BINS)
     truth = np.eye(scores.shape[1])[targets]
     return Reliability(
         ece=float(np.abs(summed_confidence - summed_right).sum() / len(targets)),
@@ -90,5 +87,5 @@ def measure_reliability(
     )
 
 
-def _means(sums: npt.NDArray[Any], counts: npt.NDArray[np.int64]) -> list[float | None]:
+def _means(sums: Any, counts: Integers) -> list[float | None]:
     return [float(total / count) if count else None for total, count in zip(sums, counts, strict=True)]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from sklearn.metrics import confusion_matrix
+
+from export.arrays import Integers
 
 
 @dataclass(frozen=True)
@@ -37,15 +39,13 @@ class Confusion:
     photos: int
 
 
-def count_confusions(
-    targets: npt.NDArray[np.int64], answers: npt.NDArray[np.int64], classes: int
-) -> npt.NDArray[np.int64]:
+def count_confusions(targets: Integers, answers: Integers, classes: int) -> Integers:
     """Returns int64[C,C]: rows are true classes, columns are predictions."""
-    matrix: npt.NDArray[np.int64] = confusion_matrix(targets, answers, labels=np.arange(classes))
+    matrix: Integers = confusion_matrix(targets, answers, labels=np.arange(classes))
     return matrix
 
 
-def measure_classes(names: list[str], matrix: npt.NDArray[np.int64]) -> list[ClassFigures]:
+def measure_classes(names: Sequence[str], matrix: Integers) -> list[ClassFigures]:
     """Figures of each class, from the confusion matrix."""
     right, support, answers = np.diag(matrix), matrix.sum(axis=1), matrix.sum(axis=0)
     return [
@@ -61,7 +61,7 @@ def measure_classes(names: list[str], matrix: npt.NDArray[np.int64]) -> list[Cla
     ]
 
 
-def measure_macro_f1(targets: npt.NDArray[np.int64], answers: npt.NDArray[np.int64]) -> float:
+def measure_macro_f1(targets: Integers, answers: Integers) -> float:
     """Mean F1 over the classes with photos; all classes have the same weight."""
     # scikit-learn's f1_score returns the same (a test compares them) but takes 1 ms, too long for 1,000 resamples.
     width = int(max(targets.max(), answers.max())) + 1
@@ -71,7 +71,7 @@ def measure_macro_f1(targets: npt.NDArray[np.int64], answers: npt.NDArray[np.int
     return float((2 * right[present] / (support + answered)[present]).mean())
 
 
-def list_confusions(names: list[str], matrix: npt.NDArray[np.int64], at_most: int = 15) -> list[Confusion]:
+def list_confusions(names: Sequence[str], matrix: Integers, at_most: int = 15) -> list[Confusion]:
     """Pairs of confused classes, the most frequent first."""
     wrong = matrix.copy()
     np.fill_diagonal(wrong, 0)

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-Square = npt.NDArray[np.uint8]  # uint8[S,S,3]
-Corrupt = Callable[[Square, float, np.random.Generator, npt.NDArray[np.uint8]], Square]
+from export.arrays import Pixels
+
+# uint8[S,S,3], strength, generator, uint8[M,S,S,3] other photos -> uint8[S,S,3].
+Corrupt = Callable[[Pixels, float, np.random.Generator, Pixels], Pixels]
 
 # Kind -> strengths, from mild to strong.
 STRENGTHS: dict[str, tuple[float, float, float]] = {
@@ -37,49 +37,41 @@ UNITS = {
 }
 
 
-def corrupt(
-    pixels: npt.NDArray[np.uint8], kind: str, strength: float, seed: int, others: npt.NDArray[np.uint8] | None = None
-) -> npt.NDArray[np.uint8]:
-    """Corrupts a batch; each row has its own random generator, so the result does not depend on the batch size.
+def corrupt(pixels: Pixels, kind: str, strength: float, seed: int, others: Pixels) -> Pixels:
+    """Corrupts uint8[N,S,S,3]; clutter is cropped from `others`, uint8[M,S,S,3].
 
-    Args:
-        pixels: uint8[N,S,S,3], RGB, 0-255.
-        kind: a key of `STRENGTHS`.
-        strength: a value of `STRENGTHS`.
-        seed: random seed.
-        others: uint8[M,S,S,3], photos that clutter is cropped from; None is `pixels`.
+    Each row has its own random generator, so the result does not depend on the batch size.
     """
-    source = pixels if others is None else others
     function = _CORRUPTIONS[kind]
     return np.stack(
-        [function(photo, strength, np.random.default_rng([seed, row]), source) for row, photo in enumerate(pixels)]
+        [function(photo, strength, np.random.default_rng([seed, row]), others) for row, photo in enumerate(pixels)]
     )
 
 
-def _blur(photo: Square, radius: float, _random: np.random.Generator, _others: Square) -> Square:
+def _blur(photo: Pixels, radius: float, _random: np.random.Generator, _others: Pixels) -> Pixels:
     return np.asarray(Image.fromarray(photo).filter(ImageFilter.GaussianBlur(radius * len(photo))))
 
 
-def _add_noise(photo: Square, deviation: float, random: np.random.Generator, _others: Square) -> Square:
+def _add_noise(photo: Pixels, deviation: float, random: np.random.Generator, _others: Pixels) -> Pixels:
     noise = random.normal(0, 255 * deviation, photo.shape)
-    noisy: Square = np.clip(np.rint(photo + noise), 0, 255).astype(np.uint8)
+    noisy: Pixels = np.clip(np.rint(photo + noise), 0, 255).astype(np.uint8)
     return noisy
 
 
-def _compress(photo: Square, quality: float, _random: np.random.Generator, _others: Square) -> Square:
+def _compress(photo: Pixels, quality: float, _random: np.random.Generator, _others: Pixels) -> Pixels:
     file = io.BytesIO()
     Image.fromarray(photo).save(file, "JPEG", quality=int(quality))
     return np.asarray(Image.open(file).convert("RGB"))
 
 
-def _rotate(photo: Square, degrees: float, random: np.random.Generator, _others: Square) -> Square:
+def _rotate(photo: Pixels, degrees: float, random: np.random.Generator, _others: Pixels) -> Pixels:
     """Fills the corners with the colour of the photo's edge: black corners would be a further corruption."""
     image = Image.fromarray(photo)
     angle = float(degrees * random.choice((-1, 1)))
     return np.asarray(image.rotate(angle, Image.Resampling.BICUBIC, fillcolor=_edge_colour(photo)))
 
 
-def _clutter(photo: Square, share: float, random: np.random.Generator, others: Square) -> Square:
+def _clutter(photo: Pixels, share: float, random: np.random.Generator, others: Pixels) -> Pixels:
     """Pastes the photo, smaller, at a random position over crops of four other photos."""
     side = len(photo)
     half = side // 2
@@ -97,7 +89,7 @@ def _clutter(photo: Square, share: float, random: np.random.Generator, others: S
     return scene
 
 
-def _crop(photo: Square, share: float, random: np.random.Generator, _others: Square) -> Square:
+def _crop(photo: Pixels, share: float, random: np.random.Generator, _others: Pixels) -> Pixels:
     side = len(photo)
     rest = max(1, round(share * side))
     top, left = (int(value) for value in random.integers(0, side - rest + 1, 2))
@@ -107,13 +99,13 @@ def _crop(photo: Square, share: float, random: np.random.Generator, _others: Squ
     return np.asarray(image)
 
 
-def _edge_colour(photo: Square) -> tuple[int, int, int]:
+def _edge_colour(photo: Pixels) -> tuple[int, int, int]:
     edge = np.concatenate([photo[0], photo[-1], photo[:, 0], photo[:, -1]])
     red, green, blue = (int(value) for value in np.median(edge, axis=0))
     return red, green, blue
 
 
-_CORRUPTIONS: dict[str, Any] = {
+_CORRUPTIONS: dict[str, Corrupt] = {
     "blur": _blur,
     "noise": _add_noise,
     "JPEG": _compress,

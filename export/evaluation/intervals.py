@@ -6,8 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import binomtest
+
+from export.arrays import Integers
 
 CONFIDENCE = 0.95
 _RESAMPLES = 1000
@@ -24,7 +25,7 @@ class Estimate:
 
     def __str__(self) -> str:
         if self.value is None:
-            return "- (no photos)"
+            return "not measured (no photos)"
         return f"{self.value:.3f} ({self.low:.3f} to {self.high:.3f}, {self.photos} photos)"
 
 
@@ -36,22 +37,10 @@ def estimate_share(right: int, photos: int) -> Estimate:
     return Estimate(right / photos, float(interval.low), float(interval.high), photos)
 
 
-def estimate_by_resampling(
-    figure: Callable[[npt.NDArray[np.int64]], float], photos: int, seed: int, resamples: int = _RESAMPLES
-) -> Estimate:
-    """A figure with a percentile bootstrap interval, for figures that are not a share of photos.
-
-    Args:
-        figure: computes the figure from row indices.
-        photos: number of rows.
-        seed: random seed.
-        resamples: number of resamples.
-    """
-    everything = np.arange(photos)
-    if photos == 0:
-        return Estimate(None, None, None, 0)
-    generator = np.random.default_rng(seed)
-    drawn = [figure(generator.integers(0, photos, photos)) for _ in range(resamples)]
+def estimate_by_resampling(figure: Callable[[Integers], float], photos: int) -> Estimate:
+    """A percentile bootstrap interval for a figure of some rows, int64[*], that is not a share of photos."""
+    generator = np.random.default_rng(0)
+    drawn = [figure(generator.integers(0, photos, photos)) for _ in range(_RESAMPLES)]
     outside = 50 * (1 - CONFIDENCE)
     low, high = np.percentile(drawn, [outside, 100 - outside])
-    return Estimate(figure(everything), float(low), float(high), photos)
+    return Estimate(figure(np.arange(photos)), float(low), float(high), photos)

@@ -182,7 +182,7 @@ def to_svg(figure: Figure) -> str:
 
 
 def to_png(figure: Figure) -> bytes:
-    """The figure as PNG, for plots with photos and for TensorBoard."""
+    """The figure as PNG, for plots with photos."""
     file = io.BytesIO()
     figure.savefig(file, format="png", dpi=_RASTER_DPI)
     return file.getvalue()

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,25 +16,25 @@ import jinja2
 import loky
 from matplotlib.figure import Figure
 
-from export.errors import EvaluationError
 from export.evaluation.abstention import photos_needed
 from export.evaluation.evaluation import Evaluation
 from export.evaluation.intervals import Estimate
 from export.evaluation.plots import make_plots, plot_robustness, plot_samples, to_png, to_svg
 from export.evaluation.robustness import Robustness
-from export.evaluation.tensorboard import log_to_tensorboard
-from export.evaluation.thumbnails import inline, inline_jpeg, read_thumbnail
+from export.evaluation.thumbnails import read_thumbnail
 
 REPORT, FIGURES, TENSORBOARD = "report.html", "evaluation.json", "tensorboard"
+
+_THUMBNAIL_PX = 160
+_THUMBNAIL_QUALITY = 78
 
 
 def write_report(
     evaluations: Sequence[Evaluation],
     folder: Path,
     title: str,
-    *,
-    facts: Mapping[str, object] | None = None,
-    robustness: Sequence[Robustness] = (),
+    facts: Mapping[str, object],
+    robustness: Sequence[Robustness],
 ) -> Path:
     """Writes `report.html`, `evaluation.json` and event files in `tensorboard/`; existing files are replaced.
 
@@ -46,47 +49,40 @@ def write_report(
         Path of the HTML file.
 
     Raises:
-        EvaluationError: there is no evaluation.
         OSError: the folder cannot be written.
     """
-    if not evaluations:
-        raise EvaluationError("A report needs at least one evaluation, got none.")
     folder.mkdir(parents=True, exist_ok=True)
     written = datetime.now(timezone.utc)
     machine = describe_machine()
-    page = _render_page(evaluations, robustness, title, f"{written:%Y-%m-%d %H:%M} UTC", machine, facts or {})
+    plots = {one.attribute: make_plots(one) for one in evaluations}
+    corruption_plots = {one.attribute: plot_robustness(one) for one in robustness}
+    page = (
+        _environment()
+        .get_template("report.html")
+        .render(
+            title=title,
+            date=f"{written:%Y-%m-%d %H:%M} UTC",
+            machine=machine,
+            facts=facts,
+            evaluations=evaluations,
+            plots=plots,
+            robustness=robustness,
+            corruption_plots=corruption_plots,
+        )
+    )
     figures = {
         "title": title,
         "date": written.isoformat(timespec="seconds"),
         "machine": machine,
-        "facts": {name: str(value) for name, value in (facts or {}).items()},
-        "attributes": {evaluation.attribute: evaluation.to_json() for evaluation in evaluations},
+        "facts": {name: str(value) for name, value in facts.items()},
+        "attributes": {one.attribute: asdict(one) for one in evaluations},
         "robustness": {one.attribute: one.to_json() for one in robustness},
     }
-    report = folder / REPORT
     (folder / FIGURES).write_text(json.dumps(figures, indent=1, allow_nan=False) + "\n", encoding="utf-8")
-    log_to_tensorboard(evaluations, robustness, folder / TENSORBOARD)
+    _log_to_tensorboard(evaluations, robustness, plots, corruption_plots, folder / TENSORBOARD)
+    report = folder / REPORT
     report.write_text(page, encoding="utf-8")
     return report
-
-
-def _render_page(
-    evaluations: Sequence[Evaluation],
-    robustness: Sequence[Robustness],
-    title: str,
-    date: str,
-    machine: str,
-    facts: Mapping[str, object],
-) -> str:
-    template = _environment().get_template("report.html")
-    return template.render(
-        title=title,
-        date=date,
-        machine=machine,
-        facts=facts,
-        sections=[_section(number, evaluation) for number, evaluation in enumerate(evaluations)],
-        robustness=[_robustness_section(one) for one in robustness],
-    )
 
 
 def describe_machine() -> str:
@@ -103,52 +99,19 @@ def _read_cpuinfo() -> str:
         return ""
 
 
-def _section(number: int, evaluation: Evaluation) -> dict[str, Any]:
-    return {
-        "anchor": f"attribute-{number}",
-        "evaluation": evaluation,
-        "plots": [_inline_plot(name, figure) for name, figure in make_plots(evaluation).items()],
-        "mistakes": [
-            {
-                "truth": mistake.truth,
-                "answer": mistake.answer,
-                "score": mistake.score,
-                "truth_score": mistake.truth_score,
-                "photo_name": Path(mistake.photo).name,
-                "source": _inline_photo(Path(mistake.photo)),
-            }
-            for mistake in evaluation.mistakes
-        ],
-    }
-
-
-def _robustness_section(robustness: Robustness) -> dict[str, Any]:
-    samples = inline(to_png(plot_samples(robustness)), "image/png")
-    return {
-        "attribute": robustness.attribute,
-        "clean": robustness.clean,
-        "plots": [
-            _inline_plot("Accuracy on corrupted photos", plot_robustness(robustness)),
-            {"name": "Examples of the strengths", "source": samples},
-        ],
-    }
-
-
-def _inline_plot(name: str, figure: Figure) -> dict[str, str]:
-    return {"name": name, "source": inline(to_svg(figure).encode(), "image/svg+xml")}
-
-
-def _inline_photo(photo: Path) -> str | None:
-    image = read_thumbnail(photo)
-    return None if image is None else inline_jpeg(image)
-
-
 def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=jinja2.StrictUndefined
     )
-    environment.filters.update(percent=_percent, share=_share, estimate=_estimate)
+    environment.filters.update(
+        percent=_percent,
+        share=_share,
+        estimate=_estimate,
+        svg=lambda figure: _inline(to_svg(figure).encode(), "image/svg+xml"),
+        thumbnail=_thumbnail,
+    )
     environment.globals["needed"] = photos_needed
+    environment.globals["samples"] = lambda robustness: _inline(to_png(plot_samples(robustness)), "image/png")
     return environment
 
 
@@ -164,3 +127,56 @@ def _estimate(estimate: Estimate) -> str:
     if estimate.value is None:
         return "- (no photos)"
     return f"{_percent(estimate.value)} ({_percent(estimate.low)} to {_percent(estimate.high)})"
+
+
+def _thumbnail(photo: str) -> str | None:
+    image = read_thumbnail(Path(photo), _THUMBNAIL_PX)
+    if image is None:
+        return None
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=_THUMBNAIL_QUALITY, optimize=True)
+    return _inline(file.getvalue(), "image/jpeg")
+
+
+def _inline(content: bytes, media_type: str) -> str:
+    """A `data:` URL."""
+    return f"data:{media_type};base64,{base64.b64encode(content).decode('ascii')}"
+
+
+def _log_to_tensorboard(
+    evaluations: Sequence[Evaluation],
+    robustness: Sequence[Robustness],
+    plots: Mapping[str, Mapping[str, Figure]],
+    corruption_plots: Mapping[str, Figure],
+    folder: Path,
+) -> None:
+    """Adds event files to `folder`, to compare runs; view them with `tensorboard --logdir FOLDER`."""
+    # Imported here: importing torch takes seconds, and evaluation does not need it otherwise.
+    from torch.utils.tensorboard import SummaryWriter
+
+    with SummaryWriter(folder) as writer:
+        for evaluation in evaluations:
+            for name, value in _scalars(evaluation):
+                writer.add_scalar(f"{evaluation.attribute}/{name}", value)
+            for name, figure in plots[evaluation.attribute].items():
+                writer.add_figure(f"{evaluation.attribute}/{name}", figure)
+        for one in robustness:
+            for row in one.corrupted:
+                writer.add_scalar(f"{one.attribute}/robustness/{row.kind} {row.strength:g}", row.accuracy.value)
+            writer.add_figure(f"{one.attribute}/robustness", corruption_plots[one.attribute])
+
+
+def _scalars(evaluation: Evaluation) -> Iterator[tuple[str, Any]]:
+    values = {
+        "accuracy": evaluation.accuracy.value,
+        "macro F1": evaluation.macro_f1.value,
+        "ECE, as trained": evaluation.uncalibrated.ece,
+        "ECE, calibrated": evaluation.calibrated.ece,
+        "temperature": evaluation.temperature,
+        "area under risk-coverage": evaluation.risk_coverage.area,
+        "threshold": evaluation.threshold,
+        "coverage": evaluation.answered_test.coverage if evaluation.answered_test else None,
+        "precision": evaluation.answered_test.precision.value if evaluation.answered_test else None,
+        **{f"Recall@{k}": found.value for k, found in evaluation.recall_at_k.items()},
+    }
+    return ((name, value) for name, value in values.items() if value is not None)

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 from onnx.utils import Extractor
 from torch import nn
 
+from export.arrays import Floats, Pixels
 from export.repository.layout import model_file
 from export.verification.onnx_session import open_session
 
@@ -27,19 +27,13 @@ _MEANS = {"ReduceMean", "GlobalAveragePool"}
 _ATOL = 1e-4
 _CHANNELS_FIRST = (0, 3, 1, 2)
 
-Pixels = npt.NDArray[np.uint8]
-
 
 def explanation_files(
     name: str, embedder_onnx: bytes, linears: Mapping[str, nn.Module], pixels: Pixels
 ) -> dict[str, bytes]:
     """Path inside the repository -> content; without the network if its features are not the mean of a feature map.
 
-    Args:
-        name: name of the network.
-        embedder_onnx: embedder in float32.
-        linears: attribute -> linear head.
-        pixels: uint8[N,S,S,3], photos on which the result is checked.
+    The arguments are those of `cut_at_map`, and the linear head of each attribute.
     """
     network = cut_at_map(embedder_onnx, pixels)
     if network is None:
@@ -59,9 +53,7 @@ def explanation_files(
 def cut_at_map(embedder_onnx: bytes, pixels: Pixels) -> bytes | None:
     """ONNX file: `pixels` -> `feature_map` float32[N,F,H,W], whose spatial mean is `features`; None if there is none.
 
-    Args:
-        embedder_onnx: embedder in float32.
-        pixels: uint8[N,S,S,3], photos on which the result is checked.
+    The embedder is in float32; the result is checked on `pixels`, uint8[N,S,S,3].
     """
     model = onnx.load_from_string(embedder_onnx)
     made_by = {output: node for node in model.graph.node for output in node.output}
@@ -107,13 +99,13 @@ def _rename(network: onnx.ModelProto, old: str, new: str) -> None:
         node.input[:] = [new if name == old else name for name in node.input]
 
 
-def _is_mean(maps: npt.NDArray[np.float32], features: npt.NDArray[np.float32]) -> bool:
+def _is_mean(maps: Floats, features: Floats) -> bool:
     if maps.ndim != 4 or maps.shape[:2] != features.shape or min(maps.shape[2:]) < 2:
         return False
     return bool(np.allclose(maps.mean(axis=(2, 3)), features, atol=_ATOL, rtol=_ATOL))
 
 
-def _weights(linear: Any) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+def _weights(linear: Any) -> tuple[Floats, Floats]:
     weight = linear.weight.detach().numpy().astype(np.float32)
     bias = np.zeros(len(weight), np.float32) if linear.bias is None else linear.bias.detach().numpy()
     return weight, bias.astype(np.float32)
@@ -125,7 +117,5 @@ def read_unexplainable_reason(files: Mapping[str, bytes]) -> str | None:
     return reason
 
 
-def _about(attributes: list[str], read_unexplainable_reason: str | None) -> bytes:
-    return (
-        json.dumps({"attributes": attributes, "unexplainable": read_unexplainable_reason}, indent=2) + "\n"
-    ).encode()
+def _about(attributes: list[str], reason: str | None) -> bytes:
+    return (json.dumps({"attributes": attributes, "unexplainable": reason}, indent=2) + "\n").encode()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from export.arrays import Floats, Pixels
 from export.errors import BackboneError
 from export.graphs import onnx_export
 from export.repository.configs import Configs
@@ -15,8 +16,7 @@ from export.repository.layout import CLASSIFIER_ONNX, EMBEDDER_ONNX, model_file
 from export.sources.backbones import Backbone
 from export.sources.onnx_trunk import OnnxTrunk
 from export.verification.onnx_parity import LIMITS, Parity, check_tensors, sample_pixels, verify_parity
-from export.verification.photo_parity import Floats, PhotoParity, compare, encode_all, predict_photos, require_parity
-from export.verification.reference import Pixels
+from export.verification.photo_parity import PhotoParity, compare, encode_all, predict_photos, require_parity
 
 
 @dataclass(frozen=True)
@@ -36,11 +36,7 @@ class Graphs:
 
     def files(self) -> dict[str, bytes]:
         """Path inside the repository -> content."""
-        return {
-            EMBEDDER_ONNX: self.embedder_onnx,
-            CLASSIFIER_ONNX: self.classifier_onnx,
-            **self.programs,
-        }
+        return {EMBEDDER_ONNX: self.embedder_onnx, CLASSIFIER_ONNX: self.classifier_onnx, **self.programs}
 
 
 def torch_predictor(backbone: Backbone) -> Callable[[Pixels], tuple[Floats, Floats]]:
@@ -57,17 +53,13 @@ def torch_predictor(backbone: Backbone) -> Callable[[Pixels], tuple[Floats, Floa
 
 
 def build_graphs(backbone: Backbone, with_programs: bool = False) -> Graphs:
-    """Exports embedder and classifier.
-
-    Args:
-        backbone: what to export.
-        with_programs: also exports torch programs, for the profile `gpu-torch`.
+    """Exports embedder and classifier; with `with_programs`, also torch programs for the profile `gpu-torch`.
 
     Raises:
         BackboneError: the network cannot be exported to ONNX with a dynamic batch.
     """
     embedder, classifier = onnx_export.Embedder(backbone).eval(), onnx_export.Classifier(backbone).eval()
-    classifier_program = onnx_export.classifier_program(classifier)
+    classifier_program, classifier_onnx = onnx_export.export_classifier(classifier)
     programs = {}
     if isinstance(backbone.trunk, OnnxTrunk):
         if with_programs:
@@ -76,14 +68,12 @@ def build_graphs(backbone: Backbone, with_programs: bool = False) -> Graphs:
             )
         embedder_onnx = backbone.trunk.embedder_onnx(backbone.preset)
     else:
-        embedder_program = onnx_export.embedder_program(embedder, backbone.transform.side_px)
-        embedder_onnx = onnx_export.embedder_onnx(embedder_program)
+        embedder_program, embedder_onnx = onnx_export.export_embedder(embedder, backbone.transform.side_px)
         if with_programs:
             programs = {
                 model_file("embedder", "1/model.pt2"): onnx_export.program_bytes(embedder_program),
                 model_file("classifier", "1/model.pt2"): onnx_export.program_bytes(classifier_program),
             }
-    classifier_onnx = onnx_export.classifier_onnx(classifier_program, classifier.output_names)
     return Graphs(backbone, embedder, classifier, embedder_onnx, classifier_onnx, programs)
 
 

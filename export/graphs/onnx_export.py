@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import tempfile
-import warnings
-from collections.abc import Iterator
 from pathlib import Path
 
 import onnx
@@ -14,6 +11,7 @@ import torch
 from torch import nn
 
 from export.errors import BackboneError
+from export.progress import quiet
 from export.repository.configs import CATEGORY, SCORES
 from export.sources.backbones import Backbone
 
@@ -80,24 +78,16 @@ class Classifier(nn.Module):
         return category_scores, scores @ self.is_retail, *further
 
 
-def embedder_program(module: Embedder, side_px: int) -> torch.export.ExportedProgram:
-    """The embedder traced by torch.export, with a dynamic batch."""
-    return _trace(module, "pixels", torch.zeros(2, side_px, side_px, 3, dtype=torch.uint8))
+def export_embedder(module: Embedder, side_px: int) -> tuple[torch.export.ExportedProgram, bytes]:
+    """The embedder traced by torch.export, and its ONNX file, with a dynamic batch."""
+    program = _trace(module, "pixels", torch.zeros(2, side_px, side_px, 3, dtype=torch.uint8))
+    return program, _to_onnx(program, "pixels", ["features", "embedding"])
 
 
-def classifier_program(module: Classifier) -> torch.export.ExportedProgram:
-    """The classifier traced by torch.export, with a dynamic batch."""
-    return _trace(module, "features", torch.zeros(2, module.head.in_features))
-
-
-def embedder_onnx(program: torch.export.ExportedProgram) -> bytes:
-    """ONNX file of the embedder."""
-    return _to_onnx(program, "pixels", ["features", "embedding"])
-
-
-def classifier_onnx(program: torch.export.ExportedProgram, output_names: list[str]) -> bytes:
-    """ONNX file of the classifier."""
-    return _to_onnx(program, "features", output_names)
+def export_classifier(module: Classifier) -> tuple[torch.export.ExportedProgram, bytes]:
+    """The classifier traced by torch.export, and its ONNX file, with a dynamic batch."""
+    program = _trace(module, "features", torch.zeros(2, module.head.in_features))
+    return program, _to_onnx(program, "features", module.output_names)
 
 
 def program_bytes(program: torch.export.ExportedProgram) -> bytes:
@@ -115,7 +105,7 @@ def _trace(module: nn.Module, input_name: str, example: torch.Tensor) -> torch.e
         )
     shapes = {input_name: {0: torch.export.Dim("batch", min=1, max=4096)}}
     try:
-        with _quiet():
+        with quiet():
             return torch.export.export(module.eval(), (example,), dynamic_shapes=shapes)
     except Exception as error:  # errors of the tracer, and of the network while it is traced
         raise BackboneError(
@@ -125,7 +115,7 @@ def _trace(module: nn.Module, input_name: str, example: torch.Tensor) -> torch.e
 
 
 def _to_onnx(program: torch.export.ExportedProgram, input_name: str, output_names: list[str]) -> bytes:
-    with tempfile.TemporaryDirectory(prefix="triptych-export-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="triptych-export-") as folder, quiet():
         onnx_file = Path(folder) / "model.onnx"
         torch.onnx.export(
             program,
@@ -146,10 +136,3 @@ def _to_onnx(program: torch.export.ExportedProgram, input_name: str, output_name
         node.ClearField("metadata_props")
         node.ClearField("doc_string")
     return model.SerializeToString()
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
-        warnings.simplefilter("ignore")  # deprecation warnings of the exporter itself
-        yield

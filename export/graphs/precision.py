@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from rich.console import Console
 from export.errors import QuantizationRefused
 from export.graphs import quantization
 from export.graphs.building import Graphs
-from export.progress import step
+from export.progress import quiet, step
 from export.verification.onnx_session import open_session
 from export.verification.photos import find_photos, read_evaluation
 from export.verification.reference import read_pixels
@@ -66,8 +65,7 @@ def to_fp16(onnx_bytes: bytes) -> bytes:
 
     model = onnx.load_model_from_string(onnx_bytes)
     kept = [node.name for node in model.graph.node if node.op_type in ("ReduceL2", "LpNormalization", "Softmax")]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # about weights below the smallest float16; the checks measure the effect
+    with quiet():  # warnings about weights below the smallest float16; the checks measure the effect
         converted = convert_float_to_float16(model, keep_io_types=True, node_block_list=kept)
     # The converter appends its casts; ONNX requires every node after its inputs.
     sorted_model = OnnxModel(converted)

@@ -5,28 +5,24 @@ Owns the recipes, the measurements and the limits. The graphs use QDQ nodes, whi
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import statistics
 import tempfile
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime as ort
 from onnxruntime.quantization import CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.calibrate import CalibrationDataReader
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
+from export.arrays import Floats, Integers, Pixels
 from export.errors import QuantizationRefused
-from export.verification.onnx_session import open_session
-from export.verification.photo_parity import TIE_SCORE
-from export.verification.reference import Pixels
+from export.progress import quiet
+from export.verification.onnx_session import open_session, run_in_batches
+from export.verification.photo_parity import find_clear
 
 MIN_COSINE = 0.99
 MIN_TOP1_AGREEMENT = 0.99
@@ -35,8 +31,6 @@ MAX_ACCURACY_DROP = 0.005
 MIN_SPEEDUP = 1.05
 
 ROUNDS = 30
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -75,7 +69,7 @@ class CandidateResult:
 
     Attributes:
         top1_agreement: share of photos with the same best class, without photos whose two best float32 scores are
-            within `TIE_SCORE`.
+            within `photo_parity.TIE_SCORE`.
         accuracy_drop: float32 accuracy minus this accuracy on labelled photos; None without labelled photos.
         speedup: float32 time divided by this time, one photo on one thread, median of interleaved rounds.
         speedup_batch: the same for a batch of four.
@@ -115,7 +109,7 @@ class EvaluationData:
     """
 
     pixels: Pixels
-    truth: npt.NDArray[np.int64]
+    truth: Integers
     head: ort.InferenceSession
 
 
@@ -132,7 +126,7 @@ _QUANTIZED_OPERATORS = ["Conv", "Gemm", "MatMul", "Add", "GlobalAveragePool", "M
 
 def quantize_embedder(embedder_onnx: bytes, recipe: Recipe, calibration: Pixels) -> bytes:
     """The embedder with QDQ nodes around its convolutions and matrix products; inputs and outputs are unchanged."""
-    with tempfile.TemporaryDirectory(prefix="triptych-int8-") as folder, _quiet():
+    with tempfile.TemporaryDirectory(prefix="triptych-int8-") as folder, quiet():  # advice of the quantizer
         float_file, prepared, int8_file = (Path(folder) / name for name in ("float.onnx", "prepared.onnx", "int8.onnx"))
         float_file.write_bytes(embedder_onnx)
         quant_pre_process(str(float_file), str(prepared), skip_symbolic_shape=True)
@@ -159,19 +153,6 @@ def _kept_in_float(model: onnx.ModelProto, first: int) -> list[str]:
     return products[:first] + products[-1:] if first else []
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Silences the advice and the warnings of onnxruntime's quantizer."""
-    level = logging.root.level
-    logging.root.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.root.setLevel(level)
-
-
 def measure(embedder_onnx: bytes, candidate: bytes, recipe: Recipe, evaluation: EvaluationData) -> CandidateResult:
     """Measures accuracy and speed of a candidate next to float32."""
     sessions = open_session(embedder_onnx, threads=1), open_session(candidate, threads=1)
@@ -179,8 +160,7 @@ def measure(embedder_onnx: bytes, candidate: bytes, recipe: Recipe, evaluation: 
     (scores, embedding), (int8_scores, int8_embedding) = answers
     cosines = (embedding * int8_embedding).sum(axis=1)
     best, int8_best = scores.argmax(axis=1), int8_scores.argmax(axis=1)
-    best_two = np.sort(scores, axis=1)[:, -2:]
-    is_clear = best_two[:, 1] - best_two[:, 0] > TIE_SCORE
+    is_clear = find_clear(scores)
     known = evaluation.truth >= 0
     drop = None
     if known.any():
@@ -200,12 +180,8 @@ def measure(embedder_onnx: bytes, candidate: bytes, recipe: Recipe, evaluation: 
 
 
 def _predict(session: ort.InferenceSession, evaluation: EvaluationData) -> tuple[Floats, Floats]:
-    scores, embeddings = [], []
-    for start in range(0, len(evaluation.pixels), 8):
-        features, embedding = session.run(["features", "embedding"], {"pixels": evaluation.pixels[start : start + 8]})
-        scores.append(evaluation.head.run(["category_scores"], {"features": features})[0])
-        embeddings.append(embedding)
-    return np.concatenate(scores), np.concatenate(embeddings)
+    features, embedding = run_in_batches(session, ["features", "embedding"], evaluation.pixels)
+    return evaluation.head.run(["category_scores"], {"features": features})[0], embedding
 
 
 def _speedup(sessions: tuple[ort.InferenceSession, ort.InferenceSession], pixels: Pixels) -> float:

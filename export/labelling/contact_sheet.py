@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from PIL import Image, ImageDraw, ImageFont
 
 from export.evaluation.thumbnails import read_thumbnail
+from export.training.dataset.tables import to_csv
 
 _CELL_PX, _TEXT_PX, _GAP_PX, _COLUMNS = 160, 34, 10, 8
 _MOST = 200
@@ -53,7 +53,4 @@ def write_table(file: Path, rows: Sequence[Mapping[str, Any]], columns: Sequence
     Raises:
         OSError: the file cannot be written.
     """
-    with file.open("w", newline="", encoding="utf-8") as out:
-        writer = csv.DictWriter(out, columns, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
+    file.write_bytes(to_csv(columns, ([row[column] for column in columns] for row in rows)))

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
+from export.arrays import Doubles, Floats
 from export.errors import CatalogueError, TrainingError
 from export.evaluation.calibration import softmax
 from export.evaluation.report import FIGURES
@@ -25,12 +25,10 @@ from export.labelling.selection import (
     select_for_labelling,
 )
 from export.progress import step
-from export.repository.configs import CHECKOUT_REPOSITORY
 from export.training.dataset.catalogue import PHOTO_SUFFIXES, read_catalogue
 from export.training.dataset.split import TEST, TRAIN, split_rows
-from export.training.features.cache import FeatureCache, Features
+from export.training.features.cache import Features, extract_features
 from export.training.features.extractor import open_feature_extractor
-from export.training.heads.fitting import Head
 from export.training.heads.probe import require_same_backbone
 from export.training.heads.trained_folder import PROBE, TrainedFolder, read_trained_folder
 
@@ -39,8 +37,8 @@ from export.training.heads.trained_folder import PROBE, TrainedFolder, read_trai
 class FeatureSource:
     """The model repository with the backbone, and the feature cache."""
 
-    repository: Path = CHECKOUT_REPOSITORY
-    cache: Path = CHECKOUT_REPOSITORY.parent / ".cache/features"
+    repository: Path
+    cache: Path
 
 
 def suggest_labels(
@@ -53,15 +51,15 @@ def suggest_labels(
         VerificationError: the head was trained on another backbone.
         CatalogueError: there are no photos.
     """
-    head, files, features = _extract_features(trained, photos, attribute, source, console)
-    scores = softmax(head.logits(features.served))
-    rows = select_for_labelling(scores, features.served, count)
+    known, files, features, scores = _score_photos(trained, photos, attribute, source, console)
+    classes = known.heads[attribute].classes
+    rows = select_for_labelling(scores, features, count)
     margins = score_margins(scores)
     table = [
         {
             "image": str(files[row].relative_to(photos)),
             attribute: "",
-            "guess": head.classes[int(scores[row].argmax())],
+            "guess": classes[int(scores[row].argmax())],
             "score": f"{scores[row].max():.3f}",
             "margin": f"{margins[row]:.3f}",
         }
@@ -94,20 +92,19 @@ def auto_label(
         TrainingError: as `suggest_labels`; or training chose no threshold, and none is given.
         CatalogueError: there are no photos.
     """
-    head, files, features = _extract_features(trained, photos, attribute, source, console)
-    known = read_trained_folder(trained)
+    known, files, _, scores = _score_photos(trained, photos, attribute, source, console)
+    classes = known.heads[attribute].classes
     chosen = threshold if threshold is not None else known.facts["attributes"][attribute].get("abstain_below")
     if chosen is None:
         raise TrainingError(
             f"{trained} has no threshold for {attribute}: no score reached the target precision on its validation "
             "photos. Train on more photos or with a lower --precision, or set --threshold and check the labels."
         )
-    scores = softmax(head.logits(features.served))
     rows = select_confident(scores, chosen)
     table = [
         {
             "image": str(files[row].relative_to(photos)),
-            attribute: head.classes[int(scores[row].argmax())],
+            attribute: classes[int(scores[row].argmax())],
             "score": f"{scores[row].max():.3f}",
         }
         for row in rows
@@ -126,7 +123,7 @@ def auto_label(
 def find_label_errors(
     catalogue: Path, attribute: str | None, output: Path, source: FeatureSource, console: Console
 ) -> dict[str, Any]:
-    """Writes `doubtful.csv` and `doubtful.png`: labels that cross-validated heads contradict.
+    """Writes `label-errors.csv` and `label-errors.png`: labels that cross-validated heads contradict.
 
     Raises:
         CatalogueError: there are too few photos, or the attribute does not exist.
@@ -145,18 +142,18 @@ def find_label_errors(
         for row in rows
     ]
     output.mkdir(parents=True, exist_ok=True)
-    write_table(output / "doubtful.csv", table, ("image", "label", "guess", "label_score", "guess_score"))
+    write_table(output / "label-errors.csv", table, ("image", "label", "guess", "label_score", "guess_score"))
     cells = [
         (files[row], f"{one['label']} ?", f"{one['guess']} {one['guess_score']}")
         for row, one in zip(rows, table, strict=True)
     ]
-    write_sheet(output / "doubtful.png", cells)
+    write_sheet(output / "label-errors.png", cells)
     console.print(
         f"{len(table)} of {len(targets)} labels of {name} are probably wrong, the least plausible first: "
-        f"{output / 'doubtful.csv'}, doubtful.png.",
+        f"{output / 'label-errors.csv'}, label-errors.png.",
         markup=False,
     )
-    return {"doubtful": len(table), "photos": len(targets), "attribute": name}
+    return {"label_errors": len(table), "photos": len(targets), "attribute": name}
 
 
 def few_shot(
@@ -172,26 +169,22 @@ def few_shot(
     assigned = np.array(split_rows(labels, range(len(targets))))
     train, test = np.flatnonzero(assigned == TRAIN), np.flatnonzero(assigned == TEST)
     results = {}
-    with Progress(console=console, transient=True) as progress:
-        for count in shots:
-            task = progress.add_task(f"{count} photos per class", total=draws)
-            found = measure_few_shot(
-                features[train], targets[train], features[test], targets[test], count, draws,
-                on_draw=lambda done, task=task: progress.update(task, completed=done),  # type: ignore[misc]
-            )  # fmt: skip
-            low, high = np.percentile(found, (2.5, 97.5))
-            results[count] = {"accuracy": float(np.mean(found)), "low": float(low), "high": float(high)}
-    for count, one in results.items():
+    for count in shots:
+        with console.status(f"{count} photos per class ..."):
+            found = measure_few_shot(features[train], targets[train], features[test], targets[test], count, draws)
+        low, high = np.percentile(found, (2.5, 97.5))
+        results[count] = {"accuracy": float(np.mean(found)), "low": float(low), "high": float(high)}
         console.print(
-            f"{count} photos per class: accuracy {one['accuracy']:.3f} (95 % of {draws} draws: {one['low']:.3f} to "
-            f"{one['high']:.3f}; {len(test)} test photos, {len(classes)} classes)"
+            f"{count} photos per class: accuracy {np.mean(found):.3f} (95 % of {draws} draws: {low:.3f} to "
+            f"{high:.3f}; {len(test)} test photos, {len(classes)} classes)"
         )
     return {"attribute": name, "shots": results}
 
 
-def _extract_features(
+def _score_photos(
     trained: Path, photos: Path, attribute: str, source: FeatureSource, console: Console
-) -> tuple[Head, list[Path], Features]:
+) -> tuple[TrainedFolder, list[Path], Floats, Doubles]:
+    """The trained folder, the readable photos, their features float32[N,F] and scores float64[N,C]."""
     known = read_trained_folder(trained)
     if attribute not in known.heads:
         raise TrainingError(f"{trained} has no head {attribute!r}; expected one of {', '.join(known.heads)}.")
@@ -201,7 +194,8 @@ def _extract_features(
     extractor = open_feature_extractor(source.repository)
     require_same_backbone(known.tensors(PROBE), extractor.embed)
     features = _features(source, found, console)
-    return known.heads[attribute], [found[row] for row in features.rows], features
+    scores = softmax(known.heads[attribute].logits(features.served))
+    return known, [found[row] for row in features.rows], features.served, scores
 
 
 def _read_labelled(
@@ -225,13 +219,7 @@ def _read_labelled(
 
 
 def _features(source: FeatureSource, photos: list[Path], console: Console) -> Features:
-    cache = FeatureCache(source.cache, open_feature_extractor(source.repository))
-    try:
-        with Progress(console=console, transient=True) as progress, step(console, f"Features of {len(photos)} photos"):
-            task = progress.add_task("Features", total=len(photos))
-            found = cache.read(photos, 1, lambda done, total: progress.update(task, completed=done))
-    finally:
-        cache.close()
+    found = extract_features(photos, 1, open_feature_extractor(source.repository), source.cache, console)
     for photo, reason in found.unreadable.items():
         console.print(f"note: {photo} is left out: {reason}", markup=False)
     return found

@@ -34,8 +34,8 @@ from export.sources.loading import BackboneChoice, load_backbone
 from export.verification.photos import find_photos
 
 if TYPE_CHECKING:
+    from export.placement.trained_heads import TrainedHeads
     from export.sources.backbones import Backbone
-    from export.training.heads.trained_folder import TrainedFolder
 
 _EXPORT = Path(__file__).resolve().parents[1]
 # The rooms whose code decides what is placed: a change in one of them makes the next run place again.
@@ -77,69 +77,56 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
         ExportError: the message has the reason and the next step; the repository is unchanged.
     """
     started = time.monotonic()
-    settings, trained = _read_trained(settings)
-    configs = read_configs(settings.repository)
+    trained = None if settings.heads is None else _read_heads(settings.heads)
+    if trained is not None:
+        settings = replace(settings, choice=trained.choose_backbone(settings.choice))
+    stated = read_configs(settings.repository)
     if is_checkout_repository(settings.repository):
         require_same_package(settings.repository)
     if trained is not None:
-        from export.placement.trained_heads import set_threshold
-
-        set_threshold(configs["classifier"], trained)
+        trained.set_threshold(stated["classifier"])
     photos = find_photos(settings.photos)
-    inputs = _inputs(settings, configs, photos)
+    inputs = _inputs(settings, stated, photos)
     manifest = read_manifest(settings.repository)
     if manifest is not None and inputs["source"] and manifest["inputs"] == inputs and not settings.force:
         console.print(f"{manifest['backbone']['name']} is already placed in {settings.repository} and unchanged.")
         return {"placed": False, "seconds": time.monotonic() - started, "manifest": manifest}
     with step(console, "Loading weights"):
-        backbone = _load_backbone(settings.choice, trained, photos)
-    shape = _shape(backbone)
-    files, facts = _build_files(backbone, photos, reshape_configs(configs, shape), settings, console)
+        backbone = load_backbone(settings.choice, photos)
+        if trained is not None:
+            backbone = trained.add_to(backbone)
+    configs = reshape_configs(stated, backbone.shape)
+    files, facts = _build_files(backbone, photos, configs, settings, console)
     if trained is not None:
-        from export.placement.trained_heads import check_trained, facts_of
-
-        check_trained(files[EMBEDDER_ONNX], files[CLASSIFIER_ONNX], trained)
-        facts |= facts_of(trained)
-    files |= repository_files(settings.repository, reshape_configs(configs, shape))
+        trained.check(files[EMBEDDER_ONNX], files[CLASSIFIER_ONNX])
+        facts |= trained.facts()
+    files |= repository_files(settings.repository, configs)
     with step(console, "Placing"):
         _make_folder(settings.repository)
         place_files(settings.repository, files, {"inputs": inputs, **facts})
     elapsed_s = time.monotonic() - started
-    _report_placed(settings, backbone, configs, files, elapsed_s, console)
+    _report_placed(settings, backbone, read_shape(stated), files, elapsed_s, console)
     return {"placed": True, "seconds": elapsed_s, "manifest": read_manifest(settings.repository)}
 
 
-def _read_trained(settings: Settings) -> tuple[Settings, TrainedFolder | None]:
-    """The settings, with the backbone of the trained folder if it was fine-tuned, and the trained folder."""
-    if settings.heads is None:
-        return settings, None
-    from export.placement.trained_heads import choose_backbone
+def _read_heads(folder: Path) -> TrainedHeads:
+    from export.placement.trained_heads import TrainedHeads
     from export.training.heads.trained_folder import read_trained_folder
 
-    trained = read_trained_folder(settings.heads)
-    return replace(settings, choice=choose_backbone(settings.choice, trained)), trained
-
-
-def _load_backbone(choice: BackboneChoice, trained: TrainedFolder | None, photos: Sequence[Path]) -> Backbone:
-    backbone = load_backbone(choice, photos)
-    if trained is None:
-        return backbone
-    from export.placement.trained_heads import with_heads
-
-    return with_heads(backbone, trained)
+    return TrainedHeads(read_trained_folder(folder))
 
 
 def _report_placed(
     settings: Settings,
     backbone: Backbone,
-    configs: Configs,
+    stated: Shape,
     files: dict[str, bytes],
     elapsed_s: float,
     console: Console,
 ) -> None:
     from export.graphs.activation_map import read_unexplainable_reason
 
-    shape = _shape(backbone)
+    shape = backbone.shape
     size_mb = sum(map(len, files.values())) / 1e6
     console.print(
         f"Placed {backbone.name} ({settings.precision}, {shape.side_px} px, {shape.features} features, "
@@ -148,7 +135,7 @@ def _report_placed(
     )
     if (reason := read_unexplainable_reason(files)) is not None:
         console.print(f"{reason} The model `explainer` returns this message as an error; all other models work.")
-    if is_checkout_repository(settings.repository) and shape != read_shape(configs):
+    if is_checkout_repository(settings.repository) and shape != stated:
         console.print(
             "The committed config.pbtxt files keep the dims of the default backbone: serve one of the profiles "
             f"{', '.join(settings.profiles)}, or place into another folder with --repository."
@@ -196,13 +183,13 @@ def _build_files(
         # Always float32: explanations are rare, and the map must be that of the original network.
         pixels = sample_pixels(photos, backbone.transform, configs["embedder"].max_batch_size)
         explanation = explanation_files(backbone.name, graphs.embedder_onnx, graphs.classifier.linears, pixels)
-    quantisation = None
+    quantization = None
     if settings.precision != "fp32":
         from export.graphs.precision import convert
 
         calibration, evaluation = settings.calibration or settings.photos, settings.evaluation or settings.photos
         with step(console, f"Converting to {settings.precision}"):
-            graphs, quantisation = convert(graphs, settings.precision, calibration, evaluation, console)
+            graphs, quantization = convert(graphs, settings.precision, calibration, evaluation, console)
             parity[settings.precision] = asdict(check_graphs(graphs, configs, photos, settings.precision))
     with step(console, "Comparing encoded photos"):
         photo_parity = check_photos(graphs, configs, photos, settings.precision)
@@ -211,11 +198,11 @@ def _build_files(
     facts = {
         "backbone": {"name": backbone.name, "licence": backbone.licence, "source": backbone.source},
         "precision": settings.precision,
-        "shape": asdict(_shape(backbone)),
+        "shape": asdict(backbone.shape),
         "parity": parity,
         "photo_parity": asdict(photo_parity),
     }
-    return files, facts if quantisation is None else {**facts, "quantisation": quantisation}
+    return files, facts if quantization is None else {**facts, "quantization": quantization}
 
 
 def _text_files(backbone: Backbone, configs: Configs, settings: Settings) -> dict[str, bytes]:
@@ -228,11 +215,6 @@ def _text_files(backbone: Backbone, configs: Configs, settings: Settings) -> dic
         **{name: text.encode() for name, text in profiles.items()},
         **warmup_files(),
     }
-
-
-def _shape(backbone: Backbone) -> Shape:
-    heads = {attribute: len(head.labels) for attribute, head in backbone.further_heads.items()}
-    return Shape(backbone.transform.side_px, backbone.head.in_features, len(backbone.category_labels), heads)
 
 
 def _describe_classes(shape: Shape) -> str:

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -20,59 +20,59 @@ from export.training.heads.trained_folder import PROBE, TrainedFolder
 from export.verification.onnx_session import open_session
 
 
-def with_heads(backbone: Backbone, trained: TrainedFolder) -> Backbone:
-    """The backbone with one output per trained attribute.
+@dataclass(frozen=True)
+class TrainedHeads:
+    """The heads of a trained folder, to be placed."""
 
-    Raises:
-        BackboneError: the heads need features of another length.
-    """
-    features = backbone.head.in_features
-    for head in trained.heads.values():
-        if head.weight.shape[1] != features:
-            raise BackboneError(
-                f"{trained.folder}: the head {head.attribute} needs {head.weight.shape[1]} features, {backbone.name} "
-                f"has {features}. Place the backbone that the head was trained on, or train on this one."
-            )
-    heads = {
-        name: AttributeHead(make_linear(head.weight, head.bias), head.classes) for name, head in trained.heads.items()
-    }
-    return replace(backbone, heads=heads)
+    trained: TrainedFolder
 
+    def choose_backbone(self, choice: BackboneChoice) -> BackboneChoice:
+        """The choice, with the fine-tuned network if the trained folder has one."""
+        if self.trained.backbone is None:
+            return choice
+        return replace(choice, model=self.trained.facts["backbone"]["name"], checkpoint=self.trained.backbone)
 
-def check_trained(embedder_onnx: bytes, classifier_onnx: bytes, trained: TrainedFolder) -> None:
-    """Checks backbone and heads with the probe of the trained folder.
+    def set_threshold(self, classifier: ModelConfig) -> None:
+        """Sets the score below which metrics count a prediction as an abstention, as training chose it."""
+        threshold = self.trained.facts["attributes"].get(CATEGORY, {}).get("abstain_below")
+        if threshold is not None:
+            classifier.parameters["abstain_below"].string_value = f"{threshold:.4f}"
 
-    Raises:
-        VerificationError: the heads were trained on another backbone, or their scores differ from training.
-    """
-    probe = trained.tensors(PROBE)
-    embedder, classifier = open_session(embedder_onnx), open_session(classifier_onnx)
-    require_same_backbone(probe, lambda pixels: embedder.run(["features"], {"pixels": pixels})[0])
-    names = [output.name for output in classifier.get_outputs()]
-    require_same_scores(
-        probe, lambda features: dict(zip(names, classifier.run(names, {"features": features}), strict=True))
-    )
+    def add_to(self, backbone: Backbone) -> Backbone:
+        """The backbone with one output per trained attribute.
 
+        Raises:
+            BackboneError: the heads need features of another length.
+        """
+        features = backbone.head.in_features
+        heads = {}
+        for name, head in self.trained.heads.items():
+            if head.weight.shape[1] != features:
+                raise BackboneError(
+                    f"{self.trained.folder}: the head {name} needs {head.weight.shape[1]} features, {backbone.name} "
+                    f"has {features}. Place the backbone that the head was trained on, or train on this one."
+                )
+            heads[name] = AttributeHead(make_linear(head.weight, head.bias), head.classes)
+        return replace(backbone, heads=heads)
 
-def set_threshold(classifier: ModelConfig, trained: TrainedFolder) -> None:
-    """Sets the score below which metrics count a prediction as an abstention, as training chose it."""
-    threshold = trained.facts["attributes"].get(CATEGORY, {}).get("abstain_below")
-    if threshold is not None:
-        classifier.parameters["abstain_below"].string_value = f"{threshold:.4f}"
+    def check(self, embedder_onnx: bytes, classifier_onnx: bytes) -> None:
+        """Checks backbone and heads with the probe of the trained folder.
 
+        Raises:
+            VerificationError: the heads were trained on another backbone, or their scores differ from training.
+        """
+        probe = self.trained.tensors(PROBE)
+        embedder, classifier = open_session(embedder_onnx), open_session(classifier_onnx)
+        require_same_backbone(probe, lambda pixels: embedder.run(["features"], {"pixels": pixels})[0])
+        names = [output.name for output in classifier.get_outputs()]
+        scores = classifier.run(names, {"features": probe["features"]})
+        require_same_scores(probe, dict(zip(names, scores, strict=True)))
 
-def facts_of(trained: TrainedFolder) -> dict[str, Any]:
-    """Facts for the manifest: origin of the heads and their measurements."""
-    facts = trained.facts
-    kept = ("catalogue", "attributes", "photos", "versions")
-    return {
-        "training": {name: facts[name] for name in kept if name in facts},
-        "accuracy": facts.get("metrics", {}),
-    }
-
-
-def choose_backbone(choice: BackboneChoice, trained: TrainedFolder) -> BackboneChoice:
-    """The choice, with the fine-tuned network if the trained folder has one."""
-    if trained.backbone is None:
-        return choice
-    return replace(choice, model=trained.facts["backbone"]["name"], checkpoint=trained.backbone)
+    def facts(self) -> dict[str, Any]:
+        """Facts for the manifest: origin of the heads and their measurements."""
+        facts = self.trained.facts
+        kept = ("catalogue", "attributes", "photos", "versions")
+        return {
+            "training": {name: facts[name] for name in kept if name in facts},
+            "accuracy": facts.get("metrics", {}),
+        }

@@ -1,12 +1,10 @@
-"""Changes to configs that several profiles share: queue sizes, metrics of the embedder, copies."""
+"""Changes to configs that several profiles share: queue sizes, metrics of the embedder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
-from export.repository.configs import MODELS, Configs
+from export.repository.configs import Configs
 
 # Photos that one core processes in 1.4 s (45 photos/s, `make bench`); decoding alone takes 0.3 s for as many. A longer
 # queue would only delay all requests.
@@ -27,12 +25,3 @@ def observe_embedder(configs: Configs) -> None:
     for step in configs["recognizer"].ensemble_scheduling.step:
         if step.model_name == "classifier":
             step.input_map["embedding"] = "embedding"
-
-
-def copy_configs(configs: Mapping[str, ModelConfig]) -> Configs:
-    """Copies of the configs of all models."""
-    copies = {}
-    for model in MODELS:
-        copies[model] = ModelConfig()
-        copies[model].CopyFrom(configs[model])
-    return copies

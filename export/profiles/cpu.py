@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
-from export.profiles.adjustments import copy_configs, observe_embedder, size_queue
+from export.profiles.adjustments import observe_embedder, size_queue
 from export.repository.configs import Configs
 
 # With more threads, the backbone's 7 x 7 px layers have less work than a thread costs. Not measured above 2 cores.
@@ -43,28 +43,26 @@ def fused(configs: Configs, sizing: CpuSizing) -> Configs:
 
     Its steps stay available with one instance each, for clients that need pixels or features.
     """
-    served = copy_configs(configs)
-    served["embedder"].instance_group[0].count = 1
-    served["embedder"].parameters["intra_op_threads"].string_value = str(sizing.lone_threads)
-    served["recognizer"] = _fused_recognizer(configs, sizing)
-    _remove_input(served["classifier"], "timing")  # no ensemble ends in it in this profile
-    _search_behind(served["searcher"], served["recognizer"])
-    return served
+    configs["embedder"].instance_group[0].count = 1
+    configs["embedder"].parameters["intra_op_threads"].string_value = str(sizing.lone_threads)
+    configs["recognizer"] = _fused_recognizer(configs, sizing)
+    _remove_input(configs["classifier"], "timing")  # no ensemble ends in it in this profile
+    _search_behind(configs["searcher"], configs["recognizer"])
+    return configs
 
 
 def native(configs: Configs, sizing: CpuSizing) -> Configs:
     """Triton's onnxruntime backend, part of NVIDIA's container, runs the network; `recognizer` is the ensemble."""
-    served = copy_configs(configs)
-    served["preprocess"].instance_group[0].count = sizing.cores
-    size_queue(served["preprocess"], sizing.cores)
-    embedder = served["embedder"]
+    configs["preprocess"].instance_group[0].count = sizing.cores
+    size_queue(configs["preprocess"], sizing.cores)
+    embedder = configs["embedder"]
     embedder.backend = "onnxruntime"
     embedder.instance_group[0].count = sizing.cores
     embedder.parameters.clear()
     # Threads per instance; the backend's default is one per core.
     embedder.parameters["intra_op_thread_count"].string_value = "1"
-    observe_embedder(served)
-    return served
+    observe_embedder(configs)
+    return configs
 
 
 def _fused_recognizer(configs: Configs, sizing: CpuSizing) -> ModelConfig:

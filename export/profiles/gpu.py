@@ -5,6 +5,7 @@ from __future__ import annotations
 from tritonclient.grpc.model_config_pb2 import ModelConfig, ModelInstanceGroup
 
 from export.profiles.adjustments import observe_embedder, size_queue
+from export.profiles.cpu import CpuSizing
 from export.repository.configs import Configs
 
 # Photos per batch; with eight, a GPU is mostly idle.
@@ -25,13 +26,13 @@ WORKSPACE_BYTES = 2 << 30
 TORCH_MODEL = "torch_model.py"
 
 
-def tensorrt(configs: Configs, cores: int) -> Configs:
+def tensorrt(configs: Configs, sizing: CpuSizing) -> Configs:
     """The network runs on TensorRT through Triton's onnxruntime backend; decoding and linear heads run on the CPU.
 
     Source of the keys: github.com/triton-inference-server/onnxruntime_backend, README, "Parameter mapping".
     """
-    configs["preprocess"].instance_group[0].count = cores
-    size_queue(configs["preprocess"], cores)
+    configs["preprocess"].instance_group[0].count = sizing.cores
+    size_queue(configs["preprocess"], sizing.cores)
     embedder = configs["embedder"]
     embedder.backend = "onnxruntime"
     embedder.parameters.clear()
@@ -63,7 +64,7 @@ def _tensorrt_options(config: ModelConfig) -> dict[str, str]:
     }
 
 
-def torch(configs: Configs) -> Configs:
+def torch(configs: Configs, _sizing: CpuSizing) -> Configs:
     """All three steps run torch in the Python backend: the GPU decodes JPEG, and tensors stay in GPU memory."""
     for model in ("preprocess", "embedder", "classifier"):
         config = configs[model]

@@ -5,12 +5,12 @@ A profile has a file for every model, so it defines the served configuration com
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
 
 from google.protobuf import text_format
 
 from export.profiles import cpu, gpu
-from export.profiles.adjustments import copy_configs
 from export.profiles.cpu import CpuSizing
 from export.repository.configs import Configs
 from export.repository.layout import model_file
@@ -21,16 +21,17 @@ def render_profiles(configs: Configs, sizing: CpuSizing, names: Sequence[str]) -
     texts = {}
     for name in names:
         header = f"# Written by `triptych build` from config.pbtxt for {sizing.cores} cores.\n"
-        for model, config in PROFILES[name](configs, sizing).items():
+        for model, config in PROFILES[name](copy.deepcopy(configs), sizing).items():
             texts[model_file(model, f"configs/{name}.pbtxt")] = header + text_format.MessageToString(config)
     return texts
 
 
+# Each changes the configs that it gets.
 PROFILES: dict[str, Callable[[Configs, CpuSizing], Configs]] = {
     "cpu": cpu.fused,
     "cpu-native": cpu.native,
-    "gpu": lambda configs, sizing: gpu.tensorrt(copy_configs(configs), sizing.cores),
-    "gpu-torch": lambda configs, sizing: gpu.torch(copy_configs(configs)),
+    "gpu": gpu.tensorrt,
+    "gpu-torch": gpu.torch,
 }
 
 # These profiles add only text files; `gpu-torch` also adds a copy of the weights for torch.

@@ -69,17 +69,14 @@ def read_release(folder: Path) -> Release:
     Raises:
         WrongUsage: the folder is not a release.
     """
-    return parse_manifest(folder, read_manifest_bytes(folder))
-
-
-def read_manifest_bytes(folder: Path) -> bytes:
     try:
-        return (folder / MANIFEST).read_bytes()
+        content = (folder / MANIFEST).read_bytes()
     except OSError as error:
         raise WrongUsage(
             f"{folder} is not a release: cannot read its {MANIFEST} ({error.strerror}). "
             "Name a folder made by `triptych release`."
         ) from error
+    return parse_manifest(folder, content)
 
 
 def parse_manifest(folder: Path, content: bytes) -> Release:

@@ -7,7 +7,6 @@ third-party rights. They cover frequent decoder faults: colour, EXIF orientation
 from __future__ import annotations
 
 import base64
-import io
 import math
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ from export.errors import ReleaseError
 from export.repository.configs import LABELS
 from export.repository.layout import CLASSIFIER_ONNX, EMBEDDER_ONNX, model_file
 from export.repository.serving_package import read_decoder
+from export.verification.encodings import encode, make_exif
 from export.verification.onnx_session import open_session
 from triptych_models.recognition.preprocessing import preprocess
 
@@ -30,18 +30,15 @@ EMBEDDING_MIN_COSINE = 0.995
 # Score difference at that cosine; wrong weights, labels or colours change the best score much more.
 SCORE_MAX_ABS_ERROR = 0.05
 
-_EXIF_ORIENTATION = 0x0112
-
 
 def make_photos() -> dict[str, bytes]:
     """File name -> encoded photo. The photos show ImageNet classes, so that a wrong prediction is visible."""
-    turned = Image.Exif()
-    turned[_EXIF_ORIENTATION] = 6  # stored rotated by 90 degrees
+    turned = make_exif(6)  # stored rotated by 90 degrees
     clock = _draw_clock().transpose(Image.Transpose.ROTATE_90)
     return {
-        "golden-clock.jpg": _encode(clock, "JPEG", quality=90, exif=turned),
-        "golden-crossword.png": _encode(_draw_crossword(), "PNG"),
-        "golden-honeycomb.jpg": _encode(_draw_honeycomb(), "JPEG", quality=40),
+        "golden-clock.jpg": encode(clock, "JPEG", quality=90, exif=turned),
+        "golden-crossword.png": encode(_draw_crossword(), "PNG"),
+        "golden-honeycomb.jpg": encode(_draw_honeycomb(), "JPEG", quality=40),
     }
 
 
@@ -79,12 +76,6 @@ def _draw_honeycomb() -> Image.Image:
             centre = x_px, y_px + 65 * (column % 2), 67
             pen.regular_polygon(centre, 6, fill="orange", outline="saddlebrown")
     return image
-
-
-def _encode(image: Image.Image, image_format: str, **options: object) -> bytes:
-    file = io.BytesIO()
-    image.save(file, image_format, **options)
-    return file.getvalue()
 
 
 def compute_answers(repository: Path, photos: dict[str, bytes]) -> dict[str, Any]:

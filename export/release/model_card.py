@@ -13,15 +13,7 @@ _EXPECTED = ("parity", "accuracy", "speed")
 
 
 def render(name: str, facts: dict[str, Any], labels: list[str], limits: dict[str, str], golden: dict[str, Any]) -> str:
-    """The text of the model card.
-
-    Args:
-        name: name of the release, without its digest.
-        facts: facts of the placed manifest.
-        labels: lines of `labels.txt`.
-        limits: name -> value of the limits in the configs.
-        golden: golden requests.
-    """
+    """The text of the model card, from the placed manifest, the lines of `labels.txt` and the limits in the configs."""
     backbone = facts.get("backbone", {})
     lines = [
         f"# {name}",

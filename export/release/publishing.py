@@ -28,9 +28,7 @@ def publish(folder: Path, address: str) -> tuple[str | None, str]:
 def roll_back(address: str, wanted: str | None) -> tuple[str | None, str]:
     """Makes an earlier release current; returns the previous and the current release.
 
-    Args:
-        address: of the target.
-        wanted: name or digest of the release; None is the one published before the current release.
+    `wanted` is a name or a digest; None is the release published before the current one.
 
     Raises:
         ExportError: the target has no such release, or the release is not complete; the target is unchanged.

@@ -15,7 +15,7 @@ import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 from export.errors import ReleaseError, WrongUsage
 from export.release.folder import (
@@ -40,31 +40,6 @@ _LOCK = ".lock"
 _REMOVED_PREFIX = ".removed-"
 
 
-class Target(Protocol):
-    """The operations that `publish`, `rollback` and `prune` need."""
-
-    def locked(self) -> contextlib.AbstractContextManager[None]:
-        """Excludes other publishers."""
-
-    def names(self) -> list[str]:
-        """The published releases, the latest first."""
-
-    def current(self) -> str | None:
-        """The name of the release to serve."""
-
-    def add(self, release: Release) -> None:
-        """Copies a release, completely or not at all; it becomes the latest even if it existed before."""
-
-    def require_whole(self, name: str) -> None:
-        """Refuses a release that differs from its manifest."""
-
-    def point_to(self, name: str) -> None:
-        """Makes a release the one to serve, in one step."""
-
-    def remove(self, name: str) -> None:
-        """Removes a release that is not `current`."""
-
-
 def open_target(address: str) -> Target:
     """A folder, or an object store by its fsspec URL, such as `s3://bucket/models`.
 
@@ -85,7 +60,10 @@ def open_target(address: str) -> Target:
 
 
 class FolderTarget:
-    """A folder on one filesystem."""
+    """A folder on one filesystem.
+
+    `add` copies a release completely or not at all, and `point_to` takes one step.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -119,6 +97,7 @@ class FolderTarget:
             os.close(lock)
 
     def names(self) -> list[str]:
+        """The published releases, the latest first."""
         try:
             found = [path for path in self._releases.iterdir() if is_release_name(path.name)]
         except FileNotFoundError:
@@ -126,6 +105,7 @@ class FolderTarget:
         return [path.name for path in sorted(found, key=lambda path: path.stat().st_mtime_ns, reverse=True)]
 
     def current(self) -> str | None:
+        """The name of the release to serve."""
         try:
             return Path(os.readlink(self.folder / CURRENT)).name
         except FileNotFoundError:
@@ -136,6 +116,7 @@ class FolderTarget:
             ) from error
 
     def add(self, release: Release) -> None:
+        """Copies a release; it becomes the latest even if it existed before."""
         folder = self._releases / release.name
         if folder.exists() and self._reuse_existing(folder, release):
             return
@@ -207,7 +188,7 @@ def _lacks_signature(folder: Path, release: Release) -> bool:
 
 
 class ObjectTarget:
-    """An object store through fsspec, which writes single objects atomically.
+    """An object store through fsspec, which writes single objects atomically; the methods of `FolderTarget`.
 
     A release exists if its manifest exists; the manifest is written last and removed first.
     """
@@ -282,3 +263,6 @@ class ObjectTarget:
 
     def _path(self, name: str, file: str) -> str:
         return f"{self._root}/{RELEASES}/{name}/{file}"
+
+
+Target: TypeAlias = FolderTarget | ObjectTarget

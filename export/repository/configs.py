@@ -6,9 +6,11 @@ The backbone determines the side of `pixels`, the length of `features` and `embe
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
@@ -117,18 +119,15 @@ def _has(repository: Path, model: str) -> bool:
 def reshape_configs(configs: Mapping[str, ModelConfig], shape: Shape) -> Configs:
     """Copies of the configs with the dims of a backbone, also for warm-up data, and one output per head."""
     dims = shape.dims()
-    copies = {}
-    for model, config in configs.items():
-        copy = ModelConfig()
-        copy.CopyFrom(config)
+    copies = copy.deepcopy(dict(configs))
+    for model, config in copies.items():
         if model in ("classifier", "recognizer"):
-            _set_heads(copy, shape.heads)
-        for name, tensor in _tensors(copy):
-            if name in dims and -1 not in tensor.dims:  # type: ignore[attr-defined]
-                tensor.dims[:] = dims[name]  # type: ignore[attr-defined]
-        if DIMENSION in copy.parameters:
-            copy.parameters[DIMENSION].string_value = str(shape.features)
-        copies[model] = copy
+            _set_heads(config, shape.heads)
+        for name, tensor in _tensors(config):
+            if name in dims and -1 not in tensor.dims:
+                tensor.dims[:] = dims[name]
+        if DIMENSION in config.parameters:
+            config.parameters[DIMENSION].string_value = str(shape.features)
     return copies
 
 
@@ -156,7 +155,7 @@ def _is_head(name: str) -> bool:
 
 def read_shape(configs: Mapping[str, ModelConfig]) -> Shape:
     """The shape that the configs declare."""
-    dims = {name: list(tensor.dims) for config in configs.values() for name, tensor in _tensors(config)}  # type: ignore[attr-defined]
+    dims = {name: list(tensor.dims) for config in configs.values() for name, tensor in _tensors(config)}
     heads = {
         output.name.removesuffix(SCORES): int(output.dims[0])
         for output in configs["classifier"].output
@@ -165,7 +164,7 @@ def read_shape(configs: Mapping[str, ModelConfig]) -> Shape:
     return Shape(int(dims["pixels"][0]), int(dims["features"][0]), int(dims["category_scores"][0]), heads)
 
 
-def _tensors(config: ModelConfig) -> Iterator[tuple[str, object]]:
+def _tensors(config: ModelConfig) -> Iterator[tuple[str, Any]]:
     for tensor in (*config.input, *config.output):
         yield tensor.name, tensor
     for sample in config.model_warmup:

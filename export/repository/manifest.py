@@ -51,7 +51,7 @@ def place_files(repository: Path, files: dict[str, bytes], facts: dict[str, Any]
         raise RepositoryError(f"Cannot write to {repository} ({error.strerror}). Nothing was changed.") from error
     try:
         for name, content in staged.items():
-            _write_durably(staging / name, content)
+            write_durably(staging / name, content)
         (repository / MANIFEST).unlink(missing_ok=True)
         for name in staged:  # the manifest is last
             target = repository / name
@@ -83,7 +83,8 @@ def _listed(repository: Path) -> set[str]:
         return set()
 
 
-def _write_durably(path: Path, content: bytes) -> None:
+def write_durably(path: Path, content: bytes) -> None:
+    """Writes a file and flushes it to disk; creates its folder."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("wb") as file:
         file.write(content)

@@ -72,9 +72,8 @@ def recognise(state: Mapping[str, torch.Tensor], names: Iterable[str], file_name
     import torch
 
     def fits(expected: Mapping[str, torch.Tensor]) -> bool:
-        if {n for n in expected if not n.endswith("num_batches_tracked")} - state.keys() or state.keys() - set(
-            expected
-        ):
+        needed = {name for name in expected if not name.endswith("num_batches_tracked")}
+        if not needed <= state.keys() <= expected.keys():
             return False
         for name, tensor in expected.items():
             if name not in state or tensor.shape == state[name].shape:
@@ -88,9 +87,7 @@ def recognise(state: Mapping[str, torch.Tensor], names: Iterable[str], file_name
         try:
             with torch.device("meta"):
                 expected = find_architecture(name).build(IMAGENET_CLASSES).state_dict()
-        except (
-            NotImplementedError
-        ):  # RegNet computes its widths with tensors, which `meta` cannot; --model must name it
+        except NotImplementedError:  # RegNet computes widths with tensors, which `meta` cannot; --model must name it
             continue
         if fits(expected):
             found.append(name)
@@ -191,15 +188,8 @@ def _from_torchvision(name: str) -> Architecture:
 def read_preset(transforms: Any) -> Preset:
     """The preprocessing of a torchvision preset (`weights.transforms()`)."""
     (side_px,), (resize_px,) = transforms.crop_size, transforms.resize_size
-    return Preset(
-        Transform(side_px, side_px / resize_px, transforms.interpolation.value),
-        _scaled(transforms.mean),
-        _scaled(transforms.std),
-    )
-
-
-def _scaled(channels: Iterable[float]) -> tuple[float, ...]:
-    return tuple(255 * value for value in channels)
+    mean, std = (tuple(255 * value for value in channels) for channels in (transforms.mean, transforms.std))
+    return Preset(Transform(side_px, side_px / resize_px, transforms.interpolation.value), mean, std)
 
 
 def _download(name: str, weights: Any) -> Weights:

@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from export.repository.configs import CATEGORY
+from export.arrays import Pixels
+from export.repository.configs import CATEGORY, Shape
 from export.repository.labels import SEPARATOR
 from triptych_models.recognition.transform import Transform
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
 DEFAULT_MODEL = "efficientnet-lite0"
@@ -31,6 +33,13 @@ class Preset:
     transform: Transform
     mean: tuple[float, ...] = IMAGENET_MEAN
     std: tuple[float, ...] = IMAGENET_STD
+
+    def normalise(self, pixels: Pixels) -> torch.Tensor:
+        """uint8[N,S,S,3] -> float32[N,3,S,S], the input of the network."""
+        import torch
+
+        mean, std = (torch.tensor(channel).reshape(1, 3, 1, 1) for channel in (self.mean, self.std))
+        return (torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - mean) / std
 
 
 @dataclass(frozen=True)
@@ -72,6 +81,12 @@ class Backbone:
     @property
     def transform(self) -> Transform:
         return self.preset.transform
+
+    @property
+    def shape(self) -> Shape:
+        """The sizes of the served tensors."""
+        heads = {attribute: len(head.labels) for attribute, head in self.further_heads.items()}
+        return Shape(self.transform.side_px, self.head.in_features, len(self.category_labels), heads)
 
     @property
     def labels_by_attribute(self) -> dict[str, tuple[str, ...]]:

@@ -120,7 +120,8 @@ def _unwrap(content: Any, file: Path) -> dict[str, torch.Tensor]:
         if not inner:
             break
         content = inner[0]
-    state = _tensors(content) if isinstance(content, Mapping) else {}
+    named = content.items() if isinstance(content, Mapping) else ()
+    state = {name: value for name, value in named if isinstance(name, str) and isinstance(value, torch.Tensor)}
     if not state:
         shown = f"a {type(content).__name__}"
         if isinstance(content, Mapping):
@@ -135,12 +136,6 @@ def _unwrap(content: Any, file: Path) -> dict[str, torch.Tensor]:
         if all(name.startswith(prefix) for name in state):
             state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     return state
-
-
-def _tensors(content: Mapping[Any, Any]) -> dict[str, torch.Tensor]:
-    import torch
-
-    return {name: value for name, value in content.items() if isinstance(name, str) and isinstance(value, torch.Tensor)}
 
 
 def count_classes(network: nn.Module, state: Mapping[str, torch.Tensor], head_name: str, what: str) -> int:

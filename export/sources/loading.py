@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,13 +19,17 @@ from export.sources.architectures import (
     find_architecture,
     imagenet_class_names,
     list_torchvision,
+    recognise,
 )
 from export.sources.backbones import DEFAULT_MODEL, Backbone, Preset
+from export.sources.checkpoints import count_classes, load_state, read_state
 from triptych_models.recognition.transform import Transform
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
+
+    from export.sources.network_cut import Cut
 
 OWN = "the user's own; its licence is not known to this program"
 
@@ -105,9 +109,6 @@ def _sided(preset: Preset, side_px: int) -> Preset:
 
 
 def _from_architecture(choice: BackboneChoice, photos: Sequence[Path]) -> Backbone:
-    from export.sources.architectures import recognise
-    from export.sources.checkpoints import count_classes, load_state, read_state
-
     weights = _read_weights(choice)
     name = choice.model or DEFAULT_MODEL
     if choice.checkpoint is not None:
@@ -120,23 +121,30 @@ def _from_architecture(choice: BackboneChoice, photos: Sequence[Path]) -> Backbo
         weights = architecture.fetch(choice.weights)
     if weights is None:
         return _random(choice, architecture, preset, photos)
-
-    from export.sources.network_cut import cut_at_head, find_head
-
-    images = read_images(photos[:2], preset)
-    network = architecture.build(IMAGENET_CLASSES)
-    classes = count_classes(network, weights.state, find_head(network, images, name), weights.source)
-    labels = _labels(choice, classes, weights.source)
-    if classes != IMAGENET_CLASSES:
-        network = architecture.build(classes)
-    load_state(network, weights.state, weights.source)
-    cut = cut_at_head(network, images, name)
+    cut = cut_architecture(architecture, weights.state, weights.source, read_images(photos[:2], preset))
+    labels = _labels(choice, cut.head.out_features, weights.source)
     return Backbone(name, cut.trunk, cut.head, preset, labels, weights.licence, weights.source)
 
 
-def _read_weights(choice: BackboneChoice) -> Weights | None:
-    from export.sources.checkpoints import read_state
+def cut_architecture(
+    architecture: Architecture, state: Mapping[str, torch.Tensor], what: str, images: torch.Tensor
+) -> Cut:
+    """The network with the weights `state` of `what`, and with as many classes as they have, as trunk and head.
 
+    Raises:
+        BackboneError: the weights do not fit, or the network cannot be split.
+    """
+    from export.sources.network_cut import cut_at_head, find_head
+
+    network = architecture.build(IMAGENET_CLASSES)
+    classes = count_classes(network, state, find_head(network, images, architecture.name), what)
+    if classes != IMAGENET_CLASSES:
+        network = architecture.build(classes)
+    load_state(network, state, what)
+    return cut_at_head(network, images, architecture.name)
+
+
+def _read_weights(choice: BackboneChoice) -> Weights | None:
     file = Path(choice.weights)
     if choice.weights in ("default", "none") or not (file.is_file() or file.suffix):
         return None
@@ -176,8 +184,6 @@ def _from_module(choice: BackboneChoice, photos: Sequence[Path]) -> Backbone:
     network = _call_factory(choice.module)
     weights = _read_weights(choice)
     if weights is not None:
-        from export.sources.checkpoints import load_state
-
         load_state(network, weights.state, weights.source)
     preset = choice.preset(_GENERIC)
     cut = cut_at_head(network.eval(), read_images(photos[:2], preset), choice.module)
@@ -222,10 +228,6 @@ def _labels(choice: BackboneChoice, classes: int, what: str) -> tuple[str, ...]:
 
 def read_images(photos: Sequence[Path], preset: Preset) -> torch.Tensor:
     """float32[N,3,S,S], normalised: the photos as input of the network."""
-    import torch
-
     from export.verification.reference import read_pixels
 
-    pixels = torch.from_numpy(read_pixels(photos, preset.transform))
-    mean, std = (torch.tensor(channel).reshape(1, 3, 1, 1) for channel in (preset.mean, preset.std))
-    return (pixels.permute(0, 3, 1, 2).float() - mean) / std
+    return preset.normalise(read_pixels(photos, preset.transform))

@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import nn
 
+from export.arrays import Floats
 from export.errors import BackboneError
 
 # Float32 rounding of two summation orders, relative to the largest logit; 58 of 60 networks stay within this limit.
@@ -127,14 +126,11 @@ def _as_linear(layer: nn.Module) -> nn.Linear:
     if isinstance(layer, nn.Linear):
         return layer
     assert isinstance(layer, nn.Conv2d)
-    linear = nn.Linear(layer.in_channels, layer.out_channels, bias=layer.bias is not None)
-    linear.weight = nn.Parameter(layer.weight.detach().flatten(1))
-    if layer.bias is not None:
-        linear.bias = nn.Parameter(layer.bias.detach())
-    return linear.eval()
+    bias = None if layer.bias is None else layer.bias.detach().numpy()
+    return make_linear(layer.weight.detach().flatten(1).numpy(), bias)
 
 
-def make_linear(weight: npt.NDArray[np.float32], bias: npt.NDArray[np.float32] | None) -> nn.Linear:
+def make_linear(weight: Floats, bias: Floats | None) -> nn.Linear:
     """A frozen linear layer with the weight float32[C,F] and the bias float32[C]; None is zeros."""
     linear = nn.Linear(weight.shape[1], weight.shape[0]).requires_grad_(False)
     with torch.no_grad():

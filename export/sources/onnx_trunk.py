@@ -8,10 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from google.protobuf.message import DecodeError
@@ -59,13 +57,9 @@ class OnnxTrunk(nn.Module):
         graph = model.graph
         (image_input,), (trunk_output,) = list(graph.input), list(graph.output)
         side_px, features = preset.transform.side_px, trunk_output.type.tensor_type.shape.dim[1].dim_value
-        constants: dict[str, npt.NDArray[Any]] = {
-            "triptych_mean": np.array(preset.mean, np.float32).reshape(1, 3, 1, 1),
-            "triptych_std": np.array(preset.std, np.float32).reshape(1, 3, 1, 1),
-            "triptych_least_norm": np.array(1e-12, np.float32),
-            "triptych_axes": np.array([1], np.int64),
-        }
-        graph.initializer.extend(numpy_helper.from_array(array, name) for name, array in constants.items())
+        for name, channels in (("triptych_mean", preset.mean), ("triptych_std", preset.std)):
+            constant = np.array(channels, np.float32).reshape(1, 3, 1, 1)
+            graph.initializer.append(numpy_helper.from_array(constant, name))
         before = [
             helper.make_node("Transpose", ["pixels"], ["triptych_chw"], perm=[0, 3, 1, 2]),
             helper.make_node("Cast", ["triptych_chw"], ["triptych_float"], to=TensorProto.FLOAT),
@@ -74,9 +68,7 @@ class OnnxTrunk(nn.Module):
         ]
         after = [
             helper.make_node("Identity", [trunk_output.name], ["features"]),
-            _norm_node(model, "features"),
-            helper.make_node("Max", ["triptych_norm", "triptych_least_norm"], ["triptych_divisor"]),
-            helper.make_node("Div", ["features", "triptych_divisor"], ["embedding"]),
+            helper.make_node("LpNormalization", ["features"], ["embedding"], axis=1, p=2),
         ]
         nodes = [*before, *graph.node, *after]
         del graph.node[:], graph.input[:], graph.output[:]
@@ -88,14 +80,6 @@ class OnnxTrunk(nn.Module):
             for name in ("features", "embedding")
         )
         return model.SerializeToString()
-
-
-def _norm_node(model: onnx.ModelProto, of: str) -> onnx.NodeProto:
-    """ReduceL2: axes are an attribute up to opset 17 and an input from opset 18."""
-    (opset,) = [entry.version for entry in model.opset_import if entry.domain in ("", "ai.onnx")]
-    if opset >= 18:
-        return helper.make_node("ReduceL2", [of, "triptych_axes"], ["triptych_norm"], keepdims=1)
-    return helper.make_node("ReduceL2", [of], ["triptych_norm"], axes=[1], keepdims=1)
 
 
 def load_onnx(

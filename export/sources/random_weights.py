@@ -29,11 +29,7 @@ def settle(network: nn.Module, images: torch.Tensor) -> None:
 def spread_head(head: nn.Linear, features: torch.Tensor) -> None:
     """Makes each photo the prototype of one class: logits are inner products with the photos' centred features.
 
-    The best class then differs between photos and changes with the pixels.
-
-    Args:
-        head: its weights are replaced.
-        features: float32[M,F] of the photos.
+    The best class then differs between photos and changes with the pixels. The features are float32[M,F].
     """
     prototypes = features[: head.out_features]
     mean = prototypes.mean(dim=0)

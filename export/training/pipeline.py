@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,23 +15,17 @@ import numpy as np
 from rich.console import Console
 from safetensors.numpy import save
 
+from export.evaluation.predictions import Predictions
 from export.progress import step
 from export.repository.configs import CHECKOUT_REPOSITORY
 from export.repository.manifest import read_manifest
-from export.training.dataset.preparation import (
-    PreparedCatalogue,
-    photo_weights,
-    prepare_catalogue,
-    split_table,
-    unreadable_table,
-)
+from export.training.dataset.preparation import PreparedCatalogue, photo_weights, prepare_catalogue, split_table
 from export.training.dataset.rehearsal import Rehearsal, read_rehearsal
 from export.training.dataset.split import DEFAULT_SHARES, SPLITS, TEST, TRAIN, VALIDATION
-from export.training.dataset.tables import Columns
-from export.training.features.cache import FeatureCache
+from export.training.dataset.tables import Columns, to_csv
+from export.training.features.cache import extract_features
 from export.training.features.extractor import FeatureExtractor, open_feature_extractor
-from export.training.heads.fitting import Examples, Head, Search, fit_head
-from export.training.heads.predictions import Predictions, describe_accuracy, predict
+from export.training.heads.fitting import Examples, Head, fit_head
 from export.training.heads.probe import make_probe
 from export.training.heads.trained_folder import (
     BACKBONE,
@@ -44,7 +39,7 @@ from export.training.heads.trained_folder import (
     write_trained_folder,
 )
 from export.training.incremental import DEFAULT_MARGIN, compare_heads, describe_change, refuse_regression
-from export.training.reporting import Report, make_report
+from export.training.reporting import Fitted, make_report
 
 if TYPE_CHECKING:
     from export.training.tuning.backbone import TunedBackbone
@@ -89,16 +84,6 @@ class Settings:
     allow_regression: bool = False
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A trained head with its predictions."""
-
-    head: Head
-    search: Search
-    validation: Predictions
-    test: Predictions
-
-
 def train(settings: Settings, console: Console) -> dict[str, Any]:
     """Trains heads and writes the trained folder.
 
@@ -112,7 +97,12 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     require_free(settings.output, settings.replace)
     extractor = open_feature_extractor(settings.repository)
     rehearsal = read_rehearsal(settings.previous, extractor) if settings.previous is not None else None
-    prepared = _prepare(settings, extractor, rehearsal, console)
+    extract = partial(
+        extract_features, views=settings.views, extractor=extractor, folder=settings.cache, console=console
+    )
+    prepared = prepare_catalogue(
+        settings.catalogue, settings.columns, extract, console, settings.shares, settings.seed, rehearsal
+    )
     _print_summary(prepared, console)
     fitted = fit_all(prepared, settings, console)
     tuned = None
@@ -122,7 +112,9 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         extractor = tuned.extractor
     # Checked before the report, which takes minutes.
     changes = None if rehearsal is None else _compare_with(rehearsal, prepared, fitted, settings, console)
-    report = _report(settings, prepared, fitted, extractor, console)
+    title = f"{settings.output.name}: trained on {settings.catalogue.name}"
+    report_facts = _report_facts(prepared, settings)
+    report = make_report(fitted, extractor, title, report_facts, settings.target_precision, console)
     facts = _facts(settings, prepared, fitted, extractor, time.monotonic() - started)
     for name, evaluation in report.evaluations.items():
         facts["attributes"][name]["abstain_below"] = evaluation.threshold
@@ -139,25 +131,6 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
     _print_accuracy(fitted, console)
     console.print(f"Wrote {settings.output}. Place it with: triptych build --heads {settings.output}", markup=False)
     return {"trained": str(settings.output), "seconds": time.monotonic() - started, "metrics": facts["metrics"]}
-
-
-def _prepare(
-    settings: Settings, extractor: FeatureExtractor, rehearsal: Rehearsal | None, console: Console
-) -> PreparedCatalogue:
-    cache = FeatureCache(settings.cache, extractor)
-    try:
-        return prepare_catalogue(
-            settings.catalogue,
-            settings.columns,
-            cache,
-            settings.views,
-            console,
-            settings.shares,
-            settings.seed,
-            rehearsal,
-        )
-    finally:
-        cache.close()
 
 
 def _compare_with(
@@ -190,12 +163,8 @@ def _tune(
     assert settings.tuning is not None
     heads = {name: one.head for name, one in fitted.items()}
     tuned = tune_backbone(prepared, heads, extractor, settings.base, settings.tuning, settings.cache, console)
-    cache = FeatureCache(settings.cache, tuned.extractor)
-    try:
-        with step(console, "Features of the tuned backbone"):
-            features = cache.read([row.photo for row in prepared.rows], settings.views)
-    finally:
-        cache.close()
+    photos = [row.photo for row in prepared.rows]
+    features = extract_features(photos, settings.views, tuned.extractor, settings.cache, console)
     prepared = replace(prepared, features=replace(features, unreadable=prepared.features.unreadable))
     return prepared, fit_all(prepared, settings, console), tuned
 
@@ -209,7 +178,7 @@ def fit_all(prepared: PreparedCatalogue, settings: Settings, console: Console) -
             train_, validation = examples(prepared, attribute, TRAIN), examples(prepared, attribute, VALIDATION)
             head, search = fit_head(attribute, classes, train_, validation, budget_s, settings.trials, settings.seed)
             fitted[attribute] = Fitted(
-                head, search, predict_split(prepared, head, VALIDATION), predict_split(prepared, head, TEST)
+                head, predict_split(prepared, head, VALIDATION), predict_split(prepared, head, TEST), search=search
             )
     return fitted
 
@@ -224,8 +193,10 @@ def examples(prepared: PreparedCatalogue, attribute: str, split: str) -> Example
 def predict_split(prepared: PreparedCatalogue, head: Head, split: str) -> Predictions:
     """Predictions of the head for the photos of one split, as served."""
     rows = prepared.rows_of(head.attribute, split)
-    photos = [prepared.rows[row].photo for row in rows]
-    return predict(head, photos, prepared.targets(head.attribute)[rows], prepared.features.served[rows])
+    photos = tuple(prepared.rows[row].photo for row in rows)
+    features = prepared.features.served[rows]
+    targets = prepared.targets(head.attribute)[rows]
+    return Predictions(head.attribute, head.classes, photos, targets, head.logits(features), features)
 
 
 def _print_summary(prepared: PreparedCatalogue, console: Console) -> None:
@@ -241,23 +212,6 @@ def _print_summary(prepared: PreparedCatalogue, console: Console) -> None:
         )
     for notice in prepared.notices:
         console.print(f"note: {notice}", markup=False)
-
-
-def _report(
-    settings: Settings,
-    prepared: PreparedCatalogue,
-    fitted: Mapping[str, Fitted],
-    extractor: FeatureExtractor,
-    console: Console,
-) -> Report:
-    return make_report(
-        {name: (one.head, one.validation, one.test) for name, one in fitted.items()},
-        extractor,
-        f"{settings.output.name}: trained on {settings.catalogue.name}",
-        _report_facts(prepared, settings),
-        settings.target_precision,
-        console,
-    )
 
 
 def _report_facts(prepared: PreparedCatalogue, settings: Settings) -> dict[str, object]:
@@ -276,8 +230,8 @@ def _report_facts(prepared: PreparedCatalogue, settings: Settings) -> dict[str, 
 def _print_accuracy(fitted: Mapping[str, Fitted], console: Console) -> None:
     for attribute, one in fitted.items():
         console.print(
-            f"{attribute}: {len(one.head.classes)} classes, validation {describe_accuracy(one.validation.figures())}, "
-            f"test {describe_accuracy(one.test.figures())}."
+            f"{attribute}: {len(one.head.classes)} classes, validation {one.validation.accuracy}, "
+            f"test {one.test.accuracy}."
         )
 
 
@@ -333,12 +287,8 @@ def _files(prepared: PreparedCatalogue, fitted: Mapping[str, Fitted], extractor:
         **head_files({name: one.head for name, one in fitted.items()}),
         METRICS: (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode(),
         SPLIT: split_table(prepared),
-        UNREADABLE: unreadable_table(prepared),
+        UNREADABLE: to_csv(["photo", "why"], prepared.features.unreadable.items()),
         PROBE: save(make_probe(extractor, {name: one.head for name, one in fitted.items()})),
-        REHEARSAL: save(_rehearsal(prepared)),
+        # Of all photos as served, in the order of split.csv, for a later incremental training.
+        REHEARSAL: save({"features": prepared.features.served.astype(np.float16)}),
     }
-
-
-def _rehearsal(prepared: PreparedCatalogue) -> dict[str, Any]:
-    """Features of all photos as served, in the order of split.csv, for a later incremental training."""
-    return {"features": prepared.features.served.astype(np.float16)}

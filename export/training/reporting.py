@@ -4,25 +4,39 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
 from export.evaluation.evaluation import Evaluation, evaluate
-from export.evaluation.predictions import LabelledPredictions
+from export.evaluation.predictions import Predictions
 from export.evaluation.report import write_report
 from export.evaluation.robustness import Robustness, measure_robustness
-from export.progress import step
-from export.training.features.extractor import FeatureExtractor, Pixels
-from export.training.heads.fitting import Head
-from export.training.heads.predictions import Predictions
+from export.progress import counted_step, step
+from export.training.features.extractor import FeatureExtractor
+from export.training.heads.fitting import Head, Search
 
 # Photos for robustness, each with 18 corruptions: 30 s on 2 cores.
 ROBUSTNESS_PHOTOS = 120
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A head with its predictions, and the abstention threshold of its training; None chooses one."""
+
+    head: Head
+    validation: Predictions
+    test: Predictions
+    threshold: float | None = None
+
+
+@dataclass(frozen=True)
+class Fitted(Measured):
+    """A head that was trained now."""
+
+    search: Search = field(kw_only=True)
 
 
 @dataclass(frozen=True)
@@ -39,7 +53,7 @@ class Report:
 
 
 def make_report(
-    predictions: Mapping[str, tuple[Head, Predictions, Predictions]],
+    fitted: Mapping[str, Measured],
     extractor: FeatureExtractor,
     title: str,
     facts: Mapping[str, object],
@@ -47,25 +61,25 @@ def make_report(
     console: Console,
 ) -> Report:
     """Evaluates each head on its validation and test photos; empty if no attribute has both."""
-    labelled = {
-        name: (_uncalibrated(head, validation), _uncalibrated(head, test))
-        for name, (head, validation, test) in predictions.items()
-        if len(validation.targets) and len(test.targets)
-    }
-    if not labelled:
+    measured = {name: one for name, one in fitted.items() if len(one.validation) and len(one.test)}
+    if not measured:
         return Report({}, {})
     with step(console, "Evaluating"):
         # Use the served temperature, so that thresholds apply to served scores, even with few validation photos.
         evaluations = {
-            name: evaluate(*pair, target_precision, temperature=predictions[name][0].temperature)
-            for name, pair in labelled.items()
+            name: evaluate(
+                _uncalibrated(one.head, one.validation),
+                _uncalibrated(one.head, one.test),
+                one.head.temperature,
+                target_precision,
+                one.threshold,
+            )
+            for name, one in measured.items()
         }
-    measured = (
-        _measure_robustness(predictions[name][0], test, extractor, console) for name, (_, test) in labelled.items()
-    )
-    robustness = [one for one in measured if one is not None]
+    found = (_measure_robustness(one.head, one.test, extractor, console) for one in measured.values())
+    robustness = [one for one in found if one is not None]
     with step(console, "Writing the report"), tempfile.TemporaryDirectory() as folder:
-        write_report(list(evaluations.values()), Path(folder), title, facts=facts, robustness=robustness)
+        write_report(list(evaluations.values()), Path(folder), title, facts, robustness)
         files = {
             path.relative_to(folder).as_posix(): path.read_bytes()
             for path in sorted(Path(folder).rglob("*"))
@@ -74,20 +88,13 @@ def make_report(
     return Report(files, evaluations)
 
 
-def _uncalibrated(head: Head, predictions: Predictions) -> LabelledPredictions:
+def _uncalibrated(head: Head, predictions: Predictions) -> Predictions:
     """Predictions without the temperature, so that the report shows its effect."""
-    return LabelledPredictions(
-        predictions.attribute,
-        list(predictions.classes),
-        list(predictions.photos),
-        predictions.targets,
-        np.float32(head.temperature) * predictions.logits,
-        predictions.features,
-    )
+    return replace(predictions, logits=np.float32(head.temperature) * predictions.logits)
 
 
 def _measure_robustness(
-    head: Head, test: LabelledPredictions, extractor: FeatureExtractor, console: Console
+    head: Head, test: Predictions, extractor: FeatureExtractor, console: Console
 ) -> Robustness | None:
     """None if no test photo exists any more: incremental training keeps features, not photos."""
     there = np.array([row for row, photo in enumerate(test.photos) if photo.is_file()], np.int64)
@@ -95,16 +102,11 @@ def _measure_robustness(
     if not len(drawn):
         return None
     pixels = np.stack([extractor.decode(test.photos[row].read_bytes()) for row in drawn])
-
-    def predict(batch: Pixels) -> Any:
-        return head.logits(extractor.embed(batch))
-
-    with Progress(console=console, transient=True) as bar, step(console, f"Robustness, {head.attribute}"):
-        task = bar.add_task("Robustness", total=None)
+    with counted_step(console, f"Robustness, {head.attribute}") as on_progress:
         return measure_robustness(
             head.attribute,
             pixels,
             test.targets[drawn],
-            predict,
-            on_progress=lambda done, total: bar.update(task, completed=done, total=total),
+            lambda batch: head.logits(extractor.embed(batch)),
+            on_progress,
         )

@@ -6,9 +6,7 @@ import io
 from collections.abc import Callable
 
 import numpy as np
-from PIL import Image
-
-_EXIF_ORIENTATION = 0x0112
+from PIL import ExifTags, Image
 
 JPEG_SIDES_PX = (40, 97, 224, 333, 480, 700, 900, 1199, 1799, 2400, 3000)
 
@@ -46,7 +44,7 @@ def encoders() -> dict[str, Callable[[Image.Image], bytes]]:
         "gif": lambda image: encode(image, "GIF"),
         "bmp": lambda image: encode(image, "BMP"),
         "tiff": lambda image: encode(image, "TIFF"),
-        "tiff, exif 6": lambda image: encode(image, "TIFF", exif=_exif(6)),
+        "tiff, exif 6": lambda image: encode(image, "TIFF", exif=make_exif(6)),
         "1 x 1 px": lambda image: encode(image.resize((1, 1)), "PNG"),
         "1 x 40 px": lambda image: encode(image.resize((1, 40)), "PNG"),
     }
@@ -62,12 +60,13 @@ def _jpeg_of(short_side_px: int) -> Callable[[Image.Image], bytes]:
 
 
 def _exif_of(orientation: int, short_side_px: int) -> Callable[[Image.Image], bytes]:
-    return lambda image: encode(_resized(image, short_side_px), "JPEG", quality=90, exif=_exif(orientation))
+    return lambda image: encode(_resized(image, short_side_px), "JPEG", quality=90, exif=make_exif(orientation))
 
 
-def _exif(orientation: int) -> Image.Exif:
+def make_exif(orientation: int) -> Image.Exif:
+    """EXIF data with an orientation, 1 to 8."""
     exif = Image.Exif()
-    exif[_EXIF_ORIENTATION] = orientation
+    exif[ExifTags.Base.Orientation] = orientation
     return exif
 
 

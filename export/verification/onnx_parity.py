@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import torch
 from torch import nn
 from tritonclient.grpc.model_config_pb2 import DataType, ModelConfig
 
+from export.arrays import Floats, Pixels
 from export.errors import VerificationError
 from export.verification.onnx_session import open_session
-from export.verification.reference import Pixels, read_pixels
+from export.verification.reference import read_pixels
 from triptych_models.recognition.transform import Transform
 
 # Two runtimes sum in different orders; 3e-4 is 20 times the difference measured on features up to 6 (1.5e-5).
@@ -23,22 +24,20 @@ FEATURES_ATOL = 3e-4
 # The limit grows in proportion for larger features: float32 has seven significant digits.
 FEATURES_SCALE = 10.0
 
-Array = npt.NDArray[np.float32]
-
 
 @dataclass(frozen=True)
 class Limits:
     """Limits on the difference between an ONNX file and the network in torch.
 
     Attributes:
-        features_atol: None for precisions below float32, which are checked by cosine only.
+        features_atol, scores_atol: infinite for precisions below float32, which are checked by cosine only.
         min_photo_cosine: cosine from the encoded photo on, including decoding at a reduced size.
     """
 
     min_cosine: float
     min_photo_cosine: float
-    features_atol: float | None = None
-    scores_atol: float | None = None
+    features_atol: float = math.inf
+    scores_atol: float = math.inf
 
 
 LIMITS = {
@@ -147,36 +146,19 @@ def verify_parity(
     return parity
 
 
-def _max_abs(left: Array, right: Array) -> float:
+def _max_abs(left: Floats, right: Floats) -> float:
     return float(np.abs(left - right).max())
 
 
 def _refuse_when_over(parity: Parity, limits: Limits) -> None:
-    scale = max(1.0, parity.features_max_abs / FEATURES_SCALE)
-    checks = [
-        (
-            "embeddings differ between torch and ONNX Runtime by a cosine of 1 -",
-            1 - parity.embedding_min_cosine,
-            1 - limits.min_cosine,
-        )
-    ]
-    if limits.features_atol is not None:
-        checks += [
-            (
-                "features differ between torch and ONNX Runtime by",
-                parity.features_max_abs_error,
-                scale * limits.features_atol,
-            ),
-            (
-                "features of one photo differ between batch sizes by",
-                parity.batch_max_abs_error,
-                scale * limits.features_atol,
-            ),
-        ]
-    if limits.scores_atol is not None:
-        checks.append(
-            ("scores differ between torch and ONNX Runtime by", parity.scores_max_abs_error, limits.scores_atol)
-        )
+    features_atol = max(1.0, parity.features_max_abs / FEATURES_SCALE) * limits.features_atol
+    between = "differ between torch and ONNX Runtime by"
+    checks = (
+        (f"embeddings {between} a cosine of 1 -", 1 - parity.embedding_min_cosine, 1 - limits.min_cosine),
+        (f"features {between}", parity.features_max_abs_error, features_atol),
+        ("features of one photo differ between batch sizes by", parity.batch_max_abs_error, features_atol),
+        (f"scores {between}", parity.scores_max_abs_error, limits.scores_atol),
+    )
     for what, got, limit in checks:
         # `not <=` instead of `>`: NaN must fail the check.
         if not got <= limit:

@@ -14,17 +14,19 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from export.arrays import Floats, Pixels
 from export.errors import VerificationError
 from export.repository.configs import Configs
 from export.repository.serving_package import limits_of
 from export.verification.encodings import encoders
 from export.verification.onnx_session import open_session
-from export.verification.reference import Pixels, reference_pixels
+from export.verification.reference import reference_pixels
 from triptych_models.recognition.preprocessing import preprocess_all
 from triptych_models.recognition.transform import Transform
 
 # Photos per encoding, taken in turn.
 PHOTOS_PER_ENCODING = 3
+_BATCH_SIZE = 8
 
 MIN_TOP1_AGREEMENT = 0.99
 
@@ -38,7 +40,6 @@ MIN_RANDOM_TOP1_AGREEMENT = 0.97
 # counted as ties and excluded from the agreement.
 TIE_SCORE = 0.02
 
-Floats = npt.NDArray[np.float32]
 # Encoded photos -> category_scores float32[N,C], embedding float32[N,F].
 Predictor = Callable[[Sequence[bytes]], tuple[Floats, Floats]]
 
@@ -96,23 +97,14 @@ def compare(
     transform: Transform,
     reference: Callable[[Pixels], tuple[Floats, Floats]],
     served: Predictor,
-    batch: int = 8,
 ) -> PhotoParity:
     """Compares `served`, from the encoded bytes, with `reference`, from uint8[N,S,S,3] made by torchvision."""
-    scores: list[Floats] = []
-    embeddings: list[Floats] = []
-    served_scores: list[Floats] = []
-    served_embeddings: list[Floats] = []
-    for start in range(0, len(photos), batch):
-        contents = [photo.content for photo in photos[start : start + batch]]
+    parts = []
+    for start in range(0, len(photos), _BATCH_SIZE):
+        contents = [photo.content for photo in photos[start : start + _BATCH_SIZE]]
         pixels = np.stack([reference_pixels(content, transform) for content in contents])
-        for arrays, parts in (
-            (reference(pixels), (scores, embeddings)),
-            (served(contents), (served_scores, served_embeddings)),
-        ):
-            for array, part in zip(arrays, parts, strict=True):
-                part.append(array)
-    return _figures(photos, *map(np.concatenate, (scores, embeddings, served_scores, served_embeddings)))
+        parts.append((*reference(pixels), *served(contents)))
+    return _figures(photos, *map(np.concatenate, zip(*parts, strict=True)))
 
 
 def _figures(
@@ -122,8 +114,7 @@ def _figures(
     worst = int(cosines.argmin())
     unlike = embeddings @ embeddings.T
     unlike_mean = float(unlike[~np.eye(len(unlike), dtype=bool)].mean())
-    best_two = np.sort(scores, axis=1)[:, -2:]
-    is_clear = best_two[:, 1] - best_two[:, 0] > TIE_SCORE
+    is_clear = find_clear(scores)
     agrees = scores.argmax(axis=1) == served_scores.argmax(axis=1)
     return PhotoParity(
         photos=len(photos),
@@ -137,6 +128,13 @@ def _figures(
         top1_agreement=float(agrees[is_clear].mean()) if is_clear.any() else 1.0,
         top1_agreement_with_ties=float(agrees.mean()),
     )
+
+
+def find_clear(scores: Floats) -> npt.NDArray[np.bool_]:
+    """bool[N]: whether the two best of float32[N,C] scores differ by more than `TIE_SCORE`."""
+    best_two = np.sort(scores, axis=1)[:, -2:]
+    is_clear: npt.NDArray[np.bool_] = best_two[:, 1] - best_two[:, 0] > TIE_SCORE
+    return is_clear
 
 
 def require_parity(parity: PhotoParity, min_cosine: float, is_random: bool = False) -> None:

@@ -34,13 +34,8 @@ def read_evaluation(
 ) -> tuple[list[Path], list[int]]:
     """At most `limit` photos, evenly spaced over all folders, and their true classes, or `UNKNOWN`.
 
-    Folder names are class names from `labels`, with or without the retail category, or class indices.
-
-    Args:
-        folder: photos, or class folders.
-        labels: labels of the network, in order.
-        limit: maximum number of photos.
-        without: photos to exclude.
+    Folder names are class names from `labels`, with or without the retail category, or class indices. Photos of
+    `without` are left out.
 
     Raises:
         PhotosMissing: there is no *.jpg, or a folder name is not a class.

@@ -7,13 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageOps
 from torchvision.transforms import v2
 
+from export.arrays import Pixels
 from triptych_models.recognition.transform import Transform
-
-Pixels = npt.NDArray[np.uint8]
 
 
 def reference_pixels(photo: bytes, transform: Transform) -> Pixels:

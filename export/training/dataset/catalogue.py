@@ -59,8 +59,16 @@ class Catalogue:
     notices: tuple[str, ...] = ()
 
 
-def read_catalogue(source: Path, columns: Columns | None = None, min_classes: int = 2) -> Catalogue:
+def read_catalogue(
+    source: Path, columns: Columns | None = None, min_classes: int = 2, *, is_for_training: bool = True
+) -> Catalogue:
     """Reads a folder of class folders, or a table; attributes with fewer than `min_classes` classes are left out.
+
+    Args:
+        source: the folder or the table.
+        columns: columns of the table that the user named.
+        min_classes: of an attribute.
+        is_for_training: adds notices about classes that can be trained but not evaluated.
 
     Raises:
         CatalogueError: there is nothing to train on, or a path is outside the folder of the catalogue.
@@ -72,7 +80,7 @@ def read_catalogue(source: Path, columns: Columns | None = None, min_classes: in
         columns, found = read_table(source, columns or Columns())
         notes += columns.notices
         rows = [_row_of_table(source.parent, line, values, columns) for line, values in enumerate(found, start=1)]
-        _refuse_outside(source, rows)
+        _refuse_outside(source, (row.photo for row in rows))
     else:
         raise CatalogueError(
             f"{source} does not exist. Name a folder of class folders, or a table ({', '.join(TABLE_SUFFIXES)})."
@@ -84,12 +92,11 @@ def read_catalogue(source: Path, columns: Columns | None = None, min_classes: in
         )
     rows = _drop_missing(rows, notes)
     rows = _unify_labels(rows, notes)
-    attributes = _trainable_attributes(source, rows, notes, min_classes)
+    attributes = _usable_attributes(source, rows, notes, min_classes, is_for_training)
     return Catalogue(source, tuple(rows), attributes, tuple(notes))
 
 
 def _read_folder(folder: Path) -> list[Row]:
-    root = folder.resolve()
     photos = sorted(
         Path(parent) / name
         for parent, _, names in os.walk(folder)
@@ -102,9 +109,7 @@ def _read_folder(folder: Path) -> list[Row]:
             f"{folder} contains {len(photos)} photos but no class folders, so they have no labels. "
             "Move them into one folder per class, or name a table with a label column."
         )
-    outside = [photo for photo in photos if not photo.resolve().is_relative_to(root)]
-    if outside:
-        raise CatalogueError(_describe_outside(folder, [str(photo) for photo in outside]))
+    _refuse_outside(folder, photos)
     return [Row(photo, {CATEGORY: " ".join(photo.parent.name.split())}) for photo in photos if photo.parent != folder]
 
 
@@ -124,19 +129,14 @@ def _row_of_table(folder: Path, line: int, values: Mapping[str, str | None], col
     return Row(folder / image, labels, product or None, split or None)
 
 
-def _refuse_outside(table: Path, rows: Iterable[Row]) -> None:
-    root = table.parent.resolve()
-    outside = [str(row.photo) for row in rows if not row.photo.resolve().is_relative_to(root)]
-    if outside:
-        raise CatalogueError(_describe_outside(table, outside))
-
-
-def _describe_outside(source: Path, outside: Sequence[str]) -> str:
+def _refuse_outside(source: Path, photos: Iterable[Path]) -> None:
     folder = source if source.is_dir() else source.parent
-    return (
-        f"{source}: {len(outside)} photos are outside the folder {folder}, first {outside[0]}. Nothing was read. "
-        f"Copy all photos into that folder, and use paths relative to it."
-    )
+    outside = [photo for photo in photos if not photo.resolve().is_relative_to(folder.resolve())]
+    if outside:
+        raise CatalogueError(
+            f"{source}: {len(outside)} photos are outside the folder {folder}, first {outside[0]}. Nothing was read. "
+            "Copy all photos into that folder, and use paths relative to it."
+        )
 
 
 def _drop_missing(rows: Sequence[Row], notes: list[str]) -> list[Row]:
@@ -175,7 +175,9 @@ def key_of(label: str) -> str:
     return "".join(label.casefold().split())
 
 
-def _trainable_attributes(source: Path, rows: Sequence[Row], notes: list[str], min_classes: int) -> tuple[str, ...]:
+def _usable_attributes(
+    source: Path, rows: Sequence[Row], notes: list[str], min_classes: int, is_for_training: bool
+) -> tuple[str, ...]:
     names = dict.fromkeys(name for row in rows for name in row.labels)
     attributes = []
     for name in names:
@@ -190,7 +192,7 @@ def _trainable_attributes(source: Path, rows: Sequence[Row], notes: list[str], m
             continue
         attributes.append(name)
         alone = sorted(label for label, count in counts.items() if count == 1)
-        if alone:
+        if alone and is_for_training:
             notes.append(
                 f"{name}: {len(alone)} classes have 1 photo, used for training and excluded from evaluation: "
                 f"{shorten(alone)}."

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-import numpy.typing as npt
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
-Floats = npt.NDArray[np.float32]
-Pairs = npt.NDArray[np.int64]
+from export.arrays import Floats, Integers
 
 # Resized or re-encoded copies have a higher cosine. 2,936 phone photos of groceries have 435 such pairs, each within
 # one class (successive shots of one shelf); 3,409 clothing photos have 6, one with two labels. At 0.9, chains of 59
@@ -18,7 +18,7 @@ MIN_COSINE = 0.93
 _ROWS_AT_ONCE = 1024
 
 
-def find_near_duplicates(features: Floats, min_cosine: float = MIN_COSINE) -> Pairs:
+def find_near_duplicates(features: Floats, min_cosine: float = MIN_COSINE) -> Integers:
     """int64[P,2]: pairs of rows of float32[N,F] with a cosine of at least `min_cosine`, the smaller row first."""
     unit = features / np.maximum(np.linalg.norm(features, axis=1, keepdims=True), 1e-12)
     found = [np.zeros((0, 2), np.int64)]
@@ -30,24 +30,13 @@ def find_near_duplicates(features: Floats, min_cosine: float = MIN_COSINE) -> Pa
     return np.concatenate(found)
 
 
-def group_rows(count: int, products: Sequence[str | None], pairs: Iterable[Sequence[int]]) -> npt.NDArray[np.int64]:
+def group_rows(products: Sequence[str | None], pairs: Iterable[Sequence[int]]) -> Integers:
     """int64[N]: the group of each row, numbered by its first row; pairs and products connect rows."""
-    parents = list(range(count))
-
-    def root(row: int) -> int:
-        while parents[row] != row:
-            parents[row] = parents[parents[row]]
-            row = parents[row]
-        return row
-
-    def join(left: int, right: int) -> None:
-        first, second = sorted((root(left), root(right)))
-        parents[second] = first
-
     first_of: dict[str, int] = {}
-    for row, product in enumerate(products):
-        if product is not None:
-            join(first_of.setdefault(product, row), row)
-    for left, right in pairs:
-        join(int(left), int(right))
-    return np.array([root(row) for row in range(count)], np.int64)
+    same = [(first_of.setdefault(name, row), row) for row, name in enumerate(products) if name is not None]
+    left, right = np.array([*same, *pairs], np.int64).reshape(-1, 2).T
+    links = coo_array((np.ones(len(left)), (left, right)), shape=(len(products), len(products)))
+    _, components = connected_components(links, directed=False)
+    _, first = np.unique(components, return_index=True)
+    groups: Integers = first[components]
+    return groups

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from rich.console import Console
-from rich.progress import Progress
 
+from export.arrays import Floats, Integers
 from export.errors import CatalogueError
 from export.progress import step
 from export.training.dataset.catalogue import Catalogue, Row, read_catalogue, shorten
 from export.training.dataset.near_duplicates import find_near_duplicates, group_rows
 from export.training.dataset.rehearsal import Rehearsal
 from export.training.dataset.split import DEFAULT_SHARES, TRAIN, Split, count_straddling, split_rows
-from export.training.dataset.tables import SPLIT_WORDS, Columns
-from export.training.features.cache import FeatureCache, Features
-from export.training.heads.fitting import Floats, Integers
+from export.training.dataset.tables import SPLIT_WORDS, Columns, to_csv
+from export.training.features.cache import Features
 
 
 @dataclass(frozen=True)
@@ -40,7 +37,7 @@ class PreparedCatalogue:
     groups: Integers
     attributes: dict[str, tuple[str, ...]]
     duplicates: dict[str, int]
-    notices: tuple[str, ...] = field(default=())
+    notices: tuple[str, ...]
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -61,32 +58,23 @@ class PreparedCatalogue:
 def prepare_catalogue(
     source: Path,
     columns: Columns,
-    cache: FeatureCache,
-    views: int,
+    extract: Callable[[Sequence[Path]], Features],
     console: Console,
     shares: Sequence[float] = DEFAULT_SHARES,
     seed: int = 0,
     rehearsal: Rehearsal | None = None,
 ) -> PreparedCatalogue:
-    """Reads the catalogue, extracts features that are not cached, and splits the photos.
+    """Reads the catalogue, extracts features, and splits the photos by `shares` of training, validation and test.
 
-    Args:
-        source: a folder or a table.
-        columns: columns of the table that the user named.
-        cache: feature cache.
-        views: views of each photo.
-        console: reports progress.
-        shares: of training, validation and test photos.
-        seed: of the split.
-        rehearsal: photos of the previous training, for incremental training; they keep their splits.
+    In incremental training, the photos of the previous training (`rehearsal`) keep their splits.
 
     Raises:
         CatalogueError: there is nothing to train on.
-        TrainingError: the cache cannot be written.
+        TrainingError: the features cannot be cached.
     """
     with step(console, "Reading the catalogue"):
         catalogue = read_catalogue(source, columns, min_classes=1 if rehearsal is not None else 2)
-    catalogue, features, notices = _readable(catalogue, _extract_features(catalogue, cache, views, console))
+    catalogue, features, notices = _readable(catalogue, extract([row.photo for row in catalogue.rows]))
     previous_splits: dict[bytes, str] = {}
     if rehearsal is not None:
         catalogue, features = _with_rehearsal(catalogue, features, rehearsal)
@@ -125,13 +113,6 @@ def _with_rehearsal(catalogue: Catalogue, features: Features, rehearsal: Rehears
     )
 
 
-def _extract_features(catalogue: Catalogue, cache: FeatureCache, views: int, console: Console) -> Features:
-    photos = [row.photo for row in catalogue.rows]
-    with Progress(console=console, transient=True) as bar, step(console, f"Features of {len(photos)} photos"):
-        task = bar.add_task("Features", total=len(photos))
-        return cache.read(photos, views, lambda done, total: bar.update(task, completed=done))
-
-
 def _contradictions(rows: Sequence[Row], digests: Sequence[bytes]) -> list[str]:
     """Notices about identical files with different labels: one of the labels is wrong."""
     seen: dict[tuple[bytes, str], tuple[str, Path]] = {}
@@ -155,8 +136,8 @@ def _split(
         if (row_split := SPLIT_WORDS.get((row.split or "").lower()) or previous_splits.get(digest)) is not None
     }
     pairs = find_near_duplicates(features.served)
-    apart = group_rows(len(rows), products, [])
-    together = group_rows(len(rows), products, pairs)
+    apart = group_rows(products, [])
+    together = group_rows(products, pairs)
     before = split_rows(labels, apart.tolist(), shares, seed, fixed)
     assigned = split_rows(labels, together.tolist(), shares, seed, fixed)
     across = count_straddling(pairs, before)
@@ -193,17 +174,15 @@ def _classes(catalogue: Catalogue, split: Split, notices: list[str]) -> dict[str
 
 def split_table(prepared: PreparedCatalogue) -> bytes:
     """CSV: every photo with its split, group, digest and labels."""
-    file = io.StringIO()
     names = list(prepared.attributes)
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["photo", "split", "group", "sha256", *names])
     source = prepared.catalogue.source
     root = source if source.is_dir() else source.parent
     table = zip(prepared.rows, prepared.split.assigned, prepared.groups, prepared.features.digests, strict=True)
+    rows = []
     for row, row_split, group, digest in table:
         labels = [row.labels.get(name, "") for name in names]
-        writer.writerow([_inside(row.photo, root), row_split, int(group), digest.hex(), *labels])
-    return file.getvalue().encode()
+        rows.append([_inside(row.photo, root), row_split, int(group), digest.hex(), *labels])
+    return to_csv(["photo", "split", "group", "sha256", *names], rows)
 
 
 def _inside(photo: Path, root: Path) -> str:
@@ -211,19 +190,7 @@ def _inside(photo: Path, root: Path) -> str:
     return (photo.relative_to(root) if photo.is_relative_to(root) else photo).as_posix()
 
 
-def unreadable_table(prepared: PreparedCatalogue) -> bytes:
-    """CSV: every skipped photo and the reason."""
-    file = io.StringIO()
-    writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["photo", "why"])
-    for photo, why in prepared.features.unreadable.items():
-        writer.writerow([str(photo), why])
-    return file.getvalue().encode()
-
-
 def photo_weights(groups: Integers) -> Floats:
     """float32[N], 1 / sqrt(photos of the group), so that products with many photos do not dominate."""
-    sizes: dict[int, int] = defaultdict(int)
-    for group in groups:
-        sizes[int(group)] += 1
-    return np.array([sizes[int(group)] ** -0.5 for group in groups], np.float32)
+    _, positions, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    return np.asarray(sizes[positions] ** -0.5, np.float32)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
+from export.arrays import Floats
 from export.errors import TrainingError
 from export.training.dataset.catalogue import Row
 from export.training.features.extractor import FeatureExtractor
-from export.training.heads.fitting import Floats
 from export.training.heads.probe import require_same_backbone
 from export.training.heads.trained_folder import PROBE, REHEARSAL, SPLIT, TrainedFolder, read_trained_folder
 

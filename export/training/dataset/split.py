@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
+
+from export.arrays import Integers
 
 TRAIN, VALIDATION, TEST = SPLITS = ("train", "validation", "test")
 DEFAULT_SHARES = (0.7, 0.15, 0.15)
@@ -32,7 +33,7 @@ class Split:
     assigned: tuple[str, ...]
     moved: tuple[int, ...] = ()
 
-    def rows(self, split: str) -> npt.NDArray[np.int64]:
+    def rows(self, split: str) -> Integers:
         """int64[*], the rows of one split."""
         return np.array([row for row, one in enumerate(self.assigned) if one == split], np.int64)
 
@@ -112,6 +113,6 @@ class _Stratifier:
         self.wanted[split][None] -= len(self.members[group])
 
 
-def count_straddling(pairs: npt.NDArray[np.int64], assigned: Sequence[str]) -> int:
+def count_straddling(pairs: Integers, assigned: Sequence[str]) -> int:
     """Number of pairs whose rows are in different splits."""
     return sum(assigned[int(left)] != assigned[int(right)] for left, right in pairs)

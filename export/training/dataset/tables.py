@@ -1,11 +1,12 @@
-"""Reads tables (CSV, TSV, JSON Lines, Parquet) and detects the meaning of their columns."""
+"""Reads tables (CSV, TSV, JSON Lines, Parquet), detects the meaning of their columns, and writes CSV."""
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 # Column names that are detected, in this order.
 _IMAGE_NAMES = ("image", "photo", "path", "file", "filename", "image_path", "picture")
 _PRODUCT_NAMES = ("product_id", "product", "sku", "item_id", "id")
-_SPLIT_NAMES = ("split",)
+_SPLIT_NAME = "split"
 SPLIT_WORDS = {"train": "train", "training": "train", "val": "validation", "validation": "validation", "test": "test"}
 
 # A column with a larger share of distinct values is a description or a price, not a label.
@@ -145,9 +146,9 @@ def _find_columns(file: Path, names: Sequence[str], rows: Sequence[Values], want
             f"{', '.join(map(repr, names))}. Name it with --image-column."
         )
     product = need(wanted.product) if wanted.product else _first(names, _PRODUCT_NAMES)
-    split = _first(names, _SPLIT_NAMES)
+    split = _first(names, (_SPLIT_NAME,))
     if split is not None:
-        rows = _check_splits(file, split, rows)
+        _check_splits(file, split, rows)
     if wanted.attributes:
         return Columns(image, tuple(map(need, wanted.attributes)), product, split)
     attributes, notices = _guess_attributes([n for n in names if n not in (image, product, split)], rows)
@@ -163,7 +164,7 @@ def _first(names: Sequence[str], known: Sequence[str]) -> str | None:
     return next((by_lower[name] for name in known if name in by_lower), None)
 
 
-def _check_splits(file: Path, column: str, rows: Sequence[Values]) -> Sequence[Values]:
+def _check_splits(file: Path, column: str, rows: Sequence[Values]) -> None:
     for number, row in enumerate(rows, start=1):
         word = row.get(column)
         if word is not None and word.lower() not in SPLIT_WORDS:
@@ -171,7 +172,6 @@ def _check_splits(file: Path, column: str, rows: Sequence[Values]) -> Sequence[V
                 f"{file}: row {number} has {word!r} in the column {column!r}; expected {', '.join(SPLIT_WORDS)}, "
                 "or an empty field."
             )
-    return rows
 
 
 def _guess_attributes(names: Sequence[str], rows: Sequence[Values]) -> tuple[tuple[str, ...], list[str]]:
@@ -187,3 +187,12 @@ def _guess_attributes(names: Sequence[str], rows: Sequence[Values]) -> tuple[tup
         elif values:
             attributes.append(name)
     return tuple(attributes), notices
+
+
+def to_csv(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> bytes:
+    """A CSV table with a header, in UTF-8."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    return file.getvalue().encode()

@@ -5,21 +5,21 @@ Stored in LMDB, so that an interrupted run keeps every finished batch. Also coll
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import lmdb
 import numpy as np
-import numpy.typing as npt
+from rich.console import Console
 
+from export.arrays import Floats, Integers, Pixels
 from export.errors import TrainingError
-from export.training.features.extractor import FeatureExtractor, Pixels, view_of
-
-Floats = npt.NDArray[np.float32]
-Progress = Callable[[int, int], None]
+from export.progress import OnProgress, counted_step
+from export.training.features.extractor import FeatureExtractor, view_of
 
 # Address space, not disk space: the file grows with its content. 1 TB holds 20 million photos in eight views.
 _MAP_BYTES = 1 << 40
@@ -39,7 +39,7 @@ class Features:
         computed: number of photos that were not in the cache.
     """
 
-    rows: npt.NDArray[np.int64]
+    rows: Integers
     views: Floats
     digests: tuple[bytes, ...]
     unreadable: dict[Path, str]
@@ -51,16 +51,24 @@ class Features:
         return self.views[:, 0]
 
 
-class FeatureCache:
-    """Features on disk, one folder per network.
+def extract_features(
+    photos: Sequence[Path], views: int, extractor: FeatureExtractor, folder: Path, console: Console
+) -> Features:
+    """The features of `views` views of each photo, from the cache in `folder` or computed now.
 
-    Args:
-        folder: folder of all caches.
-        extractor: computes missing features.
+    Raises:
+        TrainingError: the cache cannot be opened or written, for example on a full disk; written features are kept.
     """
+    cache = _FeatureCache(folder, extractor)
+    with contextlib.closing(cache), counted_step(console, f"Features of {len(photos)} photos") as on_progress:
+        return cache.read(photos, views, on_progress)
+
+
+class _FeatureCache:
+    """Features on disk; `folder` has one folder per network."""
 
     def __init__(self, folder: Path, extractor: FeatureExtractor) -> None:
-        self._eye = extractor
+        self._extractor = extractor
         path = folder / extractor.digest[:16]
         try:
             path.mkdir(parents=True, exist_ok=True)
@@ -71,15 +79,9 @@ class FeatureCache:
             ) from error
 
     def close(self) -> None:
-        """Closes the file; written features are kept."""
         self._store.close()
 
-    def read(self, photos: Sequence[Path], views: int, progress: Progress = lambda done, total: None) -> Features:
-        """The features of all photos, from the cache or computed now.
-
-        Raises:
-            TrainingError: the cache cannot be written, for example on a full disk; written features are kept.
-        """
+    def read(self, photos: Sequence[Path], views: int, on_progress: OnProgress) -> Features:
         found: dict[int, Floats] = {}
         digests: dict[int, bytes] = {}
         unreadable: dict[Path, str] = {}
@@ -88,21 +90,18 @@ class FeatureCache:
             for start in range(0, len(photos), _PHOTOS_AT_ONCE):
                 batch = list(enumerate(photos[start : start + _PHOTOS_AT_ONCE], start))
                 photos_read = list(pool.map(lambda item: self._read_photo(item[1], views), batch))
+                todo = []
                 for (index, photo), one in zip(batch, photos_read, strict=True):
                     if isinstance(one, str):
                         unreadable[photo] = one
                     else:
                         digests[index] = one.digest
-                todo = [
-                    (index, one)
-                    for (index, _), one in zip(batch, photos_read, strict=True)
-                    if isinstance(one, _CachedPhoto)
-                ]
+                        todo.append((index, one))
                 computed += sum(one.pixels is not None for _, one in todo)
                 found |= self._compute_missing(todo, views)
-                progress(min(start + _PHOTOS_AT_ONCE, len(photos)), len(photos))
+                on_progress(min(start + _PHOTOS_AT_ONCE, len(photos)), len(photos))
         rows = sorted(found)
-        shape = (0, views, self._eye.features)
+        shape = (0, views, self._extractor.features)
         stacked = np.stack([found[row] for row in rows]) if rows else np.zeros(shape, np.float32)
         return Features(np.array(rows, np.int64), stacked, tuple(digests[row] for row in rows), unreadable, computed)
 
@@ -122,13 +121,11 @@ class FeatureCache:
         if len(known) == views:
             return _CachedPhoto(digest, known, None)
         try:
-            return _CachedPhoto(digest, known, self._eye.decode(content))
+            return _CachedPhoto(digest, known, self._extractor.decode(content))
         except ValueError as error:  # the decoder raises ValueError with a message for the user
             return str(error)
 
-    def _compute_missing(
-        self, photos_read: Sequence[tuple[int, _CachedPhoto]], views: int
-    ) -> Iterator[tuple[int, Floats]]:
+    def _compute_missing(self, photos_read: Sequence[tuple[int, _CachedPhoto]], views: int) -> dict[int, Floats]:
         missing = [
             (one, view)
             for _, one in photos_read
@@ -139,12 +136,12 @@ class FeatureCache:
         for start in range(0, len(missing), _PHOTOS_AT_ONCE):
             part = missing[start : start + _PHOTOS_AT_ONCE]
             pixels = np.stack([view_of(one.pixels, one.digest, view) for one, view in part])  # type: ignore[arg-type]
-            features = self._eye.embed(pixels)
+            features = self._extractor.embed(pixels)
             for (one, view), row in zip(part, features, strict=True):
                 one.known[view] = row
         if missing:
             self._write(missing)
-        return iter([(index, np.stack([one.known[view] for view in range(views)])) for index, one in photos_read])
+        return {index: np.stack([one.known[view] for view in range(views)]) for index, one in photos_read}
 
     def _write(self, computed: Sequence[tuple[_CachedPhoto, int]]) -> None:
         try:

@@ -10,19 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnxruntime as ort
 from PIL import Image
 
+from export.arrays import Floats, Pixels
 from export.errors import RepositoryError
 from export.repository.layout import EMBEDDER_ONNX, TRANSFORM, refuse_earlier_layout
 from export.repository.serving_package import IMPORTED, read_decoder
 from export.verification.onnx_session import open_session
 from triptych_models.recognition.preprocessing import Limits, preprocess
 from triptych_models.recognition.transform import Transform
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 # Files of the serving package that determine the pixels: a change invalidates cached features.
 PIXEL_SOURCES = ("recognition/preprocessing.py", "recognition/transform.py")

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from export.arrays import Doubles, Floats, Integers
 from export.evaluation.calibration import fit_temperature, negative_log_likelihood
-
-Floats = npt.NDArray[np.float32]
-Integers = npt.NDArray[np.int64]
 
 # Inverse regularisation strength on standardised features, relative to the mean loss per photo.
 STRENGTHS = (0.3, 1e4)
@@ -89,7 +86,6 @@ def fit_head(
     budget_s: float,
     trials: int = 12,
     seed: int = 0,
-    on_trial: Callable[[int, dict[str, Any]], None] = lambda number, trial: None,
 ) -> tuple[Head, Search]:
     """The head with the least validation loss; the first one if there are no validation photos."""
     import optuna
@@ -104,7 +100,6 @@ def fit_head(
         head = problem.fit(strength, is_balanced)
         figures = {"strength": strength, "is_balanced": is_balanced, **_measure(head, validation)}
         tried.append((figures, head))
-        on_trial(len(tried), figures)
         return float(figures["loss"])
 
     started = time.monotonic()
@@ -147,12 +142,12 @@ class _Fit:
         self._start = model.coef_, model.intercept_
         return self._fold(model)
 
-    def _weights(self, is_balanced: bool) -> npt.NDArray[np.float64]:
+    def _weights(self, is_balanced: bool) -> Doubles:
         given = self._train.weights
         weights = np.ones(len(self._train.targets)) if given is None else given.astype(np.float64)
         if is_balanced:
             weights = weights / np.bincount(self._train.targets)[self._train.targets]
-        scaled: npt.NDArray[np.float64] = weights * (len(weights) / weights.sum() / self._views)
+        scaled: Doubles = weights * (len(weights) / weights.sum() / self._views)
         return scaled
 
     def _fold(self, model: Any) -> Head:

@@ -9,17 +9,14 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from export.arrays import Floats, Pixels
 from export.errors import VerificationError
 from export.evaluation.calibration import softmax
 from export.repository.configs import SCORES
 from export.training.features.extractor import FeatureExtractor
 from export.training.heads.fitting import Head
-
-Pixels = npt.NDArray[np.uint8]
-Floats = npt.NDArray[np.float32]
 
 # Two builds of one network agree to 1e-4; int8 reaches 0.99 and is allowed; other networks are far below.
 MIN_COSINE = 0.985
@@ -58,27 +55,30 @@ def require_same_backbone(probe: Mapping[str, Any], embed: Callable[[Pixels], Fl
     try:
         got = embed(pixels)
     except Exception as error:  # errors of ONNX Runtime for an input of another side
-        raise VerificationError(
-            _SENTENCE.format(f"it does not accept images of {pixels.shape[1]} x {pixels.shape[2]} px")
-        ) from error
+        side_px = pixels.shape[1]
+        raise _other_backbone(f"it does not accept images of {side_px} x {side_px} px") from error
     if got.shape != expected.shape:
-        found = f"it has {got.shape[1]} features, training had {expected.shape[1]}"
-        raise VerificationError(_SENTENCE.format(found))
+        raise _other_backbone(f"it has {got.shape[1]} features, training had {expected.shape[1]}")
     cosines = (got * expected).sum(axis=1) / (np.linalg.norm(got, axis=1) * np.linalg.norm(expected, axis=1))
-    if not float(cosines.min()) >= MIN_COSINE:
-        found = (
-            f"its probe features have a cosine of {cosines.min():.3f} to those of training, the limit is {MIN_COSINE}"
-        )
-        raise VerificationError(_SENTENCE.format(found))
+    least = float(cosines.min())
+    if not least >= MIN_COSINE:
+        found = f"its probe features have a cosine of {least:.3f} to those of training, the limit is {MIN_COSINE}"
+        raise _other_backbone(found)
 
 
-def require_same_scores(probe: Mapping[str, Any], classify: Callable[[Floats], Mapping[str, Floats]]) -> None:
-    """Checks that the scores of the probe are those of training.
+def _other_backbone(found: str) -> VerificationError:
+    return VerificationError(
+        f"The heads were trained on another backbone than this one: {found}. Nothing was placed. "
+        "Place the backbone of their training, or train on this one with `triptych train --repository`."
+    )
+
+
+def require_same_scores(probe: Mapping[str, Any], got: Mapping[str, Floats]) -> None:
+    """Checks that scores for the features of the probe are those of training.
 
     Raises:
         VerificationError: the scores of a head differ by more than the limit.
     """
-    got = classify(probe["features"])
     for name, expected in probe.items():
         if not name.endswith(SCORES):
             continue
@@ -88,9 +88,3 @@ def require_same_scores(probe: Mapping[str, Any], classify: Callable[[Floats], M
                 f"{name} of the probe differ by {difference:.2g} from training, the limit is "
                 f"{MAX_SCORE_DIFFERENCE:g}: the heads are damaged. Nothing was placed. Train them again."
             )
-
-
-_SENTENCE = (
-    "The heads were trained on another backbone than this one: {}. Nothing was placed. "
-    "Place the backbone of their training, or train on this one with `triptych train --repository`."
-)

@@ -13,13 +13,8 @@ backbone.safetensors state dict of the fine-tuned network, if the backbone was f
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,7 +24,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from export.errors import TrainingError
-from export.repository.manifest import sync_folder
+from export.folder_replacement import replace_folder, restore_folder
+from export.repository.manifest import sha256
 from export.training.heads.fitting import Head
 
 FACTS = "training.json"
@@ -90,14 +86,10 @@ def write_trained_folder(
         TrainingError: the folder exists and `replace` is not set, or cannot be written; it is unchanged.
     """
     require_free(folder, replace)
-    digests = {name: hashlib.sha256(content).hexdigest() for name, content in sorted(files.items())}
+    digests = {name: sha256(content) for name, content in sorted(files.items())}
     content = json.dumps({"format": FORMAT, **facts, "files": digests}, indent=2, ensure_ascii=False) + "\n"
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with _staging(folder) as staging:
-            for name, part in {**files, FACTS: content.encode()}.items():
-                _write(staging / name, part)
-            _swap(staging, folder)
+        replace_folder(folder, {**files, FACTS: content.encode()})
     except OSError as error:
         raise TrainingError(
             f"{folder} cannot be written ({error.strerror or error}). It is unchanged, and the features stay in the "
@@ -107,53 +99,11 @@ def write_trained_folder(
 
 def require_free(folder: Path, replace: bool) -> None:
     """Raises TrainingError if the folder exists and may not be replaced."""
-    _recover(folder)
+    restore_folder(folder, FACTS)
     if folder.exists() and not (folder.is_dir() and (replace or not any(folder.iterdir()))):
         raise TrainingError(f"{folder} exists. Name another folder with --output, or replace it with --replace.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FACTS).is_file():
         raise TrainingError(f"{folder} contains files but no {FACTS}: it is not a trained folder and is not replaced.")
-
-
-@contextlib.contextmanager
-def _staging(folder: Path) -> Iterator[Path]:
-    staging = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    staging.chmod(0o755)
-    try:
-        yield staging
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _swap(staging: Path, folder: Path) -> None:
-    old = staging.with_name(f"{staging.name}-old")
-    if folder.exists():
-        folder.rename(old)
-    try:
-        staging.rename(folder)
-    except OSError:
-        if old.exists():
-            old.rename(folder)
-        raise
-    sync_folder(folder.parent)
-    shutil.rmtree(old, ignore_errors=True)
-
-
-def _recover(folder: Path) -> None:
-    """Restores the old folder after a kill between the two renames."""
-    if folder.exists():
-        return
-    for old in folder.parent.glob(f".{folder.name}-*-old"):
-        if (old / FACTS).is_file():
-            old.rename(folder)
-            return
 
 
 def read_trained_folder(folder: Path) -> TrainedFolder:
@@ -162,7 +112,7 @@ def read_trained_folder(folder: Path) -> TrainedFolder:
     Raises:
         TrainingError: the folder is not a trained folder, or is damaged.
     """
-    _recover(folder)
+    restore_folder(folder, FACTS)
     try:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -175,7 +125,7 @@ def read_trained_folder(folder: Path) -> TrainedFolder:
         )
     for name, digest in facts["files"].items():
         file = folder / name
-        if not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != digest:
+        if not file.is_file() or sha256(file.read_bytes()) != digest:
             raise TrainingError(f"{file} is missing or was changed after training. Train it again.")
     try:
         return TrainedFolder(folder, _read_heads(folder, facts), facts)

@@ -18,14 +18,13 @@ import numpy as np
 import torch
 from torchvision.transforms import v2
 
+from export.arrays import Integers
 from export.errors import TrainingError
+from export.progress import OnProgress
+from export.sources.backbones import Preset
 from export.training.features.extractor import FeatureExtractor
 from export.training.tuning.frozen_layers import PartlyFrozenTrunk
-from export.training.tuning.network import Network
 from triptych_models.recognition.preprocessing import preprocess
-
-Rows = np.ndarray[Any, Any]
-Progress = Callable[[int, int], None]
 
 _PHOTOS_AT_ONCE = 16
 _DECODERS = 4
@@ -33,35 +32,26 @@ _DISK_RESERVE_BYTES = 500_000_000
 
 
 class ActivationCache:
-    """Inputs of the tuned layers: view 0 as served, the other views augmented.
-
-    Args:
-        photos: of all rows.
-        extractor: its decoder reads the photos.
-        network: the backbone.
-        trunk: the trunk with its frozen layers.
-        views: augmented views of each training photo.
-        seed: of the augmentation.
-    """
+    """Inputs of the tuned layers: view 0 of each photo as served, and `views` augmented views."""
 
     def __init__(
         self,
         photos: Sequence[Path],
         extractor: FeatureExtractor,
-        network: Network,
+        preset: Preset,
         trunk: PartlyFrozenTrunk,
         views: int,
         seed: int,
     ) -> None:
-        self._photos, self._eye, self._network, self._trunk = photos, extractor, network, trunk
+        self._photos, self._extractor, self._preset, self._trunk = photos, extractor, preset, trunk
         self._views, self._seed = views, seed
         self._device = next(trunk.module.parameters()).device
-        self._augment = make_augmentation(network.preset.transform.side_px)
-        self._square = replace(extractor.transform, side_px=network.preset.transform.resize_px, crop_ratio=1.0)
+        self._augment = make_augmentation(preset.transform.side_px)
+        self._square = replace(extractor.transform, side_px=preset.transform.resize_px, crop_ratio=1.0)
         self._stored: np.memmap[Any, Any] | None = None
         self._positions: dict[int, int] = {}
 
-    def fill(self, train: Rows, validation: Rows, folder: Path, progress: Progress) -> None:
+    def fill(self, train: Integers, validation: Integers, folder: Path, on_progress: OnProgress) -> None:
         """Computes and stores all activations; does nothing if all layers are tuned.
 
         Raises:
@@ -69,7 +59,7 @@ class ActivationCache:
         """
         if self._trunk.boundary is None:
             return
-        wanted = [(int(row), view) for row in validation for view in (0,)]
+        wanted = [(int(row), 0) for row in validation]
         wanted += [(int(row), view) for row in train for view in range(self._views + 1)]
         with torch.inference_mode():
             shape = tuple(self._trunk.run_frozen(self._images(wanted[:1]).to(self._device)).shape[1:])
@@ -84,10 +74,10 @@ class ActivationCache:
                 self._stored[start + offset : start + offset + len(some)] = activations.half().cpu().numpy()
             self._stored.flush()
             done_file.write_text(str(start + len(batch)))
-            progress(start + len(batch), len(wanted))
+            on_progress(start + len(batch), len(wanted))
         self._positions = {item: place for place, item in reversed(list(enumerate(wanted)))}  # type: ignore[misc]
 
-    def __call__(self, rows: Rows, epoch: int | None) -> torch.Tensor:
+    def __call__(self, rows: Integers, epoch: int | None) -> torch.Tensor:
         """Inputs of the tuned layers for `rows`: one view each for this epoch; without an epoch, as served."""
         items = [(int(row), self._view(int(row), epoch)) for row in rows]
         if self._stored is None:
@@ -116,7 +106,7 @@ class ActivationCache:
             ]
         finally:
             torch.set_num_threads(threads)
-        return self._network.normalise(torch.stack(pixels))
+        return self._preset.normalise(torch.stack(pixels).permute(0, 2, 3, 1).numpy())
 
     def _augment_photo(self, square: torch.Tensor, row: int, view: int) -> torch.Tensor:
         """Augments a photo, deterministically per row and view; torchvision uses torch's global generator."""
@@ -126,9 +116,9 @@ class ActivationCache:
 
     def _decode(self, row: int, view: int) -> torch.Tensor:
         """uint8[3,*,*]: the served square (view 0), or the larger square that augmented views are cropped from."""
-        transform = self._square if view else self._eye.transform
+        transform = self._square if view else self._extractor.transform
         content = self._photos[row].read_bytes()
-        pixels = preprocess(content, transform, self._eye.limits)
+        pixels = preprocess(content, transform, self._extractor.limits)
         return torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))
 
 

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from rich.progress import Progress
 
-from export.progress import step
+from export.progress import counted_step, step
 from export.training.dataset.preparation import PreparedCatalogue
 from export.training.dataset.split import TRAIN, VALIDATION
 from export.training.features.extractor import FeatureExtractor
@@ -61,14 +60,8 @@ def tune_backbone(
 ) -> TunedBackbone:
     """Fine-tunes on the training photos and selects the best epoch on the validation photos.
 
-    Args:
-        prepared: the photos.
-        heads: heads fitted on the untuned backbone.
-        extractor: the placed backbone.
-        base: name of its architecture, and file of its weights (None: published weights).
-        tuning: settings.
-        cache: folder for checkpoints and the activation cache.
-        console: reports progress.
+    `heads` were fitted on the features of the placed backbone. `base` is the name of its architecture and the file of
+    its weights (None: published weights). `cache` is the folder for checkpoints and the activation cache.
 
     Raises:
         ExportError: the network cannot be fine-tuned, or files cannot be written.
@@ -79,11 +72,10 @@ def tune_backbone(
         network.trunk.to("cuda" if torch.cuda.is_available() else "cpu")
     fingerprint = _fingerprint(prepared, extractor, tuning)
     folder = cache / "tuning" / fingerprint[:16]
-    activations = ActivationCache(photos, extractor, network, trunk, tuning.views, tuning.seed)
+    activations = ActivationCache(photos, extractor, network.preset, trunk, tuning.views, tuning.seed)
     train, validation = prepared.split.rows(TRAIN), prepared.split.rows(VALIDATION)
-    with Progress(console=console, transient=True) as bar, step(console, "Computing activations"):
-        task = bar.add_task("Views")
-        activations.fill(train, validation, folder, lambda done, total: bar.update(task, completed=done, total=total))
+    with counted_step(console, "Computing activations") as on_progress:
+        activations.fill(train, validation, folder, on_progress)
     targets = {name: prepared.targets(name) for name in prepared.attributes}
     start = {name: (heads[name].weight, heads[name].bias) for name in prepared.attributes}
     blocks = trunk.blocks if tuning.unfreeze is None else tuning.unfreeze
@@ -101,8 +93,7 @@ def _open(
 ) -> tuple[Network, PartlyFrozenTrunk]:
     network = open_network(*base, extractor, photos)
     pixels = np.stack([extractor.decode(photo.read_bytes()) for photo in photos])
-    images = network.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2))
-    return network, freeze_layers(network.trunk, images, unfreeze)
+    return network, freeze_layers(network.trunk, network.preset.normalise(pixels), unfreeze)
 
 
 def _describe(figures: Mapping[str, Any]) -> str:

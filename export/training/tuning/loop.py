@@ -21,8 +21,10 @@ import numpy as np
 import torch
 from torch import nn
 
+from export.arrays import Integers
 from export.errors import TrainingError
 from export.evaluation.retrieval import recall_at
+from export.sources.network_cut import make_linear
 from export.training.tuning.frozen_layers import PartlyFrozenTrunk
 from export.training.tuning.mixup import has_rows_and_columns, mix_batch
 
@@ -64,30 +66,26 @@ class TuningSettings:
     seed: int = 0
 
 
-# Rows, epoch (None: as served) -> inputs of the tuned layers, one view per row.
-GetActivations = Callable[[np.ndarray[Any, Any], "int | None"], torch.Tensor]
-
-
 @dataclass(frozen=True)
 class TuningData:
     """Training and validation photos.
 
     Attributes:
-        activations: rows, epoch (None: as served) -> inputs of the tuned layers.
+        activations: rows, epoch (None: as served) -> inputs of the tuned layers, one view per row.
         targets: attribute -> int64[N]; -1 if unknown.
         train, validation: rows.
         fingerprint: of all photos and labels.
     """
 
-    activations: GetActivations
-    targets: Mapping[str, np.ndarray[Any, Any]]
-    train: np.ndarray[Any, Any]
-    validation: np.ndarray[Any, Any]
+    activations: Callable[[Integers, int | None], torch.Tensor]
+    targets: Mapping[str, Integers]
+    train: Integers
+    validation: Integers
     fingerprint: str
 
 
 class TunedModel(nn.Module):
-    """The tuned layers with their heads.
+    """The tuned layers with their heads; its parameters are theirs alone.
 
     Args:
         trunk: the trunk with its frozen layers.
@@ -97,14 +95,8 @@ class TunedModel(nn.Module):
     def __init__(self, trunk: PartlyFrozenTrunk, heads: Mapping[str, tuple[Any, Any]]) -> None:
         super().__init__()
         self.trunk = trunk
-        self.tuned_modules = nn.ModuleList(trunk.tuned)
-        self.heads = nn.ModuleList()
-        for weight, bias in heads.values():
-            linear = nn.Linear(weight.shape[1], weight.shape[0])
-            with torch.no_grad():
-                linear.weight.copy_(torch.as_tensor(weight))
-                linear.bias.copy_(torch.as_tensor(bias))
-            self.heads.append(linear)
+        self.tuned = nn.ModuleList(trunk.tuned)
+        self.heads = nn.ModuleList(make_linear(weight, bias).requires_grad_() for weight, bias in heads.values())
 
     def forward(self, inputs: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
         features = self.trunk.run_tuned(inputs)
@@ -121,13 +113,8 @@ def tune(
 ) -> dict[str, Any]:
     """Tunes `trunk` in place; its final weights are those of the best validation epoch.
 
-    Args:
-        trunk: the trunk to tune.
-        heads: initial heads.
-        photos: training and validation photos.
-        tuning: settings.
-        folder: of the checkpoint; training resumes from a checkpoint of the same photos and settings.
-        on_epoch: called with the figures of each epoch.
+    Training resumes from a checkpoint in `folder` of the same photos and settings. `on_epoch` gets the figures of each
+    epoch.
 
     Returns:
         The figures of every epoch, and the number of the best one.
@@ -156,13 +143,10 @@ class _TuningRun:
         self.model = TunedModel(trunk, heads).to(self.device)
         self.names = list(photos.targets)
         self.embedding_loss = _embedding_loss(tuning.embedding_loss, photos, next(iter(heads.values()))[0].shape[1])
+        tuned = [weight for weight in self.model.tuned.parameters() if weight.requires_grad]
+        others = [*self.model.heads.parameters()]
         if self.embedding_loss is not None:
-            self.embedding_loss.to(self.device)
-        tuned = [weight for weight in self.model.tuned_modules.parameters() if weight.requires_grad]
-        others = [
-            *self.model.heads.parameters(),
-            *(self.embedding_loss.parameters() if self.embedding_loss is not None else ()),
-        ]
+            others += self.embedding_loss.to(self.device).parameters()
         self.optimizer = torch.optim.AdamW(
             [{"params": tuned, "lr": tuning.learning_rate}, {"params": others, "lr": tuning.head_learning_rate}],
             weight_decay=tuning.weight_decay,
@@ -243,7 +227,7 @@ class _TuningRun:
             total += loss.item() * len(rows)
         return total / max(1, len(order))
 
-    def _loss(self, rows: np.ndarray[Any, Any], epoch: int, random: np.random.Generator) -> torch.Tensor:
+    def _loss(self, rows: Integers, epoch: int, random: np.random.Generator) -> torch.Tensor:
         inputs = self.photos.activations(rows, epoch).to(self.device)
         mixed = mix_batch(inputs, self.tuning.mixup, self.tuning.cutmix, random)
         with self._autocast():
@@ -265,7 +249,7 @@ class _TuningRun:
             )
         return loss
 
-    def _targets(self, attribute: str, rows: np.ndarray[Any, Any]) -> torch.Tensor:
+    def _targets(self, attribute: str, rows: Integers) -> torch.Tensor:
         return torch.from_numpy(self.photos.targets[attribute][rows]).to(self.device)
 
     def _autocast(self) -> torch.autocast:
@@ -295,11 +279,10 @@ class _TuningRun:
                     )
         _load_weights(self.model, now)
         figures = {"accuracy": right / known if known else 0.0, "loss": loss / known if known else 0.0}
-        targets = self.photos.targets[self.names[0]][self.photos.validation]
-        if self.embedding_loss is None or not (targets >= 0).any():
+        truth = self.photos.targets[self.names[0]][self.photos.validation]
+        if self.embedding_loss is None or not (truth >= 0).any():
             return figures
-        features = torch.cat(collected).cpu().numpy()[targets >= 0]
-        return {**figures, "recall_1": recall_1(features, targets[targets >= 0])}
+        return {**figures, "recall_1": recall_1(torch.cat(collected).cpu().numpy()[truth >= 0], truth[truth >= 0])}
 
     def _save(self) -> None:
         state = {
@@ -360,17 +343,12 @@ def _rank_epoch(figures: Mapping[str, Any]) -> tuple[float, float, float]:
 
 def _copy_weights(model: TunedModel) -> dict[str, torch.Tensor]:
     """Copies of the trained weights by name."""
-    named = [*_named("tuned", model.tuned_modules), *_named("heads", model.heads)]
-    return {name: weight.detach().clone() for name, weight in named}
-
-
-def _named(prefix: str, module: nn.Module) -> list[tuple[str, torch.Tensor]]:
-    return [(f"{prefix}.{name}", weight) for name, weight in module.named_parameters()]
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
 
 
 def _load_weights(model: TunedModel, weights: Mapping[str, torch.Tensor]) -> None:
     with torch.no_grad():
-        for name, weight in (*_named("tuned", model.tuned_modules), *_named("heads", model.heads)):
+        for name, weight in model.named_parameters():
             weight.copy_(weights[name])
 
 

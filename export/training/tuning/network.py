@@ -12,18 +12,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors.torch import save
 from torch import nn
 
+from export.arrays import Floats, Pixels
 from export.errors import BackboneError
-from export.graphs import onnx_export
-from export.sources.architectures import IMAGENET_CLASSES, find_architecture
+from export.graphs.onnx_export import Embedder, export_embedder
+from export.sources.architectures import find_architecture
 from export.sources.backbones import DEFAULT_MODEL, Backbone, Preset
-from export.sources.checkpoints import count_classes, load_state, read_state
-from export.sources.loading import read_images
-from export.sources.network_cut import cut_at_head, find_head
+from export.sources.checkpoints import read_state
+from export.sources.loading import cut_architecture, read_images
 from export.training.features.extractor import FeatureExtractor
 from export.training.heads.probe import make_probe, require_same_backbone
 from export.verification.onnx_session import open_session
@@ -45,15 +44,10 @@ class Network:
     head_state: dict[str, torch.Tensor]
     preset: Preset
 
-    def normalise(self, pixels: torch.Tensor) -> torch.Tensor:
-        """uint8[N,3,S,S] -> float32[N,3,S,S]."""
-        mean, std = (torch.tensor(channel).reshape(1, 3, 1, 1) for channel in (self.preset.mean, self.preset.std))
-        return (pixels.float() - mean) / std
-
-    def embed(self, pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    def embed(self, pixels: Pixels) -> Floats:
         """uint8[N,S,S,3] -> float32[N,F]."""
         with torch.inference_mode():
-            features = self.trunk(self.normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2)))
+            features = self.trunk(self.preset.normalise(pixels))
         return np.asarray(features.numpy(), np.float32)
 
     def state_file(self) -> bytes:
@@ -65,13 +59,9 @@ class Network:
 def open_network(
     name: str | None, checkpoint: Path | None, extractor: FeatureExtractor, photos: Sequence[Path]
 ) -> Network:
-    """Builds the placed network in torch.
+    """Builds the placed network in torch; without a name and a checkpoint, the default with its published weights.
 
-    Args:
-        name: of the architecture; None is the default.
-        checkpoint: its weights; None are the published ones.
-        extractor: the placed backbone, which the network must equal.
-        photos: example photos, to find the head of the network.
+    The features must equal those of `extractor`; example photos serve to find the head of the network.
 
     Raises:
         BackboneError: the network cannot be fine-tuned.
@@ -79,18 +69,12 @@ def open_network(
     """
     architecture = find_architecture(name or DEFAULT_MODEL)
     state = read_state(checkpoint) if checkpoint is not None else architecture.fetch("default").state
-    images = read_images(photos[:2], architecture.preset)
-    network = architecture.build(IMAGENET_CLASSES)
-    head_name = find_head(network, images, architecture.name)
-    classes = count_classes(network, state, head_name, "the checkpoint")
-    network = architecture.build(classes)
-    load_state(network, state, "the checkpoint")
-    if not isinstance(network.get_submodule(head_name), nn.Linear):
+    cut = cut_architecture(architecture, state, "the checkpoint", read_images(photos[:2], architecture.preset))
+    head_state = {key: tensor for key, tensor in state.items() if key.startswith(f"{cut.head_name}.")}
+    if head_state[f"{cut.head_name}.weight"].ndim != 2:
         raise BackboneError(
             f"{architecture.name} ends in a convolution; fine-tuning needs a network that ends in a linear layer."
         )
-    cut = cut_at_head(network, images, architecture.name)
-    head_state = {key: tensor for key, tensor in state.items() if key.startswith(f"{head_name}.")}
     opened = Network(architecture.name, cut.trunk, cut.head, head_state, architecture.preset)
     require_same_backbone(make_probe(extractor, {}), opened.embed)
     return opened
@@ -100,7 +84,6 @@ def open_tuned_extractor(network: Network, extractor: FeatureExtractor) -> Featu
     """A feature extractor with the same decoder and the fine-tuned network in ONNX Runtime."""
     labels = tuple(map(str, range(network.head.out_features)))
     backbone = Backbone(network.name, network.trunk, network.head, network.preset, labels, "", "tuned")
-    embedder = onnx_export.Embedder(backbone).eval()
-    content = onnx_export.embedder_onnx(onnx_export.embedder_program(embedder, network.preset.transform.side_px))
+    _, content = export_embedder(Embedder(backbone).eval(), network.preset.transform.side_px)
     digest = hashlib.sha256(extractor.digest.encode() + network.state_file()).hexdigest()
     return replace(extractor, session=open_session(content), digest=digest)

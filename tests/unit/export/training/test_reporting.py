@@ -11,9 +11,9 @@ from rich.console import Console
 
 from export.evaluation.abstention import evaluate_threshold
 from export.evaluation.calibration import softmax
+from export.evaluation.predictions import Predictions
 from export.training.heads.fitting import MIN_TO_CALIBRATE, Examples, fit_head
-from export.training.heads.predictions import predict
-from export.training.reporting import make_report
+from export.training.reporting import Measured, make_report
 
 CLASSES = ("a", "b", "c", "d")
 
@@ -31,11 +31,13 @@ def test_report_tells_what_is_answered_as_served_when_validation_is_small_or_lar
     head, _ = fit_head(
         "kind", CLASSES, Examples(features[:, None], targets), Examples(seen[:, None], validation), 60, trials=3
     )
-    gone = Path("gone.jpg")
-    first = predict(head, [gone] * photos, validation, seen)
-    second = predict(head, [gone] * len(test), test, unseen)
+    gone = (Path("gone.jpg"),)
+    first = Predictions("kind", CLASSES, gone * photos, validation, head.logits(seen), seen)
+    second = Predictions("kind", CLASSES, gone * len(test), test, head.logits(unseen), unseen)
     # No photo is there, so nothing is spoilt and no eye is needed.
-    report = make_report({"kind": (head, first, second)}, cast(Any, None), "Clouds", {}, 0.8, Console(quiet=True))
+    report = make_report(
+        {"kind": Measured(head, first, second)}, cast(Any, None), "Clouds", {}, 0.8, Console(quiet=True)
+    )
     found = report.evaluations["kind"]
     assert found.threshold is not None
     assert found.answered_test == evaluate_threshold(softmax(head.logits(unseen)), test, found.threshold)

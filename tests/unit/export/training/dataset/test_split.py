@@ -18,7 +18,7 @@ def test_near_duplicates_are_those_of_a_high_cosine_whatever_their_length() -> N
 
 
 def test_groups_are_products_and_what_pairs_link() -> None:
-    groups = group_rows(6, ["a", "b", "a", None, None, None], [(1, 3), (3, 4)])
+    groups = group_rows(["a", "b", "a", None, None, None], [(1, 3), (3, 4)])
     assert groups.tolist() == [0, 1, 0, 1, 1, 5]
 
 

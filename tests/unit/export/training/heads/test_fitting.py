@@ -5,8 +5,8 @@ import pytest
 
 from export.evaluation.calibration import fit_temperature, negative_log_likelihood
 from export.evaluation.intervals import estimate_share
+from export.evaluation.predictions import Predictions
 from export.training.heads.fitting import Examples, Head, calibrate, fit_head
-from export.training.heads.predictions import predict
 
 FEATURES = 24
 
@@ -74,7 +74,7 @@ def test_head_weighs_rare_classes_up_when_balanced() -> None:
 def test_answers_have_figures_with_an_interval_and_recalls() -> None:
     head = Head("brand", ("a", "b"), np.eye(2, 3, dtype=np.float32), np.zeros(2, np.float32))
     features = np.array([[1, 0, 0], [0, 1, 0], [1, 0, 0], [1, 0, 0]], np.float32)
-    answers = predict(head, [], np.array([0, 1, 1, 0]), features)
+    answers = Predictions("brand", head.classes, (), np.array([0, 1, 1, 0]), head.logits(features), features)
     figures = answers.figures()
     assert figures["accuracy"] == 0.75
     low, high = figures["interval"]
