@@ -29,7 +29,6 @@ def read_report(file: Path) -> Any:
         ) from error
 
 
-def write_json(content: Any, file: Path | None) -> None:
-    """Writes indented JSON; does nothing without a file."""
-    if file is not None:
-        file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+def write_json(content: Any, file: Path) -> None:
+    """Writes indented JSON."""
+    file.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import struct
 import threading
-from collections.abc import Callable
+from typing import Any
 
 import grpc
 import numpy as np
@@ -13,15 +13,13 @@ import tritonclient.grpc
 import tritonclient.http
 from tritonclient.grpc import service_pb2
 
+from loadtest.bench.closed_loop import Call
+from loadtest.errors import LoadTestError
 from triptych import Client
 
-Call = Callable[[list[bytes]], object]
-
 _TIMEOUT_S = 60
-
-
-class CallFailed(RuntimeError):
-    """The server refused the request or failed; the message is the server's."""
+# max_batch_size of `recognizer`: the client splits larger batches into several concurrent requests.
+LARGEST_REQUEST = 8
 
 
 def bare_grpc(target: str) -> Call:
@@ -56,7 +54,7 @@ def raw_http(address: str, path: str = "/v2/models/recognizer/infer") -> Call:
         response = of_thread.connection.getresponse()
         body = response.read()
         if response.status != http.client.OK:
-            raise CallFailed(body.decode(errors="replace"))
+            raise LoadTestError(f"{address} answered {path} with {response.status}: {body.decode(errors='replace')}")
         return body
 
     return call
@@ -64,15 +62,8 @@ def raw_http(address: str, path: str = "/v2/models/recognizer/infer") -> Call:
 
 def tritonclient_grpc(target: str) -> Call:
     """Tritonclient over gRPC, as in NVIDIA's examples."""
-    channel = tritonclient.grpc.InferenceServerClient(target)
-
-    def call(photos: list[bytes]) -> tuple[object, object]:
-        image = tritonclient.grpc.InferInput("image", [len(photos), 1], "BYTES")
-        image.set_data_from_numpy(np.array([[photo] for photo in photos], dtype=object))
-        answer = channel.infer("recognizer", [image])
-        return answer.as_numpy("category_scores"), answer.as_numpy("embedding")
-
-    return call
+    client = tritonclient.grpc.InferenceServerClient(target)
+    return lambda photos: _infer(client, tritonclient.grpc.InferInput, photos)
 
 
 def tritonclient_http(address: str) -> Call:
@@ -82,12 +73,16 @@ def tritonclient_http(address: str) -> Call:
     def call(photos: list[bytes]) -> object:
         if not hasattr(of_thread, "client"):
             of_thread.client = tritonclient.http.InferenceServerClient(address, network_timeout=_TIMEOUT_S)
-        image = tritonclient.http.InferInput("image", [len(photos), 1], "BYTES")
-        image.set_data_from_numpy(np.array([[photo] for photo in photos], dtype=object))
-        answer = of_thread.client.infer("recognizer", [image])
-        return answer.as_numpy("category_scores"), answer.as_numpy("embedding")
+        return _infer(of_thread.client, tritonclient.http.InferInput, photos)
 
     return call
+
+
+def _infer(client: Any, make_input: Any, photos: list[bytes]) -> object:
+    image = make_input("image", [len(photos), 1], "BYTES")
+    image.set_data_from_numpy(np.array([[photo] for photo in photos], dtype=object))
+    answer = client.infer("recognizer", [image])
+    return answer.as_numpy("category_scores"), answer.as_numpy("embedding")
 
 
 def triptych_client(client: Client) -> Call:
@@ -96,5 +91,15 @@ def triptych_client(client: Client) -> Call:
     def call(photos: list[bytes]) -> object:
         (photo,) = photos
         return client.recognize(photo)
+
+    return call
+
+
+def in_batches(client: Client) -> Call:
+    """`triptych.Client`; all photos of a call at once, in as few requests as the server allows."""
+
+    def call(photos: list[bytes]) -> object:
+        items = client.recognize_many(photos, batch_size=min(len(photos), LARGEST_REQUEST), max_in_flight=len(photos))
+        return [item.result() for item in items]
 
     return call

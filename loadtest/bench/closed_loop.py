@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import TypeAlias
 
+from loadtest.errors import LoadTestError
+from loadtest.server.counters import StageTotals, stage_means, stage_totals
 from loadtest.server.process import ServerProcess
 
-if TYPE_CHECKING:  # the clients are slow to import
-    from loadtest.bench.call_methods import Call
+COUNTED_WITHIN_S = 5
+# Photos -> the answer; threads share it.
+Call: TypeAlias = Callable[[list[bytes]], object]
 
 
 @dataclass(frozen=True)
@@ -23,7 +27,6 @@ class Measurement:
         latencies_s: of each call.
         client_cpu_ms: CPU time of this process per photo.
         server_cpu_ms: CPU time of the server and its children per photo; None without a server.
-        front_cpu_ms: CPU time of the server process alone, which speaks to the clients, per photo.
         stages_ms: milliseconds per request in each stage, as Triton counts them; None where they were not read.
     """
 
@@ -31,64 +34,71 @@ class Measurement:
     latencies_s: list[float]
     client_cpu_ms: float | None = None
     server_cpu_ms: float | None = None
-    front_cpu_ms: float | None = None
     stages_ms: dict[str, float] | None = None
 
 
+# Seconds -> a measurement.
+Measure: TypeAlias = Callable[[float], Measurement]
+
+
 def measure_closed_loop(
-    call: Call, photos: Iterator[bytes], *, concurrency: int, batch_size: int, duration_s: float, server: ServerProcess
+    call: Call, photos: Iterator[bytes], duration_s: float, *, server: ServerProcess, concurrency: int, batch_size: int
 ) -> Measurement:
-    """Runs `concurrency` threads for `duration_s`.
+    """Runs `concurrency` threads for `duration_s`, each at least one call.
 
     Raises:
         Exception: the first exception of a call, after all threads have stopped.
     """
-    loop = _Loop(call, photos, batch_size, time.perf_counter() + duration_s)
-    (server_cpu_s, front_cpu_s), client_cpu_s = server.cpu_s(), time.process_time()
-    started = time.perf_counter()
-    threads = [threading.Thread(target=loop.run) for _ in range(concurrency)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    elapsed_s = time.perf_counter() - started
-    if loop.failures:
-        raise loop.failures[0]
-    photos_done = len(loop.latencies_s) * batch_size
-    server_cpu_after_s, front_cpu_after_s = server.cpu_s()
+    latencies_s: list[float] = []
+    lock = threading.Lock()
+    server_cpu_s, client_cpu_s, started_s = server.cpu_s(), time.process_time(), time.perf_counter()
+
+    def take_turns(_: int) -> None:
+        after_s = started_s
+        while after_s < started_s + duration_s:
+            with lock:
+                batch = [next(photos) for _ in range(batch_size)]
+            before_s = time.perf_counter()
+            call(batch)
+            after_s = time.perf_counter()
+            latencies_s.append(after_s - before_s)
+
+    with ThreadPoolExecutor(concurrency) as threads:
+        list(threads.map(take_turns, range(concurrency)))
+    elapsed_s = time.perf_counter() - started_s
+    photos_done = len(latencies_s) * batch_size
     return Measurement(
         rate=photos_done / elapsed_s,
-        latencies_s=loop.latencies_s,
+        latencies_s=latencies_s,
         client_cpu_ms=(time.process_time() - client_cpu_s) * 1e3 / photos_done,
-        server_cpu_ms=(server_cpu_after_s - server_cpu_s) * 1e3 / photos_done,
-        front_cpu_ms=(front_cpu_after_s - front_cpu_s) * 1e3 / photos_done,
+        server_cpu_ms=(server.cpu_s() - server_cpu_s) * 1e3 / photos_done,
     )
 
 
-class _Loop:
-    """State that the threads of one measurement share."""
+def with_stages(measure: Measure, http_address: str) -> Measure:
+    """The same measurement with the milliseconds per request that Triton counted in each stage of `recognizer`."""
 
-    def __init__(self, call: Call, photos: Iterator[bytes], batch_size: int, end_s: float) -> None:
-        self.latencies_s: list[float] = []
-        self.failures: list[Exception] = []
-        self._call = call
-        self._photos = photos
-        self._batch_size = batch_size
-        self._end_s = end_s
-        self._lock = threading.Lock()
+    def measure_with_stages(duration_s: float) -> Measurement:
+        before = stage_totals(http_address)
+        measurement = measure(duration_s)
+        after = _wait_for_count(http_address, before["recognizer"]["requests"] + len(measurement.latencies_s))
+        return replace(measurement, stages_ms=stage_means(before, after)["recognizer"])
 
-    def run(self) -> None:
-        """Calls until the time is up or any thread has failed, at least once."""
-        while not self.failures:
-            with self._lock:
-                batch = [next(self._photos) for _ in range(self._batch_size)]
-            before = time.perf_counter()
-            try:
-                self._call(batch)
-            except Exception as error:  # raised again by the main thread
-                self.failures.append(error)
-                return
-            after = time.perf_counter()
-            self.latencies_s.append(after - before)
-            if after >= self._end_s:
-                return
+    return measure_with_stages
+
+
+def _wait_for_count(http_address: str, requests: int) -> StageTotals:
+    """Totals once Triton has counted the requests of `recognizer`; Triton counts a request after sending its answer.
+
+    Raises:
+        LoadTestError: Triton has not counted them within `COUNTED_WITHIN_S`, so the calls reached another server.
+    """
+    deadline_s = time.monotonic() + COUNTED_WITHIN_S
+    while (counted := (totals := stage_totals(http_address))["recognizer"]["requests"]) < requests:
+        if time.monotonic() > deadline_s:
+            raise LoadTestError(
+                f"Triton at {http_address} counted {counted} requests of recognizer, expected {requests} "
+                f"within {COUNTED_WITHIN_S} s. --target and --http must be the addresses of one server."
+            )
+        time.sleep(0.01)
+    return totals

@@ -8,10 +8,10 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import TracebackType
 
 import uvicorn
 from fastapi import FastAPI, Request, Response
@@ -55,45 +55,42 @@ def serve(port: int, processes: int) -> None:
     uvicorn.Server(uvicorn.Config(make_app, factory=True, log_level="warning")).run(sockets=[listening])
 
 
-class FastApiBaseline:
-    """The app under uvicorn on a free port of 127.0.0.1; the context manager starts and ends it."""
+@contextmanager
+def run_fastapi(repository: Path, processes: int) -> Iterator[tuple[str, int]]:
+    """Runs the app under uvicorn; yields its address and the pid of the first process, whose children are the others.
 
-    def __init__(self, repository: Path, processes: int) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            port = probe.getsockname()[1]
-        self.address = f"127.0.0.1:{port}"
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "loadtest.bench.fastapi_baseline", str(port), str(processes)],
-            cwd=ROOT,
-            env={**os.environ, _REPOSITORY: str(repository)},
-            start_new_session=True,
-        )
+    Raises:
+        LoadTestError: the app did not start.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "loadtest.bench.fastapi_baseline", str(port), str(processes)],
+        cwd=ROOT,
+        env={**os.environ, _REPOSITORY: str(repository)},
+        start_new_session=True,
+    )
+    try:
+        _wait_until_ready(process, port)
+        yield f"127.0.0.1:{port}", process.pid
+    finally:
+        with suppress(ProcessLookupError):  # it ended by itself
+            os.killpg(process.pid, signal.SIGTERM)
+        process.wait()
 
-    @property
-    def pid(self) -> int:
-        """Of the first process; the other processes are its children."""
-        return self._process.pid
 
-    def __enter__(self) -> FastApiBaseline:
-        deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline and self._process.poll() is None:
-            try:
-                urllib.request.urlopen(f"http://{self.address}/ready", timeout=1)
-                return self
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.1)
-        self.__exit__(None, None, None)
-        raise LoadTestError(
-            f"The FastAPI baseline did not start within {START_TIMEOUT_S:g} s. Its output above has the cause; "
-            "`make setup` installs its packages, `make build` places its weights."
-        )
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        os.killpg(self._process.pid, signal.SIGTERM)
-        self._process.wait()
+def _wait_until_ready(process: subprocess.Popen[bytes], port: int) -> None:
+    deadline_s = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline_s and process.poll() is None:
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/ready", timeout=1)
+            return
+        except OSError:
+            time.sleep(0.1)
+    raise LoadTestError(
+        f"The FastAPI baseline did not start within {START_TIMEOUT_S:g} s. Its output above has the cause; "
+        "`make setup` installs its packages, `make build` places its weights."
+    )
 
 
 if __name__ == "__main__":

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import multiprocessing
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
-Results = tuple[float, list[float]]
+from loadtest.bench.closed_loop import Measure, Measurement
 
 
 @dataclass(frozen=True)
@@ -60,40 +61,35 @@ class InProcessRecognizer:
         return scores, embedding
 
 
-class InProcessBaseline:
-    """Worker processes that are idle except during `run`; the context manager ends them."""
+@contextmanager
+def start_workers(repository: Path, layout: WorkerLayout, photos: list[bytes]) -> Iterator[Measure]:
+    """Worker processes that are idle except in the yielded function, which lets all of them work for some seconds."""
+    context = multiprocessing.get_context("spawn")
+    pipes, workers = [], []
+    for _ in range(layout.processes):
+        ours, theirs = context.Pipe()
+        worker = context.Process(target=_work, args=(theirs, repository, layout, photos), daemon=True)
+        worker.start()
+        theirs.close()
+        pipes.append(ours)
+        workers.append(worker)
+    for pipe in pipes:
+        pipe.recv()
 
-    def __init__(self, repository: Path, layout: WorkerLayout, photos: list[bytes]) -> None:
-        self.layout = layout
-        context = multiprocessing.get_context("spawn")
-        self._pipes: list[Connection] = []
-        self._workers = []
-        for _ in range(layout.processes):
-            ours, theirs = context.Pipe()
-            worker = context.Process(target=_work, args=(theirs, repository, layout, photos), daemon=True)
-            worker.start()
-            theirs.close()
-            self._pipes.append(ours)
-            self._workers.append(worker)
-        for pipe in self._pipes:
-            pipe.recv()
-
-    def run(self, duration_s: float) -> Results:
-        """Works for `duration_s`; returns photos per second of all workers, and the seconds of each run."""
-        for pipe in self._pipes:
+    def measure(duration_s: float) -> Measurement:
+        for pipe in pipes:
             pipe.send(duration_s)
-        results: list[Results] = [pipe.recv() for pipe in self._pipes]
-        return sum(rate for rate, _ in results), [latency for _, latencies in results for latency in latencies]
+        results: list[tuple[float, list[float]]] = [pipe.recv() for pipe in pipes]
+        return Measurement(
+            sum(rate for rate, _ in results), [each for _, latencies_s in results for each in latencies_s]
+        )
 
-    def __enter__(self) -> InProcessBaseline:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        for pipe in self._pipes:
+    try:
+        yield measure
+    finally:
+        for pipe in pipes:
             pipe.close()
-        for worker in self._workers:
+        for worker in workers:
             worker.join()
 
 

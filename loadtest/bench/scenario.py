@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,19 +16,18 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from loadtest.bench.closed_loop import Measurement
+from loadtest.bench.closed_loop import Measure, Measurement
 
 # Names and sizes of the scenarios that `scenarios` makes; the command line lists them before it imports a server.
 USUAL_PX = (640, 480)
 CONCURRENCIES = (1, 4, 16, 32)
 BATCH_SIZE = 8
+SWEEP_SIZES = (1, 2, 4, 8, 16, 32)
 SIZES_PX = {"400px": (400, 300), "12mp": (4000, 3000)}
 SCENARIOS = (*(f"c{concurrency}" for concurrency in CONCURRENCIES), "batch", *SIZES_PX, "hot", "sweep")
 # Share of the measured time that is spent before it, so that connections are open and caches are warm.
 WARM_UP_SHARE = 0.15
 _COLUMNS = ("over rounds", "p50 ms", "p99 ms", "CPU ms client", "server")
-
-Measure = Callable[[float], Measurement]
 
 
 @dataclass
@@ -106,10 +105,6 @@ class Scenario:
         pairs = zip(variant.measurements, base.measurements, strict=True)
         return [figure(mine) / figure(theirs) for mine, theirs in pairs]
 
-    def as_json(self) -> dict[str, Any]:
-        """Title and rows of plain figures."""
-        return {"title": self.title, "by_latency": self.by_latency, "rows": self.rows()}
-
     def rows(self) -> list[dict[str, Any]]:
         """One row of plain figures per variant."""
         base = self.best_in_process
@@ -125,13 +120,12 @@ class Scenario:
             "ratio_max": round(max(ratios), 3),
             "p50_ms": round(variant.latency_ms(50), 2),
             "p99_ms": round(variant.latency_ms(99), 2),
-            **{name: variant.median_of(name) for name in ("client_cpu_ms", "server_cpu_ms", "front_cpu_ms")},
+            **{name: variant.median_of(name) for name in ("client_cpu_ms", "server_cpu_ms")},
             "rates": [round(measurement.rate, 1) for measurement in variant.measurements],
             "stages_ms": variant.stages_ms(),
         }
 
     def show(self, console: Console) -> None:
-        """Prints the rows as a table."""
         ratio = f"{'latency' if self.by_latency else 'rate'} / best in process"
         table = Table(title=self.title, title_justify="left", box=None, pad_edge=False)
         for column in ("", "photos/s", ratio, *_COLUMNS):

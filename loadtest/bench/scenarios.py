@@ -3,63 +3,50 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from loadtest.bench import call_methods, sweep
-from loadtest.bench.call_methods import Call
-from loadtest.bench.closed_loop import Measurement, measure_closed_loop
-from loadtest.bench.fastapi_baseline import FastApiBaseline
-from loadtest.bench.in_process_baseline import InProcessBaseline, WorkerLayout
-from loadtest.bench.scenario import BATCH_SIZE, SIZES_PX, USUAL_PX, Measure, Scenario, Variant
+from loadtest.bench import call_methods
+from loadtest.bench.closed_loop import Call, Measure, measure_closed_loop, with_stages
+from loadtest.bench.fastapi_baseline import run_fastapi
+from loadtest.bench.in_process_baseline import WorkerLayout, start_workers
+from loadtest.bench.scenario import BATCH_SIZE, SIZES_PX, SWEEP_SIZES, USUAL_PX, Scenario, Variant
 from loadtest.server.process import ServerProcess
-from loadtest.traffic.photos import read_photos, unique_photos
+from loadtest.traffic.corpus import read_photos, unique_photos
 from triptych import Client
 
 
-@dataclass(frozen=True)
-class BenchSetup:
-    """A running server on this machine, the repository that it serves, and the photos.
+class Scenarios:
+    """Makes scenarios of a running server on this machine; baselines and connections live as long as `stack`.
 
-    Attributes:
-        target: host and port of gRPC.
-        http_address: host and port of HTTP.
-        pid: of the server.
+    `repository` is the folder that it serves; `target` and `http_address` are a host and a port.
     """
 
-    target: str
-    http_address: str
-    pid: int
-    repository: Path
-    photos: Path
-
-
-class Scenarios:
-    """Makes scenarios by name; baselines and connections live as long as `stack`."""
-
-    def __init__(self, setup: BenchSetup, stack: contextlib.ExitStack) -> None:
-        self._setup = setup
+    def __init__(
+        self, target: str, http_address: str, pid: int, repository: Path, photos: Path, stack: contextlib.ExitStack
+    ) -> None:
+        self._http_address = http_address
+        self._repository = repository
+        self._photos = photos
         self._stack = stack
         self._cores = len(os.sched_getaffinity(0))
-        self._usual = read_photos(setup.photos, *USUAL_PX)
-        self._server = ServerProcess(setup.pid)
-        self._grpc = call_methods.bare_grpc(setup.target)
-        self._raw_http = call_methods.raw_http(setup.http_address)
-        self._tritonclient_grpc = call_methods.tritonclient_grpc(setup.target)
-        fastapi = stack.enter_context(FastApiBaseline(setup.repository, processes=self._cores))
-        self._fastapi = call_methods.raw_http(fastapi.address, "/recognize"), ServerProcess(fastapi.pid)
-        self._client = stack.enter_context(Client(setup.target, timeout_s=60))
-        self._methods = [
-            ("gRPC, bare", self._grpc),
-            ("gRPC, tritonclient", self._tritonclient_grpc),
-            ("gRPC, triptych", call_methods.triptych_client(self._client)),
-            ("HTTP, raw", self._raw_http),
-            ("HTTP, tritonclient", call_methods.tritonclient_http(setup.http_address)),
-        ]
-        self._usual_baselines: dict[WorkerLayout, InProcessBaseline] = {}
+        self._usual = read_photos(photos, *USUAL_PX)
+        self._server = ServerProcess(pid)
+        self._client = stack.enter_context(Client(target, timeout_s=60))
+        self._fastapi_address, fastapi_pid = stack.enter_context(run_fastapi(repository, self._cores))
+        self._fastapi = ServerProcess(fastapi_pid)
+        self._methods = {
+            "gRPC, bare": call_methods.bare_grpc(target),
+            "gRPC, tritonclient": call_methods.tritonclient_grpc(target),
+            "gRPC, triptych": call_methods.triptych_client(self._client),
+            "HTTP, raw": call_methods.raw_http(http_address),
+            "HTTP, tritonclient": call_methods.tritonclient_http(http_address),
+        }
+        self._usual_baselines: dict[WorkerLayout, Variant] = {}
 
     def make(self, name: str) -> Scenario:
         """One of `SCENARIOS`."""
@@ -69,63 +56,73 @@ class Scenarios:
         return others[name]() if name in others else self._concurrent(int(name[1:]))
 
     def _concurrent(self, concurrency: int) -> Scenario:
-        call, process = self._fastapi
-        fastapi = _measure(call, process, unique_photos(self._usual), concurrency)
+        fastapi = call_methods.raw_http(self._fastapi_address, "/recognize")
+        photos = unique_photos(self._usual)
         return Scenario(
             f"640 x 480, concurrency {concurrency}, one photo per call, no photo sent twice",
             [
                 *self._baselines(is_single=concurrency == 1),
-                *(self._variant(name, method, concurrency) for name, method in self._methods),
-                Variant("FastAPI + ONNX Runtime, raw HTTP", fastapi),
+                *self._variants(list(self._methods), unique_photos, self._usual, concurrency),
+                Variant("FastAPI + ONNX Runtime, raw HTTP", _measure(fastapi, photos, self._fastapi, concurrency)),
             ],
             by_latency=concurrency == 1,
         )
 
     def _batch(self) -> Scenario:
-        methods = (("gRPC, bare", self._grpc), ("gRPC, tritonclient", self._tritonclient_grpc))
+        methods = ["gRPC, bare", "gRPC, tritonclient"]
         return Scenario(
             f"640 x 480, concurrency 4, {BATCH_SIZE} photos per call",
-            [*self._baselines(), *(self._variant(name, method, 4, BATCH_SIZE) for name, method in methods)],
+            [*self._baselines(), *self._variants(methods, unique_photos, self._usual, 4, BATCH_SIZE)],
         )
 
     def _hot(self) -> Scenario:
-        seen = itertools.cycle(self._usual)
+        variants = self._variants(list(self._methods), itertools.cycle, self._usual, 1)
         return Scenario(
             "640 x 480, concurrency 1, photos answered from the cache",
-            [
-                *self._baselines(is_single=True),
-                *(Variant(name, _measure(method, self._server, seen, 1)) for name, method in self._methods),
-            ],
+            [*self._baselines(is_single=True), *variants],
             by_latency=True,
         )
 
-    def _sweep(self) -> Scenario:
-        def make(call: Call, photos: Iterator[bytes], concurrency: int, batch_size: int) -> Measure:
-            measure = _measure(call, self._server, photos, concurrency, batch_size)
-            return sweep.with_stages(measure, self._setup.http_address)
-
-        for photo in self._usual:
-            self._grpc([photo])  # fills the answer cache
-        variants = sweep.make_variants(
-            self._grpc, self._raw_http, self._client, lambda: unique_photos(self._usual), self._usual, make
+    def _sized(self, width_px: int, height_px: int) -> Scenario:
+        photos = read_photos(self._photos, width_px, height_px)
+        return Scenario(
+            f"{width_px} x {height_px}, concurrency 16, one photo per call, no photo sent twice",
+            [
+                *(self._baseline(layout, photos) for layout in self._layouts),
+                *self._variants(["gRPC, bare", "HTTP, raw"], unique_photos, photos, 16),
+            ],
         )
+
+    def _sweep(self) -> Scenario:
+        grpc, http = self._methods["gRPC, bare"], self._methods["HTTP, raw"]
+        batches, usual = call_methods.in_batches(self._client), self._usual
+        for photo in usual:
+            grpc([photo])  # fills the answer cache
+        variants = []
+        for size in SWEEP_SIZES:
+            measures = {
+                f"gRPC, cold, concurrency {size}": _measure(grpc, unique_photos(usual), self._server, size),
+                f"HTTP, cold, concurrency {size}": _measure(http, unique_photos(usual), self._server, size),
+                f"gRPC, hot, concurrency {size}": _measure(grpc, itertools.cycle(usual), self._server, size),
+                f"batches, cold, batch size {size}": _measure(batches, unique_photos(usual), self._server, 1, size),
+            }
+            variants += [Variant(name, with_stages(measure, self._http_address)) for name, measure in measures.items()]
         return Scenario(
             "640 x 480, concurrency or batch size 1 to 32, with and without the cache", [*self._baselines(), *variants]
         )
 
-    def _sized(self, width_px: int, height_px: int) -> Scenario:
-        photos = read_photos(self._setup.photos, width_px, height_px)
-        methods = (("gRPC, bare", self._grpc), ("HTTP, raw", self._raw_http))
-        return Scenario(
-            f"{width_px} x {height_px}, concurrency 16, one photo per call, no photo sent twice",
-            [
-                *(_baseline_variant(self._open(layout, photos)) for layout in self._layouts),
-                *(Variant(name, _measure(method, self._server, unique_photos(photos), 16)) for name, method in methods),
-            ],
-        )
-
-    def _variant(self, name: str, call: Call, concurrency: int, batch_size: int = 1) -> Variant:
-        return Variant(name, _measure(call, self._server, unique_photos(self._usual), concurrency, batch_size))
+    def _variants(
+        self,
+        methods: list[str],
+        repeat: Callable[[list[bytes]], Iterator[bytes]],
+        photos: list[bytes],
+        concurrency: int,
+        batch_size: int = 1,
+    ) -> list[Variant]:
+        return [
+            Variant(name, _measure(self._methods[name], repeat(photos), self._server, concurrency, batch_size))
+            for name in methods
+        ]
 
     @property
     def _layouts(self) -> tuple[WorkerLayout, ...]:
@@ -136,23 +133,17 @@ class Scenarios:
         layouts = (WorkerLayout(1, 1), WorkerLayout(1, self._cores)) if is_single else self._layouts
         for layout in layouts:
             if layout not in self._usual_baselines:
-                self._usual_baselines[layout] = self._open(layout, self._usual)
-        return [_baseline_variant(self._usual_baselines[layout]) for layout in dict.fromkeys(layouts)]
+                self._usual_baselines[layout] = self._baseline(layout, self._usual)
+        return [replace(self._usual_baselines[layout], measurements=[]) for layout in dict.fromkeys(layouts)]
 
-    def _open(self, layout: WorkerLayout, photos: list[bytes]) -> InProcessBaseline:
-        return self._stack.enter_context(InProcessBaseline(self._setup.repository, layout, photos))
+    def _baseline(self, layout: WorkerLayout, photos: list[bytes]) -> Variant:
+        measure = self._stack.enter_context(start_workers(self._repository, layout, photos))
+        return Variant(str(layout), measure, is_in_process=True)
 
 
 def _measure(
-    call: Call, server: ServerProcess, photos: Iterator[bytes], concurrency: int, batch_size: int = 1
+    call: Call, photos: Iterator[bytes], server: ServerProcess, concurrency: int, batch_size: int = 1
 ) -> Measure:
-    def measure(duration_s: float) -> Measurement:
-        return measure_closed_loop(
-            call, photos, concurrency=concurrency, batch_size=batch_size, duration_s=duration_s, server=server
-        )
-
-    return measure
-
-
-def _baseline_variant(baseline: InProcessBaseline) -> Variant:
-    return Variant(str(baseline.layout), lambda duration_s: Measurement(*baseline.run(duration_s)), is_in_process=True)
+    return functools.partial(
+        measure_closed_loop, call, photos, server=server, concurrency=concurrency, batch_size=batch_size
+    )

@@ -13,20 +13,22 @@ from loadtest.files import read_report
 _FIELDS = {"machine", "profile", "photos", "date", "commit", "trials", "single", "instances", "capacity_per_s"}
 
 
-def read_curve(file: Path) -> dict[str, Any]:
-    """A report of `triptych loadtest open-loop --curve --json`.
+def read_curve(file: Path) -> tuple[dict[str, Any], Replica]:
+    """A report of `triptych loadtest open-loop --curve --json`, and the replica that it measured.
 
     Raises:
         LoadTestError: the file cannot be read, or is not a curve of this release.
     """
     curve = read_report(file)
-    missing = sorted(_FIELDS - curve.keys()) if isinstance(curve, dict) else sorted(_FIELDS)
-    if missing:
+    try:
+        if missing := sorted(_FIELDS - curve.keys()):
+            raise KeyError(*missing)
+        return curve, Replica.from_curve(curve)
+    except (AttributeError, KeyError, TypeError, ValueError, ZeroDivisionError) as error:
         raise LoadTestError(
-            f"{file} is not a curve: it has no {', '.join(missing)}. Curves of earlier releases have other fields. "
-            "Measure one with `triptych loadtest open-loop --curve --json FILE`."
-        )
-    return dict(curve)
+            f"{file} is not a curve of this release ({error!r}). Measure one with `triptych run -- triptych loadtest "
+            "open-loop --curve --json FILE`."
+        ) from error
 
 
 def check_points(replica: Replica, curve: dict[str, Any]) -> list[dict[str, Any]]:

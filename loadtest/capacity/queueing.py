@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from loadtest.errors import LoadTestError
-
 # Steps of the numeric convolution of wait and service time.
 _QUANTILES = 400
+# Of the capacity: the rate of an idle replica.
+_IDLE_SHARE = 1e-4
 # Highest planned utilization, a reserve for a lost replica and for bursts.
 MOST_BUSY = 0.85
 
@@ -48,22 +48,12 @@ class Replica:
 
     @classmethod
     def from_curve(cls, curve: dict[str, Any]) -> Replica:
-        """Of a report of `triptych loadtest open-loop --curve --json`.
-
-        Raises:
-            LoadTestError: the report is not a curve.
-        """
-        try:
-            single, instances = curve["single"], int(curve["instances"])
-            service_s = instances / float(curve["capacity_per_s"])
-            # For a lognormal p99 / p50 = exp(2.326 sigma), and cv^2 = exp(sigma^2) - 1.
-            sigma = math.log(single["p99_ms"] / single["p50_ms"]) / 2.326
-            return cls(instances, service_s, math.sqrt(math.exp(sigma**2) - 1), single["mean_ms"] / 1e3)
-        except (KeyError, TypeError, ValueError, ZeroDivisionError) as error:
-            raise LoadTestError(
-                f"The file is not a curve ({error!r}). Measure one with `triptych run -- triptych loadtest "
-                "open-loop --curve --json FILE`."
-            ) from error
+        """Of a report of `triptych loadtest open-loop --curve --json`."""
+        single, instances = curve["single"], int(curve["instances"])
+        service_s = instances / float(curve["capacity_per_s"])
+        # For a lognormal p99 / p50 = exp(2.326 sigma), and cv^2 = exp(sigma^2) - 1.
+        sigma = math.log(single["p99_ms"] / single["p50_ms"]) / 2.326
+        return cls(instances, service_s, math.sqrt(math.exp(sigma**2) - 1), single["mean_ms"] / 1e3)
 
 
 @dataclass(frozen=True)
@@ -125,18 +115,20 @@ class Plan:
     """Number of replicas for a rate.
 
     Attributes:
+        highest_rate: photos per second at which one replica meets p99; None where an idle replica misses it.
         by_capacity: replicas at which the utilization is at most `MOST_BUSY`.
-        by_latency: replicas at which p99 is met; None where an idle replica misses it.
+        by_latency: replicas at which p99 is met; None where there is no such number.
         replicas: the larger of both, and the spare replicas.
-        prediction: of each replica with none lost.
+        prediction: of each replica with none lost; of an idle one where there is no number.
     """
 
     rate: float
     p99_s: float
+    highest_rate: float | None
     by_capacity: int
     by_latency: int | None
     replicas: int | None
-    prediction: Prediction | None
+    prediction: Prediction
 
 
 def plan(replica: Replica, rate: float, p99_s: float, spare: int = 1) -> Plan:
@@ -144,15 +136,15 @@ def plan(replica: Replica, rate: float, p99_s: float, spare: int = 1) -> Plan:
     by_capacity = math.ceil(rate / (replica.capacity * MOST_BUSY))
     highest = highest_rate(replica, p99_s)
     if highest is None:
-        return Plan(rate, p99_s, by_capacity, None, None, None)
+        return Plan(rate, p99_s, None, by_capacity, None, None, predict(replica, replica.capacity * _IDLE_SHARE))
     by_latency = math.ceil(rate / highest)
     needed = max(by_capacity, by_latency)
-    return Plan(rate, p99_s, by_capacity, by_latency, needed + spare, predict(replica, rate / needed))
+    return Plan(rate, p99_s, highest, by_capacity, by_latency, needed + spare, predict(replica, rate / needed))
 
 
 def highest_rate(replica: Replica, p99_s: float) -> float | None:
     """Photos per second of one replica with p99 met; None where an idle replica misses it."""
-    low, high = replica.capacity * 1e-4, replica.capacity
+    low, high = replica.capacity * _IDLE_SHARE, replica.capacity
     if predict(replica, low).p99_s > p99_s:
         return None
     for _ in range(40):
@@ -163,7 +155,7 @@ def highest_rate(replica: Replica, p99_s: float) -> float | None:
 
 def describe(replica: Replica, made: Plan) -> list[str]:
     """The arithmetic, one step per line."""
-    bound = f"{made.p99_s * 1e3:g} ms"
+    bound, found = f"{made.p99_s * 1e3:g} ms", made.prediction
     lines = [
         f"service time S = c / capacity = {replica.instances} / {replica.capacity:.1f} = "
         f"{replica.service_s * 1e3:.1f} ms; cv = {replica.cv:.2f} (from p99 / p50 of single requests, mean "
@@ -171,18 +163,17 @@ def describe(replica: Replica, made: Plan) -> list[str]:
         f"by capacity: n = ceil(rate / (capacity x {MOST_BUSY})) = ceil({made.rate:g} / ({replica.capacity:.1f} x "
         f"{MOST_BUSY})) = {made.by_capacity}",
     ]
-    if made.by_latency is None or made.prediction is None:
-        idle = predict(replica, replica.capacity * 1e-4)
+    if made.by_latency is None:
         return [
             *lines,
-            f"by latency: an idle replica has p99 {idle.p99_s * 1e3:.0f} ms, more than {bound}. No number of replicas "
+            f"by latency: an idle replica has p99 {found.p99_s * 1e3:.0f} ms, more than {bound}. No number of replicas "
             "meets the bound; faster instances or a higher bound do.",
         ]
-    needed, found = max(made.by_capacity, made.by_latency), made.prediction
+    needed = max(made.by_capacity, made.by_latency)
     return [
         *lines,
-        f"by latency: one replica meets p99 <= {bound} up to {highest_rate(replica, made.p99_s):.1f}/s, so "
-        f"n = ceil({made.rate:g} / {highest_rate(replica, made.p99_s):.1f}) = {made.by_latency}",
+        f"by latency: one replica meets p99 <= {bound} up to {made.highest_rate:.1f}/s, so "
+        f"n = ceil({made.rate:g} / {made.highest_rate:.1f}) = {made.by_latency}",
         f"at n = {needed}: {made.rate / needed:.2f}/s each, offered load a = rate x S = "
         f"{made.rate / needed * replica.service_s:.2f} Erlang on c = {replica.instances}, utilization "
         f"{found.utilization:.0%}",

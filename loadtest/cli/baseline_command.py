@@ -10,8 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from loadtest.cli.options import HelpFormatter, output_file
-from loadtest.files import read_report
+from loadtest import arguments
+from loadtest.files import read_report, write_json
 from loadtest.locust import baseline
 
 _EPILOG = """\
@@ -22,24 +22,24 @@ examples:
 
 
 def add(commands: Any) -> None:
-    """Adds the command."""
-    command = commands.add_parser(
+    command = arguments.add_command(
+        commands,
         "baseline",
-        help="repeated runs -> the baseline of later releases",
+        run,
+        summary="repeated runs -> the baseline of later releases",
         description="Computes the limit of each figure: the one-sided 99 % prediction bound of the repeated runs. 1 of "
         "100 figures that did not change fails. At least 3 runs; the band of 5 runs is half as wide as that of 3.",
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
     )
     command.add_argument("reports", nargs="+", type=Path, metavar="RUN.json", help="of `locust --json`")
-    command.add_argument("--write", type=output_file, required=True, metavar="FILE", help="loadtest/baseline.json")
-    command.set_defaults(run=run)
+    command.add_argument(
+        "--write", type=arguments.output_file, required=True, metavar="FILE", help="loadtest/baseline.json"
+    )
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Exit code: 0 done."""
     made = baseline.make_baseline([read_report(file) for file in options.reports])
-    baseline.write_baseline(made, options.write)
+    write_json(made, options.write)
     table = Table(box=None, pad_edge=False)
     for column in ("figure", "median", "lowest", "highest", "limit"):
         table.add_column(column, justify="left" if column == "figure" else "right")

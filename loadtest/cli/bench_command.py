@@ -10,18 +10,8 @@ from typing import Any
 from rich.console import Console
 from rich.progress import Progress
 
+from loadtest import arguments
 from loadtest.bench.scenario import SCENARIOS
-from loadtest.cli.options import (
-    HelpFormatter,
-    add_http,
-    add_outputs,
-    add_photo_folder,
-    add_pid,
-    add_target,
-    output_file,
-    positive,
-    write_outputs,
-)
 from loadtest.files import ROOT
 from loadtest.reports.environment import describe_environment, format_environment
 from loadtest.server.counters import stage_means, stage_totals
@@ -37,62 +27,57 @@ examples:
 
 
 def add(commands: Any) -> None:
-    """Adds the command."""
-    command = commands.add_parser(
+    command = arguments.add_command(
+        commands,
         "bench",
-        help="cost of serving over in-process and over FastAPI",
+        run,
+        summary="cost of serving over in-process and over FastAPI",
         description="Recognizes photos through the server in several ways, in processes without a server (the "
         "in-process baseline) and through FastAPI + ONNX Runtime (the FastAPI baseline), in interleaved turns. The "
         "server must run on this machine.",
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
     )
-    command.add_argument(
-        "scenarios", nargs="*", type=_scenario, metavar="SCENARIO", help=f"{', '.join(SCENARIOS)} (default: all)"
-    )
-    add_target(command)
-    add_http(command)
-    add_pid(command)
-    add_photo_folder(command)
-    command.add_argument(
-        "--repository", type=Path, default=ROOT / "model_repository", help="the server's repository (%(default)s)"
-    )
-    command.add_argument("--rounds", type=positive(int), default=4, help="turns of each variant (%(default)s)")
-    command.add_argument("--turn-s", type=positive(float), default=1.5, help="seconds of a turn (%(default)s)")
-    command.add_argument("--seed", type=int, default=1, help="of the order in each round (%(default)s)")
-    add_outputs(command)
-    command.add_argument("--chart", type=output_file, metavar="FILE", help="write a PNG of c1, c4, c16 and c32")
-    command.add_argument("--sweep-chart", type=output_file, metavar="FILE", help="write a PNG of the scenario sweep")
-    command.set_defaults(run=run)
+    option = command.add_argument
+    scenario = arguments.one_of("scenario", SCENARIOS)
+    option("scenarios", nargs="*", type=scenario, metavar="SCENARIO", help=f"{', '.join(SCENARIOS)} (default: all)")
+    arguments.add_server(command, "--target", "--http", "--pid")
+    arguments.add_photo_folder(command)
+    option("--repository", type=Path, default=ROOT / "model_repository", help="the server's repository (%(default)s)")
+    option("--rounds", type=arguments.positive(int), default=4, help="turns of each variant (%(default)s)")
+    option("--turn-s", type=arguments.positive(float), default=1.5, help="seconds of a turn (%(default)s)")
+    option("--seed", type=int, default=1, help="of the order in each round (%(default)s)")
+    arguments.add_outputs(command)
+    option("--chart", type=arguments.output_file, metavar="FILE", help="write a PNG of c1, c4, c16 and c32")
+    option("--sweep-chart", type=arguments.output_file, metavar="FILE", help="write a PNG of the scenario sweep")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Exit code: 0 done."""
     # matplotlib, FastAPI and the clients are slow to import.
-    from loadtest.bench.scenarios import BenchSetup, Scenarios
+    from loadtest.bench.scenarios import Scenarios
     from loadtest.reports.bench_chart import draw_bench, draw_sweep
 
     http_address = options.http.removeprefix("http://")
-    setup = BenchSetup(options.target, http_address, options.pid, options.repository, options.photos)
     report = describe_environment()
     report |= {"rounds": options.rounds, "turn_s": options.turn_s, "seed": options.seed, "scenarios": {}}
     before = stage_totals(http_address)
     with contextlib.ExitStack() as stack:
         progress = stack.enter_context(Progress(console=console, transient=True))
-        scenarios = Scenarios(setup, stack)
+        scenarios = Scenarios(options.target, http_address, options.pid, options.repository, options.photos, stack)
         for name in options.scenarios or list(SCENARIOS):
             scenario = scenarios.make(name)
             scenario.run(options.rounds, options.turn_s, progress, options.seed)
             scenario.show(console)
-            report["scenarios"][name] = scenario.as_json()
+            found = {"title": scenario.title, "by_latency": scenario.by_latency, "rows": scenario.rows()}
+            report["scenarios"][name] = found
     report["stages_ms"] = stage_means(before, stage_totals(http_address))
-    report["server_memory_mb"] = dict(zip(("rss", "pss"), ServerProcess(setup.pid).memory_mb(), strict=True))
+    server = ServerProcess(options.pid)
+    report["server_memory_mb"] = {"rss": server.rss_mb(), "pss": server.pss_mb()}
     _show_server(report, console)
-    write_outputs(options, report)
+    arguments.write_outputs(options, report)
     if options.chart:
-        draw_bench(report, options.chart)
+        draw_bench(report).savefig(options.chart)
     if options.sweep_chart:
-        draw_sweep(report, options.sweep_chart)
+        draw_sweep(report).savefig(options.sweep_chart)
     return 0
 
 
@@ -102,9 +87,3 @@ def _show_server(report: dict[str, Any], console: Console) -> None:
     memory = report["server_memory_mb"]
     console.print(f"server memory: PSS {memory['pss']:.0f} MB, RSS {memory['rss']:.0f} MB")
     console.print(format_environment(report))
-
-
-def _scenario(name: str) -> str:
-    if name not in SCENARIOS:
-        raise argparse.ArgumentTypeError(f"unknown scenario {name!r}; expected one of {', '.join(SCENARIOS)}")
-    return name

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import functools
 import sys
 from collections.abc import Callable
 from typing import Any
-
-from rich.console import Console
 
 from loadtest.cli import (
     baseline_command,
@@ -20,8 +17,6 @@ from loadtest.cli import (
     report_command,
     search_command,
 )
-from loadtest.errors import LoadTestError
-from triptych import TriptychError
 
 _COMMANDS = (
     locust_command,
@@ -34,26 +29,28 @@ _COMMANDS = (
     report_command,
 )
 _DESCRIPTION = "Load tests, benchmarks and capacity plans of a Triptych server."
-_RENAMED = {"server": "open-loop"}
-_REMOVED = {
-    "agree": "There is one load generator for each purpose now.",
+_GROUP = "loadtest"
+# Former command -> command now; accepted with a warning for one release.
+RENAMED = {"server": "open-loop"}
+REMOVED = {
+    "agree": "One load generator is left for each purpose: see `triptych loadtest --help`.",
     "catalogue-start": "docs/explanation/measurements.md has its last figures.",
-    "client": "`bench c16` measures triptych.Client beside tritonclient.",
-    "quality": "`triptych train` reports Recall@k of a shop's photos.",
+    "client": "`triptych loadtest bench c16` measures triptych.Client beside tritonclient.",
+    "quality": "`triptych train` and `triptych evaluate` report Recall@k of a shop's photos.",
     "recommend-eval": "Its shoppers were simulated; no command replaces it.",
-    "scale": "`plan` computes replicas from a measured curve.",
+    "scale": "`triptych loadtest plan` computes replicas from a measured curve.",
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 a check failed, 2 wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words and words[0] in _RENAMED:
-        print(f"warning: `{words[0]}` is deprecated; use `{_RENAMED[words[0]]}`", file=sys.stderr)
-        words[0] = _RENAMED[words[0]]
+    if words and words[0] in RENAMED:
+        print(f"warning: `{words[0]}` is deprecated and will be removed; use `{RENAMED[words[0]]}`.", file=sys.stderr)
+        words[0] = RENAMED[words[0]]
     parser = make_parser()
-    if words and words[0] in _REMOVED:
-        parser.error(f"the command `{words[0]}` was removed. {_REMOVED[words[0]]}")
+    if words and words[0] in REMOVED:
+        parser.error(f"the command `{words[0]}` was removed. {REMOVED[words[0]]}")
     options = parser.parse_args(words)
     return int(options.run(options))
 
@@ -65,32 +62,25 @@ def make_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def add_commands(add_section: Callable[[str], Any]) -> None:
+def add_commands(add_section: Callable[[str], Any]) -> tuple[dict[str, str], dict[str, str]]:
     """Adds the group `loadtest` to `triptych`: an entry point of the group `triptych.commands`.
 
     Args:
         add_section: title of a section in the help -> an object with argparse's `add_parser`.
+
+    Returns:
+        Former commands: renamed -> the command now; removed -> what to do instead.
     """
     parser = add_section("measure a server").add_parser(
-        "loadtest", help="load tests with a verdict, benchmarks, capacity", description=_DESCRIPTION
+        _GROUP,
+        help="load tests with a verdict, benchmarks, capacity: locust, bench, plan, ...",
+        description=_DESCRIPTION,
     )
     _add_all(parser.add_subparsers(metavar="COMMAND"))
+    renamed = {f"{_GROUP} {old}": f"{_GROUP} {new}" for old, new in RENAMED.items()}
+    return renamed, {f"{_GROUP} {old}": advice for old, advice in REMOVED.items()}
 
 
 def _add_all(commands: Any) -> None:
     for command in _COMMANDS:
         command.add(commands)
-    for parser in commands.choices.values():
-        parser.set_defaults(run=functools.partial(_run, parser.get_default("run")))
-
-
-def _run(run: Callable[[argparse.Namespace, Console], int], options: argparse.Namespace) -> int:
-    # Outside of a terminal a table has its full width.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else 140)
-    try:
-        return int(run(options, console))
-    except (LoadTestError, TriptychError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130

@@ -9,16 +9,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from loadtest.cli.options import (
-    Deprecated,
-    HelpFormatter,
-    add_objective,
-    add_outputs,
-    add_photos,
-    add_server,
-    positive,
-    write_outputs,
-)
+from loadtest import arguments
 from loadtest.open_loop.peak_rate import CAPACITY_CONCURRENCY, RateTester, Trial, find_peak
 from loadtest.reports.environment import describe_environment, format_environment
 from loadtest.server.counters import count_instances, count_requests
@@ -37,29 +28,29 @@ examples:
 
 
 def add(commands: Any) -> None:
-    """Adds the command."""
-    command = commands.add_parser(
+    command = arguments.add_command(
+        commands,
         "open-loop",
-        help="the highest rate that meets the objectives",
+        run,
+        summary="the highest rate that meets the objectives",
         description="Sends photos with Poisson arrivals, independent of the answers. Latencies count from the time at "
         "which a photo was due, so that they include the queue. A late generator voids the run. Exit code 1 when the "
         "objective was missed.",
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
     )
+    option = command.add_argument
     mode = command.add_mutually_exclusive_group(required=True)
-    mode.add_argument("--rate", type=positive(float), metavar="N", help="photos per second")
+    mode.add_argument("--rate", type=arguments.positive(float), metavar="N", help="photos per second")
     mode.add_argument("--find-peak", action="store_true", help="bisect for the highest rate that meets the objective")
     mode.add_argument("--curve", action="store_true", help="measure latencies at 20 %% to 90 %% of the capacity")
-    add_server(command)
-    add_objective(command)
-    add_photos(command)
-    command.add_argument("--duration-s", type=positive(float), default=15.0, help="of one trial (%(default)s)")
-    command.add_argument("--tries", type=positive(int), default=6, help="of the bisection (%(default)s)")
-    command.add_argument("--repeat-share", action=Deprecated, dest="repeat_share")
-    command.add_argument("--seed", type=int, default=1, help="of photos and arrivals (%(default)s)")
-    add_outputs(command)
-    command.set_defaults(run=run)
+    arguments.add_server(command, "--target", "--http", "--metrics")
+    arguments.add_objective(command)
+    arguments.add_photos(command)
+    option("--duration-s", type=arguments.positive(float), default=15.0, help="of one trial (%(default)s)")
+    option("--tries", type=arguments.positive(int), default=6, help="of the bisection (%(default)s)")
+    option("--repeat-share", action=arguments.Deprecated, dest="repeat_share")
+    option("--seed", type=int, default=1, help="of photos and arrivals (%(default)s)")
+    arguments.add_outputs(command)
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -67,17 +58,17 @@ def run(options: argparse.Namespace, console: Console) -> int:
     objective = read_objective("recognizer", options.profile, options.slo)
     count_requests(options.metrics)
     report = describe_environment() | {
-        "objective": str(objective), "under_ms": objective.under_s * 1e3, "photos": options.sizes_name,
+        "objective": str(objective), "under_ms": objective.under_s * 1e3, "photos": options.sizes.name,
         "instances": count_instances(options.http), "seed": options.seed, "profile": options.profile,
     }  # fmt: skip
     with Progress(console=console, transient=True) as progress:
         progress.add_task("Preparing photos and reference answers", total=None)
-        corpus = Corpus.make(options.photos, options.seed, sizes_px=options.sizes_px)
+        corpus = Corpus.make(options.photos, options.seed, sizes_px=options.sizes.weights)
         tester = RateTester(options.target, options.metrics, list(corpus.photos.values()), objective, options.seed)
     mode = _find_peak if options.find_peak else _measure_curve if options.curve else _try_rate
     met = mode(tester, options, report, console)
     console.print(format_environment(report))
-    write_outputs(options, report)
+    arguments.write_outputs(options, report)
     return 0 if met else 1
 
 

@@ -7,12 +7,11 @@ from typing import Any
 
 from rich.console import Console
 
-from loadtest.cli.options import HelpFormatter, add_photo_folder, add_pid, add_target, output_file
+from loadtest import arguments
 from loadtest.errors import LoadTestError
-from loadtest.files import write_json
 from loadtest.open_loop.overload import measure
 from loadtest.reports.environment import describe_environment
-from loadtest.traffic.photos import read_photos
+from loadtest.traffic.corpus import read_photos
 
 _EPILOG = """\
 example:
@@ -23,29 +22,22 @@ exit codes: 0 all bounds met, 1 a bound missed (named on stderr), 2 wrong usage
 
 
 def add(commands: Any) -> None:
-    """Adds the command."""
-    command = commands.add_parser(
+    command = arguments.add_command(
+        commands,
         "overload",
-        help="interactive requests beside a bulk job, and 10 times the capacity",
+        run,
+        summary="interactive requests beside a bulk job, and 10 times the capacity",
         description="Measures the capacity, then interactive requests alone and beside a bulk job, then 10 times the "
         "capacity. Bounds: a bulk job may double the p99 of interactive requests; under overload 80 % of the capacity "
         "must be answered.",
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
     )
-    add_target(command)
-    add_pid(command)
-    add_photo_folder(command)
-    command.add_argument("--turn-s", type=_seconds, default=15.0, help="seconds of each phase (%(default)s)")
-    command.add_argument("--json", type=output_file, metavar="FILE", help="write all figures as JSON")
-    command.set_defaults(run=run)
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not 1 <= value <= 3600:
-        raise argparse.ArgumentTypeError(f"got {text}, expected 1 to 3600 seconds")
-    return value
+    arguments.add_server(command, "--target", "--pid")
+    arguments.add_photo_folder(command)
+    command.add_argument(
+        "--turn-s", type=arguments.positive(float), default=15.0, help="seconds of each phase (%(default)s)"
+    )
+    arguments.add_outputs(command, report=False)
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
@@ -60,7 +52,7 @@ def run(options: argparse.Namespace, console: Console) -> int:
     )
     for error, count in sorted(result.errors.items(), key=lambda entry: -entry[1]):
         console.print(f"  {count} failed: {error}", markup=False)
-    write_json({**report, "overload": result.as_json()}, options.json)
+    arguments.write_outputs(options, {**report, "overload": result.as_json()})
     if result.failures():
         raise LoadTestError(f"{'; '.join(result.failures())}. Repeat the run on an idle machine.")
     return 0

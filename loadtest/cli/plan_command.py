@@ -11,9 +11,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from loadtest import arguments
 from loadtest.capacity.curve import check_points, read_curve, summarize_errors
-from loadtest.capacity.queueing import Replica, describe, plan
-from loadtest.cli.options import Deprecated, HelpFormatter, add_outputs, output_file, positive, write_outputs
+from loadtest.capacity.queueing import describe, plan
 from loadtest.files import CURVE_FILE
 from loadtest.reports.environment import format_environment
 
@@ -27,34 +27,31 @@ The repository has no curve of a GPU.
 
 
 def add(commands: Any) -> None:
-    """Adds the command."""
-    command = commands.add_parser(
+    command = arguments.add_command(
+        commands,
         "plan",
-        help="number of replicas for a rate and a latency bound",
+        run,
+        summary="number of replicas for a rate and a latency bound",
         description="Computes the number of replicas for a rate from a measured curve, and prints each step and the "
         "error of the queueing model at the measured points. Needs no server. Exit code 1 when no number of replicas "
         "meets the bound.",
         epilog=_EPILOG,
-        formatter_class=HelpFormatter,
     )
-    command.add_argument("--rate", type=positive(float), required=True, metavar="N", help="photos per second")
-    command.add_argument("--p99", type=positive(float), required=True, metavar="S", help="bound of p99 in seconds")
-    command.add_argument(
-        "--curve", type=Path, default=CURVE_FILE, metavar="FILE", help="of `open-loop --curve` (%(default)s)"
-    )
-    command.add_argument("--spare", type=positive(int, or_zero=True), default=1, help="spare replicas (%(default)s)")
-    command.add_argument("--no-simulation", action=Deprecated, dest="ignored", nargs=0)
-    command.add_argument("--peak", action=Deprecated, dest="ignored")
-    command.add_argument("--seed", action=Deprecated, dest="ignored")
-    add_outputs(command)
-    command.add_argument("--chart", type=output_file, metavar="FILE", help="write a PNG")
-    command.set_defaults(run=run)
+    option = command.add_argument
+    option("--rate", type=arguments.positive(float), required=True, metavar="N", help="photos per second")
+    option("--p99", type=arguments.positive(float), required=True, metavar="S", help="bound of p99 in seconds")
+    option("--curve", type=Path, default=CURVE_FILE, metavar="FILE", help="of `open-loop --curve` (%(default)s)")
+    option("--spare", type=arguments.positive(int, or_zero=True), default=1, help="spare replicas (%(default)s)")
+    option("--no-simulation", action=arguments.Deprecated, dest="ignored", nargs=0)
+    option("--peak", action=arguments.Deprecated, dest="ignored")
+    option("--seed", action=arguments.Deprecated, dest="ignored")
+    arguments.add_outputs(command)
+    option("--chart", type=arguments.output_file, metavar="FILE", help="write a PNG")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
     """Exit code: 0 done, 1 no number of replicas meets the bound."""
-    curve = read_curve(options.curve)
-    replica = Replica.from_curve(curve)
+    curve, replica = read_curve(options.curve)
     _show_curve(console, curve, options.curve)
     made = plan(replica, options.rate, options.p99, options.spare)
     arithmetic = describe(replica, made)
@@ -66,11 +63,11 @@ def run(options: argparse.Namespace, console: Console) -> int:
         "curve": {key: curve[key] for key in ("machine", "date", "commit", "profile", "photos")},
         "replica": asdict(replica), "plan": asdict(made), "arithmetic": arithmetic, "checks": rows, "errors": errors,
     }  # fmt: skip
-    write_outputs(options, report)
+    arguments.write_outputs(options, report)
     if options.chart:
         from loadtest.reports.load_charts import draw_plan
 
-        draw_plan(report, options.chart)
+        draw_plan(report).savefig(options.chart)
     return 0 if made.replicas is not None else 1
 
 

@@ -8,28 +8,26 @@ from typing import Any
 
 from rich.console import Console
 
-from loadtest.cli.options import HelpFormatter, output_file
+from loadtest import arguments
 from loadtest.files import read_report
 
 
 def add(commands: Any) -> None:
-    """Adds the command."""
-    command = commands.add_parser(
+    command = arguments.add_command(
+        commands,
         "report",
-        help="JSON reports -> one HTML report",
+        run,
+        summary="JSON reports -> one HTML report",
         description="Writes one HTML file with the tables and charts of the reports, without external resources.",
         epilog="example:\n  triptych loadtest report out.html loadtest.json peak.json bench.json plan.json",
-        formatter_class=HelpFormatter,
     )
-    command.add_argument("html", type=output_file, metavar="OUT.html", help="file to write")
+    command.add_argument("html", type=arguments.output_file, metavar="OUT.html", help="file to write")
     command.add_argument(
         "reports", type=Path, nargs="+", metavar="FILE.json", help="of locust, open-loop, bench or plan"
     )
-    command.set_defaults(run=run)
 
 
 def run(options: argparse.Namespace, console: Console) -> int:
-    """Exit code: 0 done."""
     # matplotlib is slow to import.
     from loadtest.reports.html_report import write_html_report
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import math
 import statistics
 from pathlib import Path
 from typing import Any
 
 from loadtest.errors import LoadTestError
-from loadtest.files import write_json
+from loadtest.files import read_report
 from loadtest.locust.verdict import Check
 
 # One-sided 99 % quantiles of Student's t by degrees of freedom: 1 of 100 figures that did not change fails.
@@ -56,25 +55,19 @@ def _limit(name: str, values: list[float]) -> float:
     return math.exp(centre - reach if _is_rate(name) else centre + reach)
 
 
-def write_baseline(baseline: dict[str, Any], file: Path) -> None:
-    """Writes the file that `compare` reads."""
-    write_json(baseline, file)
-
-
 def read_baseline(file: Path) -> dict[str, Any]:
-    """A file of `write_baseline`.
+    """A file that `triptych loadtest baseline` wrote.
 
     Raises:
         LoadTestError: the file is not a baseline.
     """
+    found = read_report(file)
     try:
-        baseline: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
-        baseline["figures"] = {name: [float(value) for value in found] for name, found in baseline["figures"].items()}
-        return {key: baseline[key] for key in ("machine", "figures", "limits", "settings")}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        figures = {name: [float(value) for value in values] for name, values in found["figures"].items()}
+        return {**{key: found[key] for key in ("machine", "limits", "settings")}, "figures": figures}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise LoadTestError(
-            f"Cannot read {file} as a baseline ({error!r}). `triptych loadtest baseline RUN.json ... "
-            "--write FILE` makes one."
+            f"{file} is not a baseline ({error!r}). `triptych loadtest baseline RUN.json ... --write FILE` makes one."
         ) from error
 
 

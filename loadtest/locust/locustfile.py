@@ -20,28 +20,37 @@ from locust.runners import MasterRunner, WorkerRunner
 # network delay of 200 ms and 0.1 s of think time made 1.8 calls/s, with it 44.8 (2026-11-28; tests/e2e checks it).
 grpc.experimental.gevent.init_gevent()
 
-from loadtest.locust.process_state import ProcessState, add_options  # noqa: E402
+from loadtest.files import PHOTOS  # noqa: E402
+from loadtest.locust.process_state import ProcessState  # noqa: E402
+from loadtest.locust.settings import add_options  # noqa: E402
 from loadtest.traffic.calls import EMBED, NO_RETRY, RECOGNIZE, SEARCH  # noqa: E402
 from triptych import Client  # noqa: E402
 
+TIMEOUT_S = 10.0
 _SHAPE = os.environ.get("TRIPTYCH_LOAD_SHAPE", "")
 _state: ProcessState | None = None
 
 
 @events.init_command_line_parser.add_listener
 def _add_options(parser: Any) -> None:
-    add_options(parser)
+    group = parser.add_argument_group("Triptych")
+    add_options(group)
+    group.add_argument("--under-ms", type=float, default=250.0, help="latency bound of the objective")
+    group.add_argument("--photos", default=str(PHOTOS), help="folder of *.jpg")
+    group.add_argument("--prepared", default="", help="file with a corpus and reference answers, instead of --photos")
+    group.add_argument("--result-file", default="", help="JSON file to write at the end")
 
 
 @events.init.add_listener
 def _prepare(environment: Any, **_: Any) -> None:
     global _state
     is_worker = isinstance(environment.runner, WorkerRunner)
-    _state = ProcessState(environment, is_worker)
+    _state = state = ProcessState(environment, is_worker, _SHAPE)
     if is_worker:
-        events.report_to_master.add_listener(lambda client_id, data: _state.add_worker_report(data))
+        events.report_to_master.add_listener(lambda client_id, data: data.update(triptych=state.take_report()))
     if isinstance(environment.runner, MasterRunner):
-        events.worker_report.add_listener(lambda client_id, data: _state.merge_worker_report(data))
+        # A worker may report before it has run this function.
+        events.worker_report.add_listener(lambda client_id, data: state.merge_report(data.get("triptych")))
 
 
 @events.quitting.add_listener
@@ -67,7 +76,7 @@ class _ShopUser(User):
         """Opens a connection of its own, as each process of a shop does."""
         options = self.environment.parsed_options
         target = options.http if self.transport == "http" else (self.host or options.target)
-        self.client = Client(target, transport=self.transport, retry=NO_RETRY, timeout_s=options.timeout_s)
+        self.client = Client(target, transport=self.transport, retry=NO_RETRY, timeout_s=TIMEOUT_S)
 
     def on_stop(self) -> None:
         self.client.close()
@@ -81,7 +90,6 @@ class _ShopUser(User):
     @tag(EMBED)
     @task(2)
     def embed(self) -> None:
-        """The embedding alone."""
         self._call(EMBED)
 
     @tag(SEARCH)
@@ -105,8 +113,6 @@ class _ShopUser(User):
 
 
 class GrpcUser(_ShopUser):
-    """Over gRPC."""
-
     transport = "grpc"
 
 

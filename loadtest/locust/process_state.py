@@ -10,12 +10,12 @@ from typing import Any
 
 import gevent
 
-from loadtest.files import PHOTOS
-from loadtest.locust.shapes import Phase, make_shape
-from loadtest.traffic.calls import CallRunner
-from loadtest.traffic.corpus import Corpus, PhotoSampler, TrafficMix
+from loadtest.locust.settings import RunSettings
+from loadtest.locust.shapes import Phase
+from loadtest.traffic.calls import SEARCH, CallRunner
+from loadtest.traffic.corpus import Corpus, PhotoSampler
 from loadtest.traffic.latency_histogram import LatencyHistogram
-from loadtest.traffic.reference_answers import ReferenceAnswers, read_references
+from loadtest.traffic.reference_answers import ReferenceAnswers, read_prepared
 
 _LAG_PERIOD_S = 0.05
 # The first calls import and compile what they need, which takes 0.1 s at once.
@@ -23,28 +23,6 @@ _SETTLE_S = 2.0
 # A phase of the shape breakpoint is broken above this share of failed calls, or above this multiple of the bound.
 _BROKEN_SHARE = 0.01
 _BROKEN_OF_BOUND = 1.5
-
-
-def add_options(parser: Any) -> None:
-    """Options of the users beside Locust's own."""
-    group = parser.add_argument_group("Triptych")
-    group.add_argument("--target", default=os.environ.get("TRIPTYCH_TARGET", "127.0.0.1:8001"), help="gRPC address")
-    group.add_argument(
-        "--http", default=os.environ.get("TRIPTYCH_HTTP_URL", "http://127.0.0.1:8000"), help="HTTP address"
-    )
-    group.add_argument("--photos", default=str(PHOTOS), help="folder of *.jpg")
-    group.add_argument("--prepared", default="", help="folder with a corpus and reference answers")
-    group.add_argument("--think-s", type=float, default=0.0, help="seconds between an answer and the next call")
-    group.add_argument("--timeout-s", type=float, default=10.0, help="timeout of a call in seconds")
-    group.add_argument("--zipf", type=float, default=TrafficMix.zipf, help="Zipf exponent of the photos' frequency")
-    group.add_argument("--repeat-share", type=float, default=TrafficMix.repeat_share, help="share of repeated photos")
-    group.add_argument("--bad-share", type=float, default=TrafficMix.bad_share, help="share of invalid photos")
-    group.add_argument("--seed", type=int, default=1, help="of the photos drawn")
-    group.add_argument("--under-ms", type=float, default=250.0, help="latency bound of the objective")
-    group.add_argument("--scale", type=float, default=1.0, help="factor of the shape's durations")
-    group.add_argument("--soak-s", type=float, default=600.0, help="duration of a soak in seconds")
-    group.add_argument("--soak-users", type=int, default=1, help="users of a soak")
-    group.add_argument("--result-file", default="", help="JSON file to write at the end")
 
 
 class ProcessState:
@@ -55,34 +33,30 @@ class ProcessState:
         has_catalogue: whether the reference answers contain searches.
     """
 
-    def __init__(self, environment: Any, is_worker: bool) -> None:
+    def __init__(self, environment: Any, is_worker: bool, shape_name: str) -> None:
         options = environment.parsed_options
+        settings = RunSettings.from_options(options)
         self._environment = environment
-        self._options = options
-        self._under_s = options.under_ms / 1e3
-        self._histogram = LatencyHistogram(self._under_s)
-        self._workers: dict[str, Any] = {"compared": 0, "largest_difference": 0.0, "examples": {}, "lags_ms": []}
-        prepared = Path(options.prepared) if options.prepared else None
-        corpus = Corpus.read(prepared) if prepared else Corpus.make(Path(options.photos), options.seed)
-        without_load = read_references(prepared / "references.npz") if prepared else {}
-        self.has_catalogue = any(kind == "search" for kind, _ in without_load)
+        self._result_file = options.result_file
+        self._under_ms = settings.under_ms
+        self._histogram = LatencyHistogram(settings.under_ms / 1e3)
+        if options.prepared:
+            corpus, without_load = read_prepared(Path(options.prepared))
+        else:
+            corpus, without_load = Corpus.make(Path(options.photos), settings.seed), {}
+        self.has_catalogue = any(kind == SEARCH for kind, _ in without_load)
         self._references = ReferenceAnswers(without_load)
-        mix = TrafficMix(options.zipf, options.repeat_share, options.bad_share)
         # Each worker has its own seed; with one seed all workers would send one sequence.
-        seed = options.seed + (int.from_bytes(os.urandom(4), "big") if is_worker else 0)
-        self.calls = CallRunner(PhotoSampler(corpus, mix, seed), self._references, self._histogram)
-        self._shape_name = os.environ.get("TRIPTYCH_LOAD_SHAPE", "")
-        self._shape = (
-            make_shape(self._shape_name, scale=options.scale, soak_s=options.soak_s, soak_users=options.soak_users)
-            if self._shape_name
-            else None
-        )
+        seed = settings.seed + (int.from_bytes(os.urandom(4), "big") if is_worker else 0)
+        self.calls = CallRunner(PhotoSampler(corpus, settings.mix, seed), self._references, self._histogram)
+        self._shape = settings.make_shape(shape_name) if shape_name else None
         self._started_s = time.time()
         self._phase: Phase | None = None
         self._is_broken = False
         self._users: dict[int, int] = {}
         self._lags_ms: list[float] = []
         self._first_user_s = 0.0
+        self._merged: dict[str, Any] = {"compared": 0, "largest_difference": 0.0, "examples": {}, "lags_ms": []}
         gevent.spawn(self._measure_lag)
 
     def users_at(self, run_s: float) -> int | None:
@@ -98,9 +72,9 @@ class ProcessState:
         self._phase = phase
         return phase.users
 
-    def add_worker_report(self, data: dict[str, Any]) -> None:
-        """Adds a worker's results since its last report to the message for its master."""
-        data["triptych"] = {
+    def take_report(self) -> dict[str, Any]:
+        """Results since the last report: the message of a worker to its master."""
+        report = {
             "histogram": self._histogram.take_json(),
             "compared": self._references.compared,
             "largest_difference": self._references.largest_difference,
@@ -108,45 +82,34 @@ class ProcessState:
             "lags_ms": self._lags_ms,
         }
         self._lags_ms, self._references.compared = [], 0
+        return report
 
-    def merge_worker_report(self, data: dict[str, Any]) -> None:
-        """Merges the message of a worker; called in the master."""
-        report = data.get("triptych")
+    def merge_report(self, report: dict[str, Any] | None) -> None:
+        """Adds the report of a process to the result of the run."""
         if report is None:
             return
-        workers = self._workers
+        merged = self._merged
         self._histogram.add_json(report["histogram"])
-        workers["compared"] += report["compared"]
-        workers["largest_difference"] = max(workers["largest_difference"], report["largest_difference"])
-        workers["examples"] = {**report["examples"], **workers["examples"]}
-        workers["lags_ms"] += report["lags_ms"]
+        merged["compared"] += report["compared"]
+        merged["largest_difference"] = max(merged["largest_difference"], report["largest_difference"])
+        merged["examples"] = {**report["examples"], **merged["examples"]}
+        merged["lags_ms"] += report["lags_ms"]
 
     def write_result(self) -> None:
         """Writes the result for the verdict, where a file was asked for."""
-        if not self._options.result_file:
+        if not self._result_file:
             return
-        total, workers = self._environment.stats.total, self._workers
+        self.merge_report(self.take_report())
+        total = self._environment.stats.total
         result = {
-            "shape": self._shape_name,
+            **self._merged,
             "started_s": self._started_s,
             "phases_reached": 1 + self._shape.phases.index(self._phase) if self._shape and self._phase else 0,
-            "scale": self._options.scale,
-            "soak_s": self._options.soak_s,
-            "soak_users": self._options.soak_users,
-            "histogram": self._histogram.as_json(),
-            "users": {str(second): users for second, users in self._users.items()},
-            "compared": self._references.compared + workers["compared"],
-            "largest_difference": max(self._references.largest_difference, workers["largest_difference"]),
-            "examples": {**workers["examples"], **self.calls.examples},
-            "lags_ms": sorted(round(lag, 1) for lag in self._lags_ms + workers["lags_ms"]),
-            "locust": {
-                "requests": total.num_requests,
-                "failures": total.num_failures,
-                "p50_ms": total.get_response_time_percentile(0.5),
-                "p99_ms": total.get_response_time_percentile(0.99),
-            },
+            "histogram": self._histogram.take_json(),
+            "users": self._users,
+            "locust": {"requests": total.num_requests, "failures": total.num_failures},
         }
-        Path(self._options.result_file).write_text(json.dumps(result), encoding="utf-8")
+        Path(self._result_file).write_text(json.dumps(result), encoding="utf-8")
 
     def _has_broken(self, phase: Phase) -> bool:
         from_s, until_s = phase.seconds(self._started_s)
@@ -154,7 +117,7 @@ class ProcessState:
             return False  # shorter than a second: no figures
         counts = self._histogram.total(None, from_s, until_s)
         p99_ms = counts.percentile_ms(99)
-        is_slow = p99_ms is None or p99_ms > self._under_s * 1e3 * _BROKEN_OF_BOUND
+        is_slow = p99_ms is None or p99_ms > self._under_ms * _BROKEN_OF_BOUND
         return is_slow or counts.failed > _BROKEN_SHARE * counts.calls
 
     def _measure_lag(self) -> None:

@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from loadtest.errors import LoadTestError
-from loadtest.locust.shapes import Shape, make_shape
+from loadtest.locust.shapes import Shape
 from loadtest.traffic.latency_histogram import CallCounts, LatencyHistogram
 
 # The knee: the fewest users that reach this share of the highest rate.
@@ -27,8 +29,8 @@ class RunResult:
         compared: answers compared with reference answers.
         largest_difference: of a number in these answers.
         examples: reason of a failure -> a sentence.
-        lags_ms: of the generator's loop, sorted.
-        locust: Locust's own statistics of all calls.
+        lags_ms: of the generator's loop.
+        locust: Locust's own counts of all calls.
     """
 
     shape: Shape
@@ -53,20 +55,13 @@ class RunResult:
         for phase in self.shape.phases[: self.phases_reached]:
             from_s, until_s = phase.seconds(self.started_s)
             counts = self.histogram.total(None, from_s, until_s)
-            if not counts.calls or until_s <= from_s:
-                continue
-            rows.append(
-                {
-                    "phase": phase.name,
-                    "users": phase.users,
-                    "calls": counts.calls,
-                    "answers_per_s": round(counts.answered / (until_s - from_s), 2),
-                    "failed": counts.failed,
-                    "within": round(counts.within / counts.answered, 4) if counts.answered else None,
-                    "p50_ms": counts.rounded_ms(50),
-                    "p99_ms": counts.rounded_ms(99),
-                }
-            )
+            if counts.calls and until_s > from_s:
+                within = round(counts.within / counts.answered, 4) if counts.answered else None
+                rate = round(counts.answered / (until_s - from_s), 2)
+                rows.append(
+                    {"phase": phase.name, "users": phase.users, "calls": counts.calls, "answers_per_s": rate}
+                    | {"failed": counts.failed, "within": within, **counts.percentiles_ms()}
+                )
         return rows
 
     def figures(self) -> dict[str, float]:
@@ -83,7 +78,6 @@ class RunResult:
         return {name: value for name, value in figures.items() if value is not None}
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values for the report."""
         return {
             "shape": self.shape.name, "phases": self.rows(), "series": self.series(), "figures": self.figures(),
             "kinds": self.kinds(), "locust": self.locust, "lag_p99_ms": self.lag_ms(99),
@@ -95,28 +89,16 @@ class RunResult:
         rows = []
         for second in range(first, max(self.histogram.seconds, default=0) + 1):
             counts = self.histogram.total(None, second, second + 1)
-            rows.append(
-                {
-                    "second": second - first,
-                    "users": self.users.get(second, 0),
-                    "answers": counts.answered,
-                    "failed": counts.failed,
-                    "p50_ms": counts.rounded_ms(50),
-                    "p99_ms": counts.rounded_ms(99),
-                }
-            )
+            users = self.users.get(second, 0)
+            row = {"second": second - first, "users": users, "answers": counts.answered, "failed": counts.failed}
+            rows.append(row | counts.percentiles_ms())
         return rows
 
     def kinds(self) -> dict[str, dict[str, Any]]:
         """Kind of call -> its figures over the whole run."""
         totals = {kind: self.histogram.total([kind]) for kind in self.histogram.kinds()}
         return {
-            kind: {
-                "calls": counts.calls,
-                "failures": dict(counts.failures),
-                "p50_ms": counts.rounded_ms(50),
-                "p99_ms": counts.rounded_ms(99),
-            }
+            kind: {"calls": counts.calls, "failures": dict(counts.failures), **counts.percentiles_ms()}
             for kind, counts in totals.items()
         }
 
@@ -124,7 +106,7 @@ class RunResult:
         """A percentile of the generator's lag; None where it was not measured."""
         if not self.lags_ms:
             return None
-        return self.lags_ms[min(len(self.lags_ms) - 1, math.ceil(len(self.lags_ms) * percent / 100) - 1)]
+        return round(float(np.percentile(self.lags_ms, percent, method="inverted_cdf")), 1)
 
 
 def find_knee(rows: list[dict[str, Any]]) -> dict[str, Any]:
@@ -133,7 +115,7 @@ def find_knee(rows: list[dict[str, Any]]) -> dict[str, Any]:
     return next(row for row in rows if row["answers_per_s"] >= KNEE_SHARE * highest)
 
 
-def read_result(file: Path, under_s: float) -> RunResult:
+def read_result(file: Path, shape: Shape, under_s: float) -> RunResult:
     """The file that a Locust process wrote at its end.
 
     Raises:
@@ -141,22 +123,11 @@ def read_result(file: Path, under_s: float) -> RunResult:
     """
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
-        histogram = LatencyHistogram(under_s)
-        histogram.add_json(content["histogram"])
-        return RunResult(
-            shape=make_shape(
-                content["shape"], scale=content["scale"], soak_s=content["soak_s"], soak_users=content["soak_users"]
-            ),
-            histogram=histogram,
-            users={int(second): users for second, users in content["users"].items()},
-            **{
-                name: content[name]
-                for name in (
-                    "started_s", "phases_reached", "compared", "largest_difference", "examples", "lags_ms", "locust",
-                )
-            },
-        )  # fmt: skip
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise LoadTestError(
             f"The run wrote no result to {file} ({error!r}). Locust's messages above have the cause."
         ) from error
+    histogram = LatencyHistogram(under_s)
+    histogram.add_json(content["histogram"])
+    users = {int(second): count for second, count in content["users"].items()}
+    return RunResult(shape=shape, **{**content, "histogram": histogram, "users": users})

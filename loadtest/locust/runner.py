@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from rich.progress import Progress
@@ -18,13 +17,15 @@ from rich.progress import Progress
 from loadtest.errors import LoadTestError
 from loadtest.files import ROOT
 from loadtest.locust.run_result import RunResult, read_result
+from loadtest.locust.settings import RunSettings
 from loadtest.locust.shapes import Shape
 from loadtest.traffic.calls import EMBED, RECOGNIZE, SEARCH, record_references
-from loadtest.traffic.corpus import Corpus, TrafficMix
-from loadtest.traffic.reference_answers import write_references
+from loadtest.traffic.corpus import Corpus
+from loadtest.traffic.reference_answers import write_prepared
 from triptych import Client
 
 LOCUSTFILE = Path(__file__).with_name("locustfile.py")
+PREPARED = "prepared.json"
 USERS = {"grpc": ("GrpcUser",), "http": ("HttpUser",), "both": ("GrpcUser", "HttpUser")}
 TASKS = ("mixed", RECOGNIZE, EMBED, SEARCH)
 # Users finish their calls in flight; else the server counts calls that we do not.
@@ -32,29 +33,6 @@ _STOP_TIMEOUT_S = 30
 # For the start of Locust, and for its end with calls in flight.
 _EXTRA_S = 90
 _CATALOGUE_PHOTOS = 20
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """Server and users of the runs.
-
-    Attributes:
-        target, http: addresses of gRPC and HTTP.
-        under_s: latency bound of the objective.
-        transport: a key of `USERS`.
-        tasks: one of `TASKS`.
-        workers: Locust processes beside a master; 0 runs one process in all.
-    """
-
-    target: str
-    http: str
-    under_s: float
-    mix: TrafficMix
-    seed: int
-    transport: str = "both"
-    tasks: str = "mixed"
-    think_s: float = 0.0
-    workers: int = 0
 
 
 @contextlib.contextmanager
@@ -65,7 +43,7 @@ def prepare_run(
     catalogue_key: str | None,
     progress: Progress,
 ) -> Iterator[Path]:
-    """Yields a temporary folder with the corpus and the server's reference answers.
+    """Yields a temporary folder with the corpus and the server's reference answers in the file `PREPARED`.
 
     With a key, an empty catalogue is filled with photos of the corpus and emptied again at the end.
 
@@ -77,12 +55,11 @@ def prepare_run(
         folder = Path(name)
         task = progress.add_task("Preparing photos and reference answers", total=None)
         corpus = Corpus.make(photos, settings.seed, sizes_px=sizes_px)
-        corpus.write(folder)
         with Client(settings.target, timeout_s=60, catalogue_key=catalogue_key) as client:
             added = _fill_catalogue(client, corpus) if catalogue_key else []
             try:
                 kinds = [RECOGNIZE, EMBED, *([SEARCH] if _has_catalogue(client, corpus) else [])]
-                write_references(record_references(client, corpus, kinds), folder / "references.npz")
+                write_prepared(folder / PREPARED, corpus, record_references(client, corpus, kinds))
                 progress.remove_task(task)
                 yield folder
             finally:
@@ -91,60 +68,55 @@ def prepare_run(
 
 
 def run_shape(
-    settings: RunSettings,
-    shape: Shape,
-    folder: Path,
-    progress: Progress,
-    *,
-    scale: float,
-    soak_s: float,
-    soak_users: int = 1,
+    settings: RunSettings, users: list[str], name: str, folder: Path, workers: int, progress: Progress
 ) -> RunResult:
-    """One headless run in its own processes.
+    """One headless run in its own processes: one, or a master and `workers`.
+
+    `users` are words of `select_users`, `folder` is of `prepare_run`.
 
     Raises:
         LoadTestError: Locust failed or did not end.
     """
-    result_file, log = folder / f"{shape.name}.json", folder / f"{shape.name}.log"
+    shape = settings.make_shape(name)
+    result_file, log = folder / f"{name}.json", folder / f"{name}.log"
     result_file.unlink(missing_ok=True)
+    common = _words(settings, users, folder)
     words = [
-        *_words(settings, folder), "--headless", "--only-summary", "--loglevel", "WARNING", "--scale", str(scale),
-        "--soak-s", str(soak_s), "--soak-users", str(soak_users), "--result-file", str(result_file),
+        *common, "--headless", "--only-summary", "--loglevel", "WARNING", "--result-file", str(result_file),
         "--exit-code-on-error", "0",
     ]  # fmt: skip
-    environment = {**os.environ, "TRIPTYCH_LOAD_SHAPE": shape.name}
+    environment = {**os.environ, "TRIPTYCH_LOAD_SHAPE": name}
     with log.open("wb") as output, contextlib.ExitStack() as stack:
-        if settings.workers:
-            port = _free_port()
-            master = ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", str(port)]
-            worker = ["--worker", "--master-host", "127.0.0.1", "--master-port", str(port)]
-            for _ in range(settings.workers):
-                stack.enter_context(_process([*_words(settings, folder), *worker], environment, output))
-            words += [*master, "--expect-workers", str(settings.workers), "--expect-workers-max-wait", "60"]
-        first = stack.enter_context(_process(words, environment, output))
-        exit_code = _wait(first, shape, progress)
+        if workers:
+            port = str(_free_port())
+            worker = [*common, "--worker", "--master-host", "127.0.0.1", "--master-port", port]
+            for _ in range(workers):
+                stack.enter_context(_process(worker, environment, output))
+            words += ["--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port]
+            words += ["--expect-workers", str(workers), "--expect-workers-max-wait", "60"]
+        exit_code = _wait(stack.enter_context(_process(words, environment, output)), shape, progress)
     if exit_code != 0:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
-        raise LoadTestError(f"Locust ended with exit code {exit_code} in {shape.name}:\n{tail}")
-    return read_result(result_file, settings.under_s)
+        raise LoadTestError(f"Locust ended with exit code {exit_code} in {name}:\n{tail}")
+    return read_result(result_file, shape, settings.under_ms / 1e3)
 
 
-def serve_web(settings: RunSettings, folder: Path, port: int) -> int:
+def serve_web(settings: RunSettings, users: list[str], folder: Path, port: int) -> int:
     """Locust's web UI on loopback, until Ctrl-C; returns its exit code."""
-    words = [*_words(settings, folder), "--web-host", "127.0.0.1", "--web-port", str(port)]
+    words = [*_words(settings, users, folder), "--web-host", "127.0.0.1", "--web-port", str(port)]
     with _process(words, dict(os.environ), None) as process:
         return process.wait()
 
 
-def _words(settings: RunSettings, folder: Path) -> list[str]:
-    mix = settings.mix
-    tags = [] if settings.tasks == "mixed" else ["--tags", settings.tasks]
+def select_users(transport: str, tasks: str) -> list[str]:
+    """Locust's arguments for a key of `USERS` and one of `TASKS`."""
+    return [*USERS[transport], *([] if tasks == "mixed" else ["--tags", tasks])]
+
+
+def _words(settings: RunSettings, users: list[str], folder: Path) -> list[str]:
     return [
-        sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *USERS[settings.transport], *tags,
-        "--target", settings.target, "--http", settings.http, "--prepared", str(folder),
-        "--think-s", str(settings.think_s), "--zipf", str(mix.zipf), "--repeat-share", str(mix.repeat_share),
-        "--bad-share", str(mix.bad_share), "--seed", str(settings.seed), "--under-ms", str(settings.under_s * 1e3),
-        "--stop-timeout", str(_STOP_TIMEOUT_S),
+        sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), *users, *settings.as_words(),
+        "--prepared", str(folder / PREPARED), "--stop-timeout", str(_STOP_TIMEOUT_S),
     ]  # fmt: skip
 
 
@@ -173,7 +145,7 @@ def _process(words: list[str], environment: dict[str, str], output: object) -> I
         yield process
     finally:
         try:
-            process.wait(timeout=5 if process.poll() is None else 0)
+            process.wait(timeout=5)
         except subprocess.TimeoutExpired:
             process.terminate()
             try:

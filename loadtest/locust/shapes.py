@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from loadtest.errors import LoadTestError
-
 STEP_USERS = (1, 2, 4, 8, 16, 32)
 # The shape breakpoint ends here: with more users the generator is the limit.
 MOST_USERS = 128
@@ -70,21 +68,7 @@ SHAPES = {
 
 
 def make_shape(name: str, *, scale: float = 1.0, soak_s: float = 600, soak_users: int = 1) -> Shape:
-    """One of `SHAPES`.
-
-    Args:
-        name: of the shape.
-        scale: factor of all durations.
-        soak_s: duration of a soak, independent of the scale.
-        soak_users: users of a soak.
-
-    Raises:
-        LoadTestError: the name is unknown, or a duration is not positive.
-    """
-    if name not in SHAPES:
-        raise LoadTestError(f"Unknown shape {name!r}; expected one of {', '.join(SHAPES)}.")
-    if scale <= 0 or soak_s <= 0:
-        raise LoadTestError(f"{name} with scale {scale:g} and soak {soak_s:g} s has no duration; give values above 0.")
+    """One of `SHAPES`; `scale` is a factor of all durations but that of a soak."""
     objective_phase = {"smoke": "steady", "soak": "soak", "spike": "after"}.get(name)
     phases = {
         "smoke": [("steady", 1, 20 * scale)],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -44,13 +45,11 @@ class Verdict:
         return not self.failed()
 
     def failed(self) -> list[str]:
-        """Run and check of each failure."""
         return [
             f"{run}: {check.name}" for run, each in self.checks.items() for check in each if check.result == "failed"
         ]
 
     def as_json(self) -> dict[str, Any]:
-        """Run -> checks as plain values."""
         return {run: [asdict(check) for check in checks] for run, checks in self.checks.items()}
 
     def write_junit(self, file: Path) -> None:
@@ -74,8 +73,7 @@ class Verdict:
 def check_run(
     run: RunResult,
     objective: Objective,
-    before: dict[str, int],
-    after: dict[str, int],
+    counted: Mapping[str, int],
     *,
     bad_share: float,
     searcher_calls_recognizer: bool,
@@ -85,8 +83,7 @@ def check_run(
     Args:
         run: the result.
         objective: for the shape's objective phase.
-        before: requests counted by the server before the run, by model.
-        after: the same after the run.
+        counted: requests that the server counted during the run, by model.
         bad_share: share of calls that sent invalid photos.
         searcher_calls_recognizer: whether the server counts a search as a request of both models.
     """
@@ -95,7 +92,7 @@ def check_run(
         _check_failures(run),
         _check_bad_photos(run, bad_share),
         _check_references(run),
-        *_check_counts(run, before, after, searcher_calls_recognizer),
+        *_check_counts(run, counted, searcher_calls_recognizer),
         _check_generator(run, objective),
     ]
 
@@ -165,15 +162,13 @@ def _check_references(run: RunResult) -> Check:
     return _check("reference answers", run.compared > 0, reason)
 
 
-def _check_counts(
-    run: RunResult, before: dict[str, int], after: dict[str, int], searcher_calls_recognizer: bool
-) -> list[Check]:
+def _check_counts(run: RunResult, counted: Mapping[str, int], searcher_calls_recognizer: bool) -> list[Check]:
     checks = []
     for model, (sent, uncertain) in expected_requests(run.histogram, searcher_calls_recognizer).items():
-        counted = after.get(model, 0) - before.get(model, 0)
+        found = counted.get(model, 0)
         allowed = f" ({uncertain} of them may not have arrived)" if uncertain else ""
-        reason = f"{sent} requests were sent{allowed}, the server counted {counted}."
-        checks.append(_check(f"counts of {model}", sent - uncertain <= counted <= sent, reason))
+        reason = f"{sent} requests were sent{allowed}, the server counted {found}."
+        checks.append(_check(f"counts of {model}", sent - uncertain <= found <= sent, reason))
     return checks
 
 

@@ -17,15 +17,9 @@ from typing import Any
 
 from rich.console import Console
 
-from loadtest.open_loop.stream import (
-    EncodedRequests,
-    StreamResult,
-    fetch_references,
-    run_closed_loop,
-    run_open_loop,
-)
+from loadtest.open_loop.stream import EncodedRequests, StreamResult, fetch_references, run_closed_loop, run_open_loop
 from loadtest.server.process import peak_memory
-from loadtest.traffic.photos import unique_photos
+from loadtest.traffic.corpus import unique_photos
 from triptych import Client
 
 # Keeps the server busy without a full queue.
@@ -58,7 +52,6 @@ class OverloadResult:
         offered, goodput: requests and answers per second under overload.
         overload_ms: p50 and p99 of the answers under overload.
         errors: error -> requests under overload.
-        error_p99_ms: 99th percentile of their latency.
         growth_mb: growth of the server's resident memory under overload.
         generator_cores: CPU cores that the generator used under overload.
         wrong_answers: in all phases.
@@ -72,7 +65,6 @@ class OverloadResult:
     goodput: float
     overload_ms: tuple[float, float]
     errors: dict[str, int]
-    error_p99_ms: float
     growth_mb: float
     generator_cores: float
     wrong_answers: int
@@ -105,14 +97,13 @@ class OverloadResult:
         return [sentence for sentence, is_missed in checks.items() if is_missed]
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
         own = {"p99_ratio": self.p99_ratio, "goodput_share": self.goodput_share, "failures": self.failures()}
         return {**asdict(self), **own}
 
 
 def measure(target: str, pid: int, photos: Sequence[bytes], phase_s: float, console: Console) -> OverloadResult:
     """Runs four phases of `phase_s` and prints the result of each."""
-    requests = EncodedRequests(photos, {})
+    requests = EncodedRequests(photos)
     references = fetch_references(target, requests)
 
     def send(rate: float) -> StreamResult:
@@ -144,7 +135,6 @@ def measure(target: str, pid: int, photos: Sequence[bytes], phase_s: float, cons
         goodput=over.rate,
         overload_ms=_percentiles(over),
         errors=dict(over.errors),
-        error_p99_ms=over.error_latency_ms(99),
         growth_mb=growth_mb[0],
         generator_cores=cores,
         wrong_answers=sum(result.wrong_answers for result in (full, alone, beside, over)),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import math
+import functools
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from loadtest.errors import LoadTestError
@@ -67,32 +67,19 @@ class Trial:
 
     def as_json(self) -> dict[str, Any]:
         """Plain values; None for percentiles without answers."""
-        return {name: _plain(value) for name, value in asdict(self).items()}
-
-
-def _plain(value: Any) -> Any:
-    if not isinstance(value, float):
-        return value
-    return None if math.isnan(value) else round(value, 3)
+        rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in vars(self).items()}
+        return {name: None if value != value else value for name, value in rounded.items()}  # NaN is not JSON
 
 
 class RateTester:
-    """Measures one server with one set of photos.
-
-    Args:
-        target: gRPC address.
-        metrics_url: of Triton, for the server's count of requests.
-        photos: encoded.
-        objective: of the trials.
-        seed: of the arrivals.
-    """
+    """Measures one server with one set of encoded photos; `seed` is of the arrivals."""
 
     def __init__(self, target: str, metrics_url: str, photos: Sequence[bytes], objective: Objective, seed: int) -> None:
         self.objective = objective
         self._target = target
         self._metrics_url = metrics_url
         self._seed = seed
-        self._requests = EncodedRequests(photos, {}, outputs=())
+        self._requests = EncodedRequests(photos)
         self._references = fetch_references(target, self._requests)
 
     def try_rate(self, rate: float, duration_s: float) -> Trial:
@@ -101,13 +88,15 @@ class RateTester:
         Raises:
             LoadTestError: an answer was wrong, or the server counted other requests than ours.
         """
-        seed = self._seed + round(rate * 100)
         result = self._counted(
-            lambda: run_open_loop(
-                self._target, self._requests, self._references, rate=rate, duration_s=duration_s, timeout_s=TIMEOUT_S,
-                seed=seed,
+            functools.partial(
+                run_open_loop,
+                rate=rate,
+                duration_s=duration_s,
+                timeout_s=TIMEOUT_S,
+                seed=self._seed + round(rate * 100),
             )
-        )  # fmt: skip
+        )
         trial = Trial(
             rate=rate,
             duration_s=duration_s,
@@ -119,33 +108,27 @@ class RateTester:
             lag_p99_ms=result.lag_ms(99),
             failures=dict(result.errors),
         )
-        return Trial(**{**vars(trial), "missed": trial.check(self.objective)})
+        return replace(trial, missed=trial.check(self.objective))
 
     def measure_capacity(self) -> float:
         """Photos per second with 16 requests in flight."""
-        return self._run_closed(CAPACITY_CONCURRENCY, CAPACITY_S).rate
+        run = functools.partial(run_closed_loop, concurrency=CAPACITY_CONCURRENCY, duration_s=CAPACITY_S)
+        return self._counted(run).rate
 
     def measure_single(self, duration_s: float) -> dict[str, float]:
         """Latencies with one request in flight: mean, median and 99th percentile in milliseconds."""
-        result = self._run_closed(1, duration_s)
+        result = self._counted(functools.partial(run_closed_loop, concurrency=1, duration_s=duration_s))
         if not result.latencies_s:
             raise LoadTestError(f"No request was answered in {duration_s:g} s: {dict(result.errors)}.")
         mean_ms = 1e3 * sum(result.latencies_s) / len(result.latencies_s)
         figures = {"mean_ms": mean_ms, "p50_ms": result.latency_ms(50), "p99_ms": result.latency_ms(99)}
         return {name: round(figure, 3) for name, figure in figures.items()}
 
-    def _run_closed(self, concurrency: int, duration_s: float) -> StreamResult:
-        return self._counted(
-            lambda: run_closed_loop(
-                self._target, self._requests, self._references, concurrency=concurrency, duration_s=duration_s
-            )
-        )
-
-    def _counted(self, run: Callable[[], StreamResult]) -> StreamResult:
+    def _counted(self, run: Callable[..., StreamResult]) -> StreamResult:
         """Runs, and compares the requests sent with the requests that the server counted."""
-        before = count_requests(self._metrics_url).get("recognizer", 0)
-        result = run()
-        counted = count_requests(self._metrics_url).get("recognizer", 0) - before
+        before = count_requests(self._metrics_url)["recognizer"]
+        result = run(self._target, self._requests, self._references)
+        counted = count_requests(self._metrics_url)["recognizer"] - before
         uncertain = sum(count for error, count in result.errors.items() if error.startswith(_UNCERTAIN))
         if not result.sent - uncertain <= counted <= result.sent:
             raise LoadTestError(

@@ -11,7 +11,7 @@ import random
 import struct
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import grpc
@@ -21,6 +21,7 @@ import numpy.typing as npt
 from tritonclient.grpc import service_pb2
 
 from loadtest.errors import LoadTestError
+from loadtest.traffic.corpus import unique_bytes
 
 Floats = npt.NDArray[np.float32]
 
@@ -30,7 +31,7 @@ _UNLIMITED = [("grpc.max_receive_message_length", -1), ("grpc.max_send_message_l
 SAME_COSINE = 1 - 1e-4
 # To open the connection; not part of the measurement.
 _CONNECT_S = 10.0
-_REFERENCE_TIMEOUT_S = 60.0
+_PATIENCE_S = 60.0
 
 
 @dataclass
@@ -80,37 +81,24 @@ def _percentile_ms(seconds: Sequence[float], percentile: float) -> float:
 
 
 class EncodedRequests:
-    """Requests with one photo each, encoded once; every request ends in 8 unique bytes after the photo.
+    """Requests of all outputs with one encoded photo each; every request ends in 8 unique bytes after the photo."""
 
-    Args:
-        photos: encoded.
-        parameters: of the requests: Triton's `priority` and `timeout` (microseconds).
-        outputs: requested outputs, `embedding` among them; empty for all.
-    """
-
-    def __init__(
-        self, photos: Sequence[bytes], parameters: dict[str, int], outputs: Sequence[str] = ("embedding",)
-    ) -> None:
-        self._bodies = [_encode(photo, parameters, outputs) for photo in photos]
-        self._numbers = itertools.count(time.time_ns())
+    def __init__(self, photos: Sequence[bytes]) -> None:
+        self._bodies = [_encode(photo) for photo in photos]
 
     def __len__(self) -> int:
         return len(self._bodies)
 
     def next_body(self, number: int) -> bytes:
         """A request that no cache can answer, with the photo `number` modulo the number of photos."""
-        return self._bodies[number % len(self._bodies)] + next(self._numbers).to_bytes(8, "big")
+        return self._bodies[number % len(self._bodies)] + unique_bytes()
 
 
-def _encode(photo: bytes, parameters: dict[str, int], outputs: Sequence[str]) -> bytes:
+def _encode(photo: bytes) -> bytes:
     """A request without its last 8 bytes; the photo is the last field of the message."""
     request = service_pb2.ModelInferRequest(model_name="recognizer")
-    for name, value in parameters.items():
-        request.parameters[name].int64_param = value
     image = request.inputs.add(name="image", datatype="BYTES")
     image.shape.extend([1, 1])
-    for name in outputs:
-        request.outputs.add(name=name)
     request.raw_input_contents.append(struct.pack("<I", len(photo) + 8) + photo + bytes(8))
     return bytes(request.SerializeToString()[:-8])
 
@@ -135,14 +123,15 @@ def run_open_loop(
 ) -> StreamResult:
     """Sends at `rate` requests per second for `duration_s`, then waits for the answers; a call fails at `timeout_s`."""
     stream = _Stream(target, requests, references, timeout_s)
-    return asyncio.run(stream.run(list(arrivals(rate, duration_s, seed))))
+    return asyncio.run(stream.run(lambda: stream.send_at(list(arrivals(rate, duration_s, seed)))))
 
 
 def run_closed_loop(
     target: str, requests: EncodedRequests, references: Sequence[Floats], *, concurrency: int, duration_s: float
 ) -> StreamResult:
     """Keeps `concurrency` requests in flight: the capacity of the server."""
-    return asyncio.run(_Stream(target, requests, references, 60.0).run_closed(concurrency, duration_s))
+    stream = _Stream(target, requests, references, _PATIENCE_S)
+    return asyncio.run(stream.run(lambda: stream.send_in_turns(concurrency, duration_s)))
 
 
 def fetch_references(target: str, requests: EncodedRequests) -> list[Floats]:
@@ -155,7 +144,7 @@ def fetch_references(target: str, requests: EncodedRequests) -> list[Floats]:
         call = channel.unary_unary(_METHOD)
         try:
             return [
-                _read_embedding(call(requests.next_body(number), timeout=_REFERENCE_TIMEOUT_S))
+                _read_embedding(call(requests.next_body(number), timeout=_PATIENCE_S))
                 for number in range(len(requests))
             ]
         except grpc.RpcError as error:
@@ -166,6 +155,8 @@ def fetch_references(target: str, requests: EncodedRequests) -> list[Floats]:
 
 
 class _Stream:
+    _send_request: grpc.aio.UnaryUnaryMultiCallable
+
     def __init__(self, target: str, requests: EncodedRequests, references: Sequence[Floats], timeout_s: float) -> None:
         self._target = target
         self._requests = requests
@@ -175,55 +166,13 @@ class _Stream:
         self._answers: list[tuple[int, bytes]] = []
         self._started_s = 0.0
 
-    async def run(self, due_s: Sequence[float]) -> StreamResult:
+    async def run(self, send: Callable[[], Awaitable[None]]) -> StreamResult:
         async with grpc.aio.insecure_channel(self._target, options=_UNLIMITED) as channel:
             await asyncio.wait_for(channel.channel_ready(), _CONNECT_S)
-            call = channel.unary_unary(_METHOD)
-            started_s = self._started_s = time.perf_counter()
-            tasks = set()
-            for number, at_s in enumerate(due_s):
-                pause_s = started_s + at_s - time.perf_counter()
-                if pause_s > 0:
-                    await asyncio.sleep(pause_s)
-                task = asyncio.create_task(self._send(call, number, started_s + at_s))
-                tasks.add(task)
-                task.add_done_callback(tasks.discard)
-            self._result.duration_s = time.perf_counter() - started_s
-            await asyncio.gather(*tasks)
-        return self._compared()
-
-    async def run_closed(self, concurrency: int, duration_s: float) -> StreamResult:
-        async with grpc.aio.insecure_channel(self._target, options=_UNLIMITED) as channel:
-            await asyncio.wait_for(channel.channel_ready(), _CONNECT_S)
-            call = channel.unary_unary(_METHOD)
-            numbers = itertools.count()
-            started_s = self._started_s = time.perf_counter()
-
-            async def send_in_turn() -> None:
-                while time.perf_counter() - started_s < duration_s:
-                    await self._send(call, next(numbers), time.perf_counter())
-
-            await asyncio.gather(*(send_in_turn() for _ in range(concurrency)))
-            self._result.duration_s = duration_s
-        return self._compared()
-
-    async def _send(self, call: grpc.aio.UnaryUnaryMultiCallable, number: int, due_s: float) -> None:
-        result = self._result
-        result.sent += 1
-        result.lags_s.append(time.perf_counter() - due_s)
-        try:
-            answer = await call(self._requests.next_body(number), timeout=self._timeout_s)
-        except grpc.aio.AioRpcError as error:
-            result.error_latencies_s.append(time.perf_counter() - due_s)
-            result.errors[f"{error.code().name}: {_without_id(error.details() or '')}"] += 1
-        else:
-            now_s = time.perf_counter()
-            result.latencies_s.append(now_s - due_s)
-            result.answered_at_s.append(now_s - self._started_s)
-            self._answers.append((number, answer))
-
-    def _compared(self) -> StreamResult:
-        """Compares answers with their references after the run, because the comparison uses CPU time."""
+            self._send_request = channel.unary_unary(_METHOD)
+            self._started_s = time.perf_counter()
+            await send()
+        # After the run, because the comparison uses CPU time.
         for number, answer in self._answers:
             expected = self._references[number % len(self._references)]
             found = _read_embedding(answer)
@@ -231,10 +180,44 @@ class _Stream:
             self._result.wrong_answers += not is_same
         return self._result
 
+    async def send_at(self, due_s: Sequence[float]) -> None:
+        tasks = set()
+        for number, at_s in enumerate(due_s):
+            pause_s = self._started_s + at_s - time.perf_counter()
+            if pause_s > 0:
+                await asyncio.sleep(pause_s)
+            task = asyncio.create_task(self._send(number, self._started_s + at_s))
+            tasks.add(task)
+            task.add_done_callback(tasks.discard)
+        self._result.duration_s = time.perf_counter() - self._started_s
+        await asyncio.gather(*tasks)
 
-def _without_id(sentence: str) -> str:
-    """Drops the request id, so that equal errors count together."""
-    return sentence.rpartition("] ")[2]
+    async def send_in_turns(self, concurrency: int, duration_s: float) -> None:
+        numbers = itertools.count()
+
+        async def take_turns() -> None:
+            while time.perf_counter() - self._started_s < duration_s:
+                await self._send(next(numbers), time.perf_counter())
+
+        await asyncio.gather(*(take_turns() for _ in range(concurrency)))
+        self._result.duration_s = duration_s
+
+    async def _send(self, number: int, due_s: float) -> None:
+        result = self._result
+        result.sent += 1
+        result.lags_s.append(time.perf_counter() - due_s)
+        try:
+            answer = await self._send_request(self._requests.next_body(number), timeout=self._timeout_s)
+        except grpc.aio.AioRpcError as error:
+            # Without the request id, so that equal errors count together.
+            sentence = (error.details() or "").rpartition("] ")[2]
+            result.error_latencies_s.append(time.perf_counter() - due_s)
+            result.errors[f"{error.code().name}: {sentence}"] += 1
+        else:
+            now_s = time.perf_counter()
+            result.latencies_s.append(now_s - due_s)
+            result.answered_at_s.append(now_s - self._started_s)
+            self._answers.append((number, answer))
 
 
 def _read_embedding(answer: bytes) -> Floats:

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import platform
 import subprocess
 from datetime import datetime, timezone
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
 from loadtest.files import ROOT
 
-_VERSIONED = (
-    "nvidia-pytriton",
-    "onnxruntime",
-    "pillow",
-    "numpy",
-    "grpcio",
-    "tritonclient",
-    "fastapi",
-    "uvicorn",
-    "locust",
+# The load-test image has no packages of the server.
+_VERSIONED = {
+    "nvidia-pytriton", "onnxruntime", "pillow", "numpy", "grpcio", "tritonclient", "fastapi", "uvicorn", "locust",
     "gevent",
-)
+}  # fmt: skip
 
 
 def describe_environment() -> dict[str, Any]:
@@ -34,7 +27,7 @@ def describe_environment() -> dict[str, Any]:
         # Runnable processes before the run: above the number of cores, other programs used the machine.
         "load_before": round(os.getloadavg()[0], 1),
         "machine": {"cpu": _processor(), "cores": len(os.sched_getaffinity(0)), "python": platform.python_version()},
-        "versions": {name: found for name in _VERSIONED if (found := _version(name)) is not None},
+        "versions": {each.name: each.version for each in distributions() if each.name in _VERSIONED},
     }
 
 
@@ -50,14 +43,6 @@ def _commit() -> str | None:
     try:
         return subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout.strip() or None
     except FileNotFoundError:
-        return None
-
-
-def _version(name: str) -> str | None:
-    """None for a package that is not installed: the load-test image has no packages of the server."""
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
         return None
 
 

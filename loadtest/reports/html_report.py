@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import base64
-import tempfile
+import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import jinja2
+from matplotlib.figure import Figure
 
 from loadtest.errors import LoadTestError
 from loadtest.reports.bench_chart import draw_bench, draw_sweep, is_concurrency
@@ -17,7 +18,6 @@ from loadtest.reports.environment import format_environment
 from loadtest.reports.load_charts import draw_locust, draw_open_loop, draw_plan
 
 _TEMPLATE = Path(__file__).with_name("html_report.html.j2")
-DrawChart = Callable[[dict[str, Any], Path], None]
 
 
 @dataclass
@@ -71,7 +71,7 @@ def _describe_locust(report: dict[str, Any]) -> _Part:
     facts = f"{format_environment(report)}. {report['objective']}."
     part = _Part("Load test with users (Locust)", facts, verdict=report["passed"])
     part.checks = [{"run": run, **check} for run, checks in report["checks"].items() for check in checks]
-    part.charts = [_chart(draw_locust, report)]
+    part.charts = [_chart(draw_locust(report))]
     part.tables = [_table(run["shape"], run["phases"]) for run in report["runs"]]
     return part
 
@@ -80,7 +80,7 @@ def _describe_open_loop(report: dict[str, Any]) -> _Part:
     part = _Part("Open loop (Poisson arrivals)", f"{format_environment(report)}. {report['objective']}.")
     peak = report.get("peak_per_s")
     part.lines = [f"Highest rate that meets the objective: {peak} photos/s."] if peak else []
-    part.charts = [_chart(draw_open_loop, report)]
+    part.charts = [_chart(draw_open_loop(report))]
     columns = ("rate", "completed_per_s", "photos", "p50_ms", "p90_ms", "p99_ms", "lag_p99_ms", "missed")
     part.tables = [_table("Runs", [{name: trial.get(name) for name in columns} for trial in report["trials"]])]
     return part
@@ -89,8 +89,8 @@ def _describe_open_loop(report: dict[str, Any]) -> _Part:
 def _describe_bench(report: dict[str, Any]) -> _Part:
     part = _Part("Bench: server, in-process baseline, FastAPI baseline", format_environment(report))
     scenarios = report["scenarios"]
-    part.charts += [_chart(draw_bench, report)] if any(map(is_concurrency, scenarios)) else []
-    part.charts += [_chart(draw_sweep, report)] if "sweep" in scenarios else []
+    part.charts += [_chart(draw_bench(report))] if any(map(is_concurrency, scenarios)) else []
+    part.charts += [_chart(draw_sweep(report))] if "sweep" in scenarios else []
     columns = ("name", "photos_per_s", "ratio_to_in_process", "p50_ms", "p99_ms")
     part.tables = [
         _table(scenario["title"], [{name: row[name] for name in columns} for row in scenario["rows"]])
@@ -106,7 +106,7 @@ def _describe_plan(report: dict[str, Any]) -> _Part:
         *report["arithmetic"],
         f"Error of the prediction at the measured points: mean {errors['mean']:.0%}, largest {errors['largest']:.0%}.",
     ]
-    part.charts = [_chart(draw_plan, report)]
+    part.charts = [_chart(draw_plan(report))]
     rows = [
         {"photos/s": row["rate"]}
         | {
@@ -125,8 +125,7 @@ def _table(title: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     return {"title": title, "columns": list(shown[0]) if shown else [], "rows": shown}
 
 
-def _chart(draw: DrawChart, report: dict[str, Any]) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder) / "chart.png"
-        draw(report, file)
-        return base64.b64encode(file.read_bytes()).decode()
+def _chart(figure: Figure) -> str:
+    png = io.BytesIO()
+    figure.savefig(png)
+    return base64.b64encode(png.getvalue()).decode()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
@@ -12,19 +11,14 @@ from loadtest.reports.environment import format_environment
 _P50, _P99, _GREY = "#1f77b4", "#d62728", "#7f7f7f"
 
 
-def draw_locust(report: dict[str, Any], file: Path) -> None:
-    """Writes a PNG with one row per run.
-
-    Args:
-        report: of `triptych loadtest locust --json`.
-        file: in an existing folder.
-    """
+def draw_locust(report: dict[str, Any]) -> Figure:
+    """A figure with one row per run; the report is of `triptych loadtest locust --json`."""
     runs = report["runs"]
-    figure = Figure(figsize=(12, 3 * len(runs)), layout="constrained")
+    figure = Figure(figsize=(12, 3 * len(runs)), layout="constrained", dpi=110)
     for (counts, latencies), run in zip(figure.subplots(len(runs), 2, squeeze=False), runs, strict=True):
         _draw_counts(counts, run)
         _draw_latencies(latencies, run, report["under_ms"])
-    figure.savefig(file, dpi=110)
+    return figure
 
 
 def _draw_counts(axes: Any, run: dict[str, Any]) -> None:
@@ -53,15 +47,10 @@ def _draw_latencies(axes: Any, run: dict[str, Any], under_ms: float) -> None:
     axes.grid(alpha=0.3, which="both")
 
 
-def draw_open_loop(report: dict[str, Any], file: Path) -> None:
-    """Writes a PNG of latency over the rate.
-
-    Args:
-        report: of `triptych loadtest open-loop --json`.
-        file: in an existing folder.
-    """
+def draw_open_loop(report: dict[str, Any]) -> Figure:
+    """A figure of latency over the rate; the report is of `triptych loadtest open-loop --json`."""
     trials = sorted(report["trials"], key=lambda trial: trial["rate"])
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=110)
     axes = figure.subplots()
     rates = [trial["rate"] for trial in trials]
     axes.plot(rates, [trial["p50_ms"] for trial in trials], "o-", color=_P50, label="p50")
@@ -73,19 +62,14 @@ def draw_open_loop(report: dict[str, Any], file: Path) -> None:
     axes.set(xlabel="photos/s sent", ylabel="latency, ms", yscale="log", title="Open loop, Poisson arrivals")
     axes.legend(fontsize=8)
     axes.grid(alpha=0.3, which="both")
-    figure.savefig(file, dpi=110)
+    return figure
 
 
-def draw_plan(report: dict[str, Any], file: Path) -> None:
-    """Writes a PNG of predicted and measured latencies of one replica.
-
-    Args:
-        report: of `triptych loadtest plan --json`.
-        file: in an existing folder.
-    """
+def draw_plan(report: dict[str, Any]) -> Figure:
+    """A figure of predicted and measured latencies of one replica; the report is of `triptych loadtest plan --json`."""
     rows = report["checks"]
     rates = [row["rate"] for row in rows]
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    figure = Figure(figsize=(8, 4.5), layout="constrained", dpi=110)
     axes = figure.subplots()
     for source, style, colour in (("measured", "o", "#000000"), ("predicted", "--", _P50)):
         for name, alpha in (("p50_ms", 0.5), ("p99_ms", 1.0)):
@@ -96,4 +80,4 @@ def draw_plan(report: dict[str, Any], file: Path) -> None:
     axes.set_title(f"{format_environment(report['curve'])}, profile {report['curve']['profile']}", fontsize=9)
     axes.legend(fontsize=7)
     axes.grid(alpha=0.3, which="both")
-    figure.savefig(file, dpi=110)
+    return figure

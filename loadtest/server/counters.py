@@ -9,13 +9,16 @@ import time
 import urllib.parse
 import urllib.request
 from collections import Counter
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from loadtest.errors import LoadTestError
 
 STAGES = ("queue", "compute_input", "compute_infer", "compute_output")
+T = TypeVar("T")
 StageTotals = dict[str, dict[str, int]]
 
 _REQUESTS = ("nv_inference_request_success", "nv_inference_request_failure")
@@ -24,7 +27,7 @@ _READ_AGAIN_S = 0.3
 _MOST_READINGS = 10
 
 
-def count_requests(url: str) -> dict[str, int]:
+def count_requests(url: str) -> Counter[str]:
     """Model -> finished requests, summed over all replicas behind the URL's host.
 
     Reads until two readings agree, at most 10 times.
@@ -41,14 +44,16 @@ def count_requests(url: str) -> dict[str, int]:
     return counts
 
 
-def _read_counts(url: str) -> dict[str, int]:
+def _read_counts(url: str) -> Counter[str]:
     counts: Counter[str] = Counter()
     for address in _replica_urls(url):
-        for name, labels, value in _scrape(address):
-            if name.removesuffix("_total") in _REQUESTS:
+        for sample in read_metrics(address):
+            if sample.name.removesuffix("_total") in _REQUESTS:
                 # Triton 2.51.0 counts an ensemble's request twice, with reason OTHER, when one of its steps fails.
-                counts[labels["model"]] += int(value) // (2 if labels.get("reason") == "OTHER" else 1)
-    return dict(counts)
+                counts[sample.labels["model"]] += int(sample.value) // (
+                    2 if sample.labels.get("reason") == "OTHER" else 1
+                )
+    return counts
 
 
 def stage_totals(http_address: str) -> StageTotals:
@@ -57,13 +62,7 @@ def stage_totals(http_address: str) -> StageTotals:
     Raises:
         LoadTestError: no Triton server answers.
     """
-    try:
-        models = _get_json(f"http://{http_address}/v2/models/stats")["model_stats"]
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise LoadTestError(
-            f"No Triton server answers over HTTP at {http_address} ({error}). Start one with `make serve` and pass its "
-            "addresses, or run `make bench`, which starts one."
-        ) from error
+    models = _read_json(http_address, "v2/models/stats")["model_stats"]
     return {
         model["name"]: {
             "requests": model["inference_stats"]["success"]["count"],
@@ -105,32 +104,41 @@ def count_instances(http_url: str) -> int:
     return sum(group["count"] for group in config["instance_group"])
 
 
+def read_metrics(url: str) -> list[Sample]:
+    """The samples of one replica.
+
+    Raises:
+        LoadTestError: the replica does not answer, or its answer is not metrics.
+    """
+
+    def parse(text: bytes) -> list[Sample]:
+        return [sample for family in text_string_to_metric_families(text.decode()) for sample in family.samples]
+
+    return _get(
+        url, parse, f"No metrics at {url}", "Pass Triton's metrics URL with --metrics; `triptych status` shows it."
+    )
+
+
 def _read_config(http_url: str, model: str) -> Any:
-    url = f"{http_url if '://' in http_url else f'http://{http_url}'}/v2/models/{model}/config"
-    try:
-        return _get_json(url)
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise LoadTestError(
-            f"Cannot read the configuration of {model} at {url} ({error}). Pass the server's HTTP address with --http; "
-            "`triptych status` shows it."
-        ) from error
+    return _read_json(http_url, f"v2/models/{model}/config")
 
 
-def _get_json(url: str) -> Any:
-    with urllib.request.urlopen(url, timeout=10) as answer:
-        return json.loads(answer.read())
+def _read_json(http_url: str, path: str) -> Any:
+    base = http_url if "://" in http_url else f"http://{http_url}"
+    return _get(
+        f"{base}/{path}",
+        json.loads,
+        f"No Triton server answers over HTTP at {http_url}",
+        "Pass the server's HTTP address with --http; `triptych status` shows it, `triptych run` starts a server.",
+    )
 
 
-def _scrape(url: str) -> list[tuple[str, dict[str, str], float]]:
+def _get(url: str, parse: Callable[[bytes], T], failure: str, advice: str) -> T:
     try:
         with urllib.request.urlopen(url, timeout=10) as answer:
-            text = answer.read().decode()
-        samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+            return parse(answer.read())
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise LoadTestError(
-            f"No metrics at {url} ({error}). Pass Triton's metrics URL with --metrics; `triptych status` shows it."
-        ) from error
-    return [(sample.name, dict(sample.labels), float(sample.value)) for sample in samples]
+        raise LoadTestError(f"{failure} ({error}). {advice}") from error
 
 
 def _replica_urls(url: str) -> list[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -40,17 +39,14 @@ def read_objective(model: str = "recognizer", profile: str | None = "cpu", file:
         LoadTestError: the file cannot be read, or has no objective of the model.
     """
     try:
-        content: Any = yaml.safe_load(file.read_text(encoding="utf-8"))
-        own = content["models"][model]
+        own = yaml.safe_load(file.read_text(encoding="utf-8"))["models"][model]
         latency = own["latency"]
         under_ms = latency.get("profiles", {}).get(profile, latency["under_ms"])
         return Objective(
             model, own["availability"]["percent"] / 100, latency["percent"] / 100, under_s=float(under_ms) / 1e3
         )
-    except (OSError, yaml.YAMLError) as error:
-        raise LoadTestError(f"Cannot read the objectives in {file} ({error}). Pass the file with --slo.") from error
-    except (KeyError, TypeError, AttributeError) as error:
+    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
         raise LoadTestError(
-            f"{file} has no objective for {model} with availability and latency ({error!r} is missing). "
-            "The file of the repository is ops/slo.yaml."
+            f"{file} has no objective for {model} with availability and latency ({error!r}). Pass the file with --slo; "
+            "that of the repository is ops/slo.yaml."
         ) from error

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing.sharedctypes import Synchronized
-from multiprocessing.synchronize import Event
 
 import psutil
 
@@ -32,41 +29,34 @@ class ServerProcess:
             ) from error
         self._processes = [process, *process.children(recursive=True)]
 
-    def cpu_s(self) -> tuple[float, float]:
-        """User and system time in seconds so far: of all processes, and of the server process alone."""
-        each_s = [times.user + times.system for times in (process.cpu_times() for process in self._processes)]
-        return sum(each_s), each_s[0]
+    def cpu_s(self) -> float:
+        """User and system time of all processes in seconds so far."""
+        return sum(times.user + times.system for times in (process.cpu_times() for process in self._processes))
 
-    def memory_mb(self) -> tuple[float, float]:
-        """Resident megabytes: shared pages counted in each process (RSS), and once (PSS)."""
-        infos = [process.memory_full_info() for process in self._processes]
-        return sum(info.rss for info in infos) / 1e6, sum(info.pss for info in infos) / 1e6
+    def rss_mb(self) -> float:
+        """Resident megabytes; shared pages count in each process."""
+        return sum(process.memory_info().rss for process in self._processes) / 1e6
+
+    def pss_mb(self) -> float:
+        """Resident megabytes; shared pages count once."""
+        return float(sum(process.memory_full_info().pss for process in self._processes) / 1e6)
 
 
 @contextmanager
 def peak_memory(pid: int) -> Iterator[list[float]]:
     """Yields a list whose one element is, after the block, the growth of the server's resident memory in MB."""
-    context = multiprocessing.get_context("spawn")
-    stop, peak = context.Event(), context.Value("d", 0.0)
-    before = _resident_mb(pid)
-    sampler = context.Process(target=_sample, args=(pid, stop, peak))
+    server, stop, grown_mb = ServerProcess(pid), threading.Event(), [0.0]
+    before_mb = server.rss_mb()
+
+    def sample() -> None:
+        while not stop.wait(SAMPLE_S):
+            grown_mb[0] = max(grown_mb[0], server.rss_mb() - before_mb)
+
+    sampler = threading.Thread(target=sample)
     sampler.start()
-    grown = [0.0]
     try:
-        yield grown
+        yield grown_mb
     finally:
         stop.set()
         sampler.join()
-        grown[0] = max(peak.value, _resident_mb(pid)) - before
-
-
-def _sample(pid: int, stop: Event, peak: Synchronized[float]) -> None:
-    os.nice(5)
-    while not stop.wait(SAMPLE_S):
-        peak.value = max(peak.value, _resident_mb(pid))
-
-
-def _resident_mb(pid: int) -> float:
-    """Of the server and its children; shared pages count in each process."""
-    server = psutil.Process(pid)
-    return sum(process.memory_info().rss for process in [server, *server.children(recursive=True)]) / 1e6
+        grown_mb[0] = max(grown_mb[0], server.rss_mb() - before_mb)

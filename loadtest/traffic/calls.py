@@ -64,31 +64,24 @@ class CallRunner:
         if drawn.key is None:
             kind = REFUSE
         started_s = time.perf_counter()
-        error: Exception | None = None
         try:
-            latency_s = self._send(client, kind, drawn, started_s)
-        except (TriptychError, WrongOutcome) as caught:
-            error, latency_s = caught, time.perf_counter() - started_s
+            answer: Answer | TriptychError = ask(client, kind, drawn.content)
+        except TriptychError as refusal:
+            answer = refusal
+        latency_s = time.perf_counter() - started_s
+        error = self._check(kind, drawn, answer)
         self._count(kind, latency_s, error)
         return Outcome(kind, latency_s, error)
 
-    def _send(self, client: Client, kind: str, drawn: DrawnPhoto, started_s: float) -> float:
-        """Seconds until a correct answer; raises for a wrong one."""
-        try:
-            answer = ask(client, kind, drawn.content)
-        except InvalidInput:
-            if kind == REFUSE:
-                return time.perf_counter() - started_s
-            raise
-        latency_s = time.perf_counter() - started_s
+    def _check(self, kind: str, drawn: DrawnPhoto, answer: Answer | TriptychError) -> Exception | None:
+        if isinstance(answer, TriptychError):
+            return None if drawn.key is None and isinstance(answer, InvalidInput) else answer
         if drawn.key is None:
-            raise WrongOutcome(
+            return WrongOutcome(
                 BAD_PHOTO_ANSWERED, f"The invalid photo {drawn.content[:12]!r}... was answered with {answer.top!r}."
             )
         difference = self._references.differs(kind, drawn.key, answer)
-        if difference is not None:
-            raise WrongOutcome(WRONG_ANSWER, difference)
-        return latency_s
+        return None if difference is None else WrongOutcome(WRONG_ANSWER, difference)
 
     def _count(self, kind: str, latency_s: float, error: Exception | None) -> None:
         if error is None:
@@ -119,9 +112,7 @@ def record_references(client: Client, corpus: Corpus, kinds: list[str]) -> dict[
 def expected_requests(histogram: LatencyHistogram, searcher_calls_recognizer: bool) -> dict[str, tuple[int, int]]:
     """Model -> requests that the server should have counted, and how many of them it may not have counted.
 
-    Args:
-        histogram: of all calls.
-        searcher_calls_recognizer: as in the profile cpu; then a search is a request of both models.
+    With `searcher_calls_recognizer`, as in the profile cpu, a search is a request of both models.
     """
     requests, uncertain = Counter(dict.fromkeys(MODELS, 0)), Counter(dict.fromkeys(MODELS, 0))
     for kind in histogram.kinds():

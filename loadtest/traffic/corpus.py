@@ -1,14 +1,12 @@
-"""A corpus of photos as shops send them, and the random order in which a run sends them."""
+"""Photos to send: a shop's sizes in random order, or one size; each with unique bytes where no cache may answer it."""
 
 from __future__ import annotations
 
 import io
 import itertools
-import json
 import os
 import random
-import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,11 +36,6 @@ class TrafficMix:
     repeat_share: float = 0.3
     bad_share: float = 0.02
 
-    def __post_init__(self) -> None:
-        """Raises `LoadTestError` for a value out of range."""
-        if not (0 <= self.repeat_share <= 1 and 0 <= self.bad_share <= 1 and self.zipf >= 0):
-            raise LoadTestError(f"Invalid {self}: expected shares from 0 to 1 and a zipf of 0 or more.")
-
 
 @dataclass(frozen=True)
 class DrawnPhoto:
@@ -60,8 +53,6 @@ class Corpus:
     """Photos by key, the most frequent first."""
 
     def __init__(self, photos: dict[str, bytes]) -> None:
-        if not photos:
-            raise LoadTestError("The corpus is empty. Pass a folder with photos; `make photos` fetches samples.")
         self.photos = photos
         self.bad_photos = _make_bad(next(iter(photos.values())))
 
@@ -74,36 +65,13 @@ class Corpus:
         Raises:
             LoadTestError: the folder has no JPEG file.
         """
-        files = sorted(folder.glob("*.jpg"))
-        if not files:
-            raise LoadTestError(f"No *.jpg in {folder}. Fetch the samples with `make photos`, or pass --photos FOLDER.")
+        files = _find_files(folder)
         drawn, photos = random.Random(seed), {}
         sizes = drawn.choices(list(sizes_px), list(sizes_px.values()), k=count)
         for number, size in enumerate(sizes):
             file = files[number % len(files)]
             photos[f"{number:03}-{file.stem}-{size[0]}x{size[1]}"] = _encode(file, size, drawn.choice(QUALITIES))
         return cls(photos)
-
-    def write(self, folder: Path) -> None:
-        """Writes the files that `read` reads in another process."""
-        for key, content in self.photos.items():
-            (folder / f"{key}.jpg").write_bytes(content)
-        (folder / "corpus.json").write_text(json.dumps(list(self.photos)), encoding="utf-8")
-
-    @classmethod
-    def read(cls, folder: Path) -> Corpus:
-        """A corpus that `write` wrote.
-
-        Raises:
-            LoadTestError: the folder has no corpus.
-        """
-        try:
-            keys = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
-            return cls({key: (folder / f"{key}.jpg").read_bytes() for key in keys})
-        except (OSError, ValueError) as error:
-            raise LoadTestError(
-                f"Cannot read a corpus from {folder} ({error}). `triptych loadtest locust` writes one."
-            ) from error
 
 
 class PhotoSampler:
@@ -119,9 +87,6 @@ class PhotoSampler:
         self._random = random.Random(seed)
         self._keys = list(corpus.photos)
         self._weights = list(itertools.accumulate(1 / rank**mix.zipf for rank in range(1, len(self._keys) + 1)))
-        # Unique across runs and processes: the server may have cached photos of both.
-        self._numbers = itertools.count(time.time_ns())
-        self._process = os.urandom(4)
 
     def draw(self, may_be_bad: bool = True) -> DrawnPhoto:
         """The next photo."""
@@ -129,10 +94,35 @@ class PhotoSampler:
             return DrawnPhoto(None, self._random.choice(self._corpus.bad_photos))
         (key,) = self._random.choices(self._keys, cum_weights=self._weights)
         content = self._corpus.photos[key]
-        if self._random.random() >= self._mix.repeat_share:
-            # Decoders stop at the end of a JPEG.
-            content += self._process + next(self._numbers).to_bytes(8, "big")
-        return DrawnPhoto(key, content)
+        is_repeated = self._random.random() < self._mix.repeat_share
+        return DrawnPhoto(key, content if is_repeated else content + unique_bytes())
+
+
+def read_photos(folder: Path, width_px: int, height_px: int) -> list[bytes]:
+    """The JPEG files of a folder, each resized and encoded again at quality 90.
+
+    Raises:
+        LoadTestError: the folder has no JPEG file.
+    """
+    return [_encode(file, (width_px, height_px), quality=90) for file in _find_files(folder)]
+
+
+def unique_photos(photos: list[bytes]) -> Iterator[bytes]:
+    """Cycles through the photos; no two have the same bytes."""
+    for photo in itertools.cycle(photos):
+        yield photo + unique_bytes()
+
+
+def unique_bytes() -> bytes:
+    """8 random bytes to append to a photo: decoders ignore them, the server's answer cache does not."""
+    return os.urandom(8)
+
+
+def _find_files(folder: Path) -> list[Path]:
+    files = sorted(folder.glob("*.jpg"))
+    if not files:
+        raise LoadTestError(f"No *.jpg in {folder}. Fetch the samples with `make photos`, or pass --photos FOLDER.")
+    return files
 
 
 def _encode(file: Path, size_px: tuple[int, int], quality: int) -> bytes:

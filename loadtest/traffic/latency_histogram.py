@@ -56,10 +56,10 @@ class CallCounts:
                 return float(BUCKET_RATIO ** (bucket + 0.5))
         return None
 
-    def rounded_ms(self, percent: float) -> float | None:
-        """The percentile with one decimal, for reports."""
-        value = self.percentile_ms(percent)
-        return None if value is None else round(value, 1)
+    def percentiles_ms(self) -> dict[str, float | None]:
+        """`p50_ms` and `p99_ms` with one decimal, for reports."""
+        found = {f"p{percent}_ms": self.percentile_ms(percent) for percent in (50, 99)}
+        return {name: None if value is None else round(value, 1) for name, value in found.items()}
 
 
 class LatencyHistogram:
@@ -99,8 +99,9 @@ class LatencyHistogram:
         """All kinds of call that were counted."""
         return sorted({kind for by_kind in self.seconds.values() for kind in by_kind})
 
-    def as_json(self) -> dict[str, Any]:
-        """The argument of `add_json`."""
+    def take_json(self) -> dict[str, Any]:
+        """The argument of another histogram's `add_json`; clears the counts."""
+        taken, self.seconds = self.seconds, {}
         return {
             str(second): {
                 kind: {
@@ -110,7 +111,7 @@ class LatencyHistogram:
                 }
                 for kind, counts in by_kind.items()
             }
-            for second, by_kind in sorted(self.seconds.items())
+            for second, by_kind in sorted(taken.items())
         }
 
     def add_json(self, content: dict[str, Any]) -> None:
@@ -120,11 +121,6 @@ class LatencyHistogram:
                 latencies = Counter({int(bucket): count for bucket, count in counts["latencies"].items()})
                 added = CallCounts(latencies, counts["within"], Counter(counts["failures"]))
                 self._counts(float(second), kind).add(added)
-
-    def take_json(self) -> dict[str, Any]:
-        """`as_json`, then clears the counts: the message of a worker to its master."""
-        taken, self.seconds = self.as_json(), {}
-        return taken
 
     def _counts(self, at_s: float, kind: str) -> CallCounts:
         return self.seconds.setdefault(int(at_s), {}).setdefault(kind, CallCounts())

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from loadtest.errors import LoadTestError
+from loadtest.traffic.corpus import Corpus
 
 # For components of an embedding and for scores: photos in one batch differ from a photo alone in the last bits.
 # tests/e2e/test_recognizer.py has the same bound.
@@ -73,27 +75,27 @@ class ReferenceAnswers:
         return None
 
 
-def write_references(answers: dict[tuple[str, str], Answer], file: Path) -> None:
-    """Writes the .npz file that `read_references` reads in another process."""
-    arrays: dict[str, Any] = {f"{kind}/{key}/{answer.top}": answer.numbers for (kind, key), answer in answers.items()}
-    names = np.array(list(arrays))
-    np.savez(file, names=names, **{f"n{number}": array for number, array in enumerate(arrays.values())})
+def write_prepared(file: Path, corpus: Corpus, answers: dict[tuple[str, str], Answer]) -> None:
+    """Writes the photos and the answers without load, which `read_prepared` reads in another process."""
+    content = {
+        "photos": {key: base64.b64encode(photo).decode() for key, photo in corpus.photos.items()},
+        "answers": [[*place, answer.top, answer.numbers.tolist()] for place, answer in answers.items()],
+    }
+    file.write_text(json.dumps(content), encoding="utf-8")
 
 
-def read_references(file: Path) -> dict[tuple[str, str], Answer]:
-    """References that `write_references` wrote.
+def read_prepared(file: Path) -> tuple[Corpus, dict[tuple[str, str], Answer]]:
+    """A file of `write_prepared`.
 
     Raises:
         LoadTestError: the file cannot be read.
     """
     try:
-        with np.load(file, allow_pickle=False) as arrays:
-            found = {}
-            for number, name in enumerate(arrays["names"]):
-                kind, key, top = str(name).split("/", 2)
-                found[kind, key] = Answer(top, arrays[f"n{number}"])
-            return found
-    except (OSError, ValueError, KeyError) as error:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        corpus = Corpus({key: base64.b64decode(photo) for key, photo in content["photos"].items()})
+        rows = content["answers"]
+        return corpus, {(kind, key): Answer(top, np.array(numbers, np.float32)) for kind, key, top, numbers in rows}
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise LoadTestError(
-            f"Cannot read reference answers from {file} ({error}). `triptych loadtest locust` writes them."
+            f"Cannot read photos and reference answers from {file} ({error!r}). `triptych loadtest locust` writes them."
         ) from error

@@ -7,9 +7,9 @@ import itertools
 import pytest
 from rich.progress import Progress
 
-from loadtest.bench.closed_loop import Measurement
-from loadtest.bench.scenario import Measure, Scenario, Variant
-from loadtest.traffic.photos import unique_photos
+from loadtest.bench.closed_loop import Measure, Measurement
+from loadtest.bench.scenario import Scenario, Variant
+from loadtest.traffic.corpus import unique_photos
 
 
 def variant(name: str, rates: list[float], latencies_s: list[float], is_in_process: bool = False) -> Variant:

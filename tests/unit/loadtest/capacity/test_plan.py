@@ -99,12 +99,17 @@ CURVE: dict[str, Any] = {
 }  # fmt: skip
 
 
-def test_replica_is_read_from_a_curve() -> None:
-    replica = Replica.from_curve(CURVE)
+def test_replica_is_read_from_a_curve(tmp_path: Path) -> None:
+    (tmp_path / "curve.json").write_text(json.dumps(CURVE))
+    curve, replica = read_curve(tmp_path / "curve.json")
+    assert curve == CURVE
     assert (replica.instances, replica.service_s, replica.single_s) == (2, 0.025, 0.02)
     assert replica.cv == pytest.approx(math.sqrt(math.exp((math.log(2) / 2.326) ** 2) - 1))
-    with pytest.raises(LoadTestError, match="The file is not a curve"):
-        Replica.from_curve({"single": {}})
+    changes: list[dict[str, Any]] = [{"single": {}}, {"capacity_per_s": 0}, {"instances": None}]
+    for changed in changes:
+        (tmp_path / "other.json").write_text(json.dumps(CURVE | changed))
+        with pytest.raises(LoadTestError, match="is not a curve of this release"):
+            read_curve(tmp_path / "other.json")
 
 
 @pytest.mark.parametrize(
@@ -116,7 +121,7 @@ def test_replica_is_read_from_a_curve() -> None:
         (
             ["--rate", "100", "--p99", "0.1", "--curve", "{empty}"],
             1,
-            "is not a curve: it has no capacity_per_s,",
+            "is not a curve of this release (KeyError('capacity_per_s', ",
         ),
     ],
 )
@@ -162,7 +167,7 @@ def test_options_of_the_removed_simulation_warn_and_change_nothing(capsys: pytes
 
 
 def test_committed_curve_is_of_a_cpu_and_the_plan_says_so(capsys: pytest.CaptureFixture[str]) -> None:
-    curve = read_curve(CURVE_FILE)
+    curve, _ = read_curve(CURVE_FILE)
     assert curve["profile"] == "cpu"
     assert "cpu" in CURVE_FILE.name
     assert f"{curve['machine']['cores']}-cores" in CURVE_FILE.name

@@ -12,7 +12,7 @@ import pytest
 from loadtest.cli import locust_command
 from loadtest.cli.main import make_parser
 from loadtest.errors import LoadTestError
-from loadtest.files import BASELINE_FILE
+from loadtest.files import BASELINE_FILE, write_json
 from loadtest.locust import baseline
 
 MACHINE = {"cpu": "a processor", "cores": 2, "python": "3.11"}
@@ -20,7 +20,7 @@ MACHINE = {"cpu": "a processor", "cores": 2, "python": "3.11"}
 
 def made_baseline(tmp_path: Path, rates: list[float]) -> Path:
     reports = [report_of({"step.highest_per_s": rate, "smoke.p50_ms": 1e3 / rate}) for rate in rates]
-    baseline.write_baseline(baseline.make_baseline(reports), tmp_path / "baseline.json")
+    write_json(baseline.make_baseline(reports), tmp_path / "baseline.json")
     return tmp_path / "baseline.json"
 
 
@@ -92,5 +92,8 @@ def test_baseline_is_refused_when_too_few_runs_or_no_file(tmp_path: Path) -> Non
         baseline.make_baseline([{}, {}, {}])
     with pytest.raises(LoadTestError, match="different machines or settings"):
         baseline.make_baseline([report_of({}), report_of({}), report_of({}, settings={"seed": 2})])
-    with pytest.raises(LoadTestError, match="as a baseline"):
+    with pytest.raises(LoadTestError, match=r"Cannot read .*nothing\.json as a report"):
         baseline.compare({}, MACHINE, {}, tmp_path / "nothing.json")
+    write_json([1], tmp_path / "list.json")
+    with pytest.raises(LoadTestError, match="is not a baseline"):
+        baseline.read_baseline(tmp_path / "list.json")

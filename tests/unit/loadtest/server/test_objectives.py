@@ -19,7 +19,7 @@ def test_objective_is_that_of_the_profile() -> None:
 def test_objective_is_refused_when_the_file_says_nothing_of_the_model(tmp_path: Path) -> None:
     with pytest.raises(LoadTestError, match="has no objective for shelf"):
         read_objective("shelf")
-    with pytest.raises(LoadTestError, match="Pass the file with --slo"):
+    with pytest.raises(LoadTestError, match=r"FileNotFoundError.* Pass the file with --slo"):
         read_objective(file=tmp_path / "slo.yaml")
     (tmp_path / "slo.yaml").write_text("- a list\n")
     with pytest.raises(LoadTestError, match="has no objective for recognizer"):

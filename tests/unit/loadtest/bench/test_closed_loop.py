@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from loadtest.bench import sweep
+from loadtest.bench import closed_loop
 from loadtest.bench.closed_loop import Measurement
 from loadtest.errors import LoadTestError
 from loadtest.server.counters import STAGES, StageTotals
@@ -33,8 +33,8 @@ def four_calls(duration_s: float) -> Measurement:
 
 def test_stages_are_read_when_the_server_has_counted_all_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     server = LateServer(counted=10, most=14)
-    monkeypatch.setattr(sweep, "stage_totals", server)
-    measurement = sweep.with_stages(four_calls, ADDRESS)(1.0)
+    monkeypatch.setattr(closed_loop, "stage_totals", server)
+    measurement = closed_loop.with_stages(four_calls, ADDRESS)(1.0)
     assert server.readings == 5, "one before the calls, then until 14 are counted"
     assert measurement.stages_ms == dict.fromkeys(STAGES, 2.0)
     assert (measurement.rate, len(measurement.latencies_s)) == (4, 4)
@@ -42,8 +42,8 @@ def test_stages_are_read_when_the_server_has_counted_all_requests(monkeypatch: p
 
 def test_measurement_is_refused_when_the_server_never_counts_its_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     server = LateServer(counted=10, most=12)
-    monkeypatch.setattr(sweep, "stage_totals", server)
-    monkeypatch.setattr(sweep, "COUNTED_WITHIN_S", 0.05)
+    monkeypatch.setattr(closed_loop, "stage_totals", server)
+    monkeypatch.setattr(closed_loop, "COUNTED_WITHIN_S", 0.05)
     with pytest.raises(LoadTestError, match=r"counted 12 requests of recognizer, expected 14 .*--target and --http"):
-        sweep.with_stages(four_calls, ADDRESS)(1.0)
+        closed_loop.with_stages(four_calls, ADDRESS)(1.0)
     assert server.readings > 2
