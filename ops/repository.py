@@ -51,8 +51,12 @@ def check_repository(repository: Path, profile: str | None) -> None:
     if missing:
         shown = ", ".join(str(path.relative_to(repository)) for path in missing)
         raise OpsError(f"The models in {repository} are not placed: missing {shown}. Place them with `make build`.")
-    if profile is not None and profile != DEFAULT_PROFILE:
-        _check_profile(repository, profile)
+    profiles = sorted({config.stem for config in models_folder(repository).glob("*/configs/*.pbtxt")})
+    if profile not in (None, DEFAULT_PROFILE, *profiles):
+        having = f"Its profiles: {', '.join(profiles)}" if profiles else "It has no profiles"
+        raise WrongUsage(
+            f"No model in {repository} has the profile {profile!r}. {having}; --profile '' serves config.pbtxt."
+        )
 
 
 def check_layout(repository: Path) -> None:
@@ -80,10 +84,6 @@ def list_models(repository: Path) -> list[str]:
     return sorted(config.parent.name for config in models_folder(repository).glob("*/config.pbtxt"))
 
 
-def list_profiles(repository: Path) -> list[str]:
-    return sorted({config.stem for config in models_folder(repository).glob("*/configs/*.pbtxt")})
-
-
 def has_finalizers(repository: Path, profile: str | None) -> bool:
     """Returns whether a served Python model, or the package that it imports, has a `finalize` to run at unload."""
     sources = []
@@ -95,15 +95,6 @@ def has_finalizers(repository: Path, profile: str | None) -> bool:
     if any(PACKAGE in source for source in sources):
         sources += [file.read_text(encoding="utf-8") for file in package_folder(repository).rglob("*.py")]
     return any("def finalize" in source for source in sources)
-
-
-def _check_profile(repository: Path, profile: str) -> None:
-    profiles = list_profiles(repository)
-    if profile not in profiles:
-        having = f"Its profiles: {', '.join(profiles)}" if profiles else "It has no profiles"
-        raise WrongUsage(
-            f"No model in {repository} has the profile {profile!r}. {having}; --profile '' serves config.pbtxt."
-        )
 
 
 def missing_files(model: Path, profile: str | None) -> list[Path]:
@@ -128,20 +119,26 @@ def read_config(model: Path, profile: str | None) -> Any | None:
     return config
 
 
+def read_python_models(repository: Path, profile: str | None) -> dict[str, Any]:
+    """Returns the config of each model that runs in Python processes, by model."""
+    configs = {model: read_config(models_folder(repository) / model, profile) for model in list_models(repository)}
+    return {model: config for model, config in configs.items() if config is not None and config.backend == "python"}
+
+
+def count_instances(config: Any) -> int:
+    return sum(group.count for group in config.instance_group)
+
+
 def describe_sizing(repository: Path, profile: str | None) -> str:
     """Returns the processes of each model, as in "recognizer x 2 (threads 2), embedder x 1"."""
     parts = []
-    for model in list_models(repository):
-        config = read_config(models_folder(repository) / model, profile)
-        if config is None or config.backend != "python":
-            continue
-        instances = sum(group.count for group in config.instance_group)
+    for model, config in read_python_models(repository, profile).items():
         notes = [
             f"{wording} {config.parameters[name].string_value}"
             for name, wording in (("intra_op_threads", "threads"), ("lone_threads", "threads for a lone request"))
             if name in config.parameters
         ]
-        parts.append(f"{model} x {instances}" + (f" ({', '.join(notes)})" if notes else ""))
+        parts.append(f"{model} x {count_instances(config)}" + (f" ({', '.join(notes)})" if notes else ""))
     return ", ".join(parts)
 
 

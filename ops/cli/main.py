@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -21,7 +22,7 @@ EXAMPLES = """examples:
                                  serve another release, without losing a request
   triptych logs --follow         follow the log of a server in the background
   triptych stop                  stop the server, without losing a request in flight
-  triptych check                 report problems before `serve` meets them
+  triptych check                 report what would keep `serve` from working
   triptych observe               a server, a Prometheus with the rules, a short load; until Ctrl-C
   triptych run -- pytest -m e2e  a server on free ports for the time of one command
   triptych serve --http-port 0 --grpc-port 0 --metrics-port 0 --state-dir /tmp/second
@@ -62,6 +63,12 @@ def build_parser() -> argparse.ArgumentParser:
     for add in OF_THE_REPOSITORY:
         add(commands)
     return parser
+
+
+def run_former_module(command: str) -> int:
+    """`python -m ops.COMMAND`, which was a module of its own before; returns the exit code."""
+    print(f"warning: `python -m ops.{command}` is deprecated; use `python -m ops {command}`.", file=sys.stderr)
+    return main([command, *sys.argv[1:]])
 
 
 def main(words: list[str] | None = None) -> int:

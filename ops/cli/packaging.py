@@ -34,10 +34,9 @@ def add_image(commands: Any) -> None:
 
 
 def run_image(options: argparse.Namespace) -> int:
-    from ops.packaging.image.build import build_command, chart_version, fill_context, read_digest, run_build
+    from ops.packaging.image.build import build_command, chart_version, fill_context, run_build
 
-    fill_context(options.release, options.context)
-    digest = read_digest(options.release)
+    digest = fill_context(options.release, options.context)
     command = build_command(options.context, options.name, chart_version(), digest, options.base_digest)
     if options.no_build:
         print(" ".join(command))

@@ -30,7 +30,7 @@ def add_run(commands: Any) -> None:
         commands,
         "run",
         run_beside,
-        summary="start a server on free ports, run a command, stop the server",
+        summary="run one command with a server of its own on free ports, then stop the server",
         description="Starts a server on free ports, runs a command and stops the server. The command reads the "
         "server's addresses from TRIPTYCH_TARGET, TRIPTYCH_HTTP_URL and TRIPTYCH_METRICS_URL, its pid from "
         "TRIPTYCH_SERVER_PID and the file of the catalogue key from TRIPTYCH_CATALOGUE_KEY_FILE. The exit code is that "
@@ -72,7 +72,9 @@ def add_status(commands: Any) -> None:
         commands,
         "status",
         run_status,
-        summary="show phase, endpoints, models and memory of the server; exit 0 when it is ready",
+        summary="show the server that `serve` started on this machine: phase, endpoints, models, memory",
+        description="Shows the server that `serve` started on this machine: phase, endpoints, models and memory. Exit "
+        "code 0: it is ready. `triptych health` asks any server.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_state_dir(parser)
@@ -163,7 +165,7 @@ def add_check(commands: Any) -> None:
         commands,
         "check",
         run_check,
-        summary="report problems before `serve` meets them",
+        summary="check this machine and its repository before `serve`, or the access to a running server",
         description="Checks models, weights, cores, shared memory, ports and versions as `serve` would use them, or "
         "with --url the access to a running server. Prints one line for each finding, with its fix; exit 1 when a "
         "finding is an error.",
@@ -175,6 +177,6 @@ def add_check(commands: Any) -> None:
 
 
 def run_check(options: argparse.Namespace) -> int:
-    from ops.check.preflight import check
+    from ops.check import check
 
     return check(build_settings(options), options.url)

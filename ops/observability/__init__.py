@@ -1,1 +1,1 @@
-"""Objectives and the rules, dashboards and Alertmanager example made from them. Must not import `ops.cli`."""
+"""Objectives, the rules and dashboards made from them, an Alertmanager example. Must not import `ops.cli`."""

@@ -1,4 +1,4 @@
-"""Renders rules, the Alertmanager example and dashboards from `ops/slo.yaml`, writes them or compares them."""
+"""Renders rules and dashboards from `ops/slo.yaml`, writes them with the Alertmanager example, or compares them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from ops.errors import OpsError, WrongUsage
-from ops.observability.alertmanager.routing import write_routing
 from ops.observability.rules.burn_rates import objective_groups
 from ops.observability.rules.kubernetes import kubernetes_group
 from ops.observability.rules.rule import write_groups
@@ -17,10 +16,11 @@ from ops.observability.slo.deployment import Deployment, read_steps
 from ops.observability.slo.objectives import Server, read_objectives
 from ops.settings import REPOSITORY
 
+RENDERED = Path(__file__).parent
 OBJECTIVE_RULES = Path("rules/objectives.yaml")
 SERVER_RULES = Path("rules/servers.yaml")
 KUBERNETES_RULES = Path("rules/kubernetes.yaml")
-ROUTING = Path("alertmanager/alertmanager.yaml")
+ROUTING = Path("alertmanager/alertmanager.yaml")  # the same for every deployment: copied
 
 
 def read_deployment(
@@ -64,11 +64,19 @@ def read_deployment(
 
 
 def render(deployment: Deployment) -> dict[Path, str]:
-    """Returns the content of every derived file, by its path below the output folder."""
-    # Imported late: the dashboard builder takes 0.5 s to import.
-    from ops.observability.dashboards.files import write_dashboards
+    """Returns the content of every derived file, by its path below the output folder.
 
-    return {**render_rules(deployment), ROUTING: write_routing(), **write_dashboards(deployment)}
+    Raises:
+        OpsError: the dashboard builder is not installed; it does not support Python 3.10.
+    """
+    try:  # imported late: the dashboard builder takes 0.5 s to import
+        from ops.observability.dashboards.board import write_dashboards
+    except ModuleNotFoundError as error:
+        needs = "The dashboard builder needs Python 3.11 or later"
+        raise OpsError(f"{needs} ({error}). Run `make setup PYTHON=python3.12`.") from error
+
+    routing = (RENDERED / ROUTING).read_text(encoding="utf-8")
+    return {**render_rules(deployment), ROUTING: routing, **write_dashboards(deployment)}
 
 
 def render_rules(deployment: Deployment) -> dict[Path, str]:
@@ -82,24 +90,18 @@ def render_rules(deployment: Deployment) -> dict[Path, str]:
 
 def write(deployment: Deployment, output: Path) -> list[Path]:
     """Writes the files that differ; returns their paths."""
-    changed = find_differences(deployment, output)
-    files = render(deployment)
-    for path in changed:
+    changed = _find_differences(deployment, output)
+    for path, text in changed.items():
         (output / path).parent.mkdir(parents=True, exist_ok=True)
-        (output / path).write_text(files[path], encoding="utf-8")
-    return changed
-
-
-def find_differences(deployment: Deployment, output: Path) -> list[Path]:
-    """Returns the files below `output` that are missing or differ from the rendered ones."""
-    return [path for path, text in render(deployment).items() if not _holds(output / path, text)]
+        (output / path).write_text(text, encoding="utf-8")
+    return list(changed)
 
 
 def check(deployment: Deployment, output: Path) -> None:
     """Raises:
     OpsError: a rendered file is missing or differs; the message names the file.
     """
-    different = find_differences(deployment, output)
+    different = _find_differences(deployment, output)
     if different:
         names = ", ".join(str(output / path) for path in different)
         raise OpsError(
@@ -107,5 +109,10 @@ def check(deployment: Deployment, output: Path) -> None:
         )
 
 
-def _holds(file: Path, text: str) -> bool:
-    return file.is_file() and file.read_text(encoding="utf-8") == text
+def _find_differences(deployment: Deployment, output: Path) -> dict[Path, str]:
+    """Returns the rendered files that are missing or different below `output`."""
+    return {
+        path: text
+        for path, text in render(deployment).items()
+        if not (output / path).is_file() or (output / path).read_text(encoding="utf-8") != text
+    }

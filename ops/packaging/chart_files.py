@@ -7,30 +7,29 @@ from pathlib import Path
 from ops.settings import ROOT
 
 CHART = ROOT / "helm" / "triptych"
-OBSERVABILITY = ROOT / "ops" / "observability"
 # Folder below ops/observability/ and below the chart's files/ -> pattern of the files to copy.
 COPIED = {"rules": "*.yaml", "dashboards": "*.json"}
 
 
-def derive(chart: Path = CHART, observability: Path = OBSERVABILITY) -> dict[Path, str]:
+def derive() -> dict[Path, str]:
     """Returns the content of every derived file, by path."""
-    files = {}
-    for folder, pattern in COPIED.items():
-        for source in sorted((observability / folder).glob(pattern)):
-            files[chart / "files" / folder / source.name] = source.read_text(encoding="utf-8")
-    return files
+    return {
+        CHART / "files" / folder / source.name: source.read_text(encoding="utf-8")
+        for folder, pattern in COPIED.items()
+        for source in sorted((ROOT / "ops/observability" / folder).glob(pattern))
+    }
 
 
-def find_differences(files: dict[Path, str], chart: Path = CHART) -> list[Path]:
+def find_differences(files: dict[Path, str]) -> list[Path]:
     """Returns files that are missing, differ from the derived ones, or have no source any more."""
     different = [path for path, text in files.items() if not path.is_file() or path.read_text("utf-8") != text]
-    kept = [path for folder in COPIED for path in (chart / "files" / folder).glob("*")]
+    kept = [path for folder in COPIED for path in (CHART / "files" / folder).glob("*")]
     return sorted(different + [path for path in kept if path not in files])
 
 
-def write(files: dict[Path, str], chart: Path = CHART) -> list[Path]:
+def write(files: dict[Path, str]) -> list[Path]:
     """Writes files that differ, removes files without a source; returns their paths."""
-    changed = find_differences(files, chart)
+    changed = find_differences(files)
     for path in changed:
         if path in files:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,7 +5,6 @@ Packages, versions and hashes come from `ops/packaging/image/requirements.txt`, 
 
 from __future__ import annotations
 
-import importlib
 import importlib.metadata
 import json
 import re
@@ -20,6 +19,14 @@ from ops.settings import ROOT
 REQUIREMENTS = ROOT / "ops/packaging/image/requirements.txt"
 LICENCES = ROOT / "ops/packaging/image/LICENCES.md"
 SPECIFICATION = "1.6"
+TABLE_HEAD = (
+    "# Licences of the serving image's components",
+    "",
+    "Written by `make generate` (`triptych sbom --licences FILE`) from the packages' own metadata.",
+    "",
+    "| component | version | licence |",
+    "|---|---|---|",
+)
 UNKNOWN = "not stated"
 # Some packages put the whole text of the licence into this field.
 LONGEST_NAME = 60
@@ -32,8 +39,9 @@ def make_sbom(requirements: Path = REQUIREMENTS) -> str:
     """Returns validated CycloneDX JSON, identical for identical requirements.
 
     Raises:
-        OpsError: the requirements cannot be read, or the result is not valid CycloneDX.
-        WrongUsage: the package `cyclonedx-bom` is not installed.
+        OpsError: the requirements cannot be read, the package `cyclonedx-bom` is not installed, or the result is not
+            valid CycloneDX.
+        WrongUsage: there is no such file.
     """
     document = _from_requirements(requirements)
     for component in document["components"]:
@@ -48,12 +56,7 @@ def make_sbom(requirements: Path = REQUIREMENTS) -> str:
 
 def make_licence_table(sbom: str) -> str:
     """Returns a Markdown table with one row for each component."""
-    rows = ["# Licences of the serving image's components", ""]
-    rows += [
-        "Written by `make generate` (`triptych sbom --licences FILE`) from the packages' own metadata.",
-        "",
-    ]
-    rows += ["| component | version | licence |", "|---|---|---|"]
+    rows = [*TABLE_HEAD]
     for component in json.loads(sbom)["components"]:
         (entry,) = component["licenses"]
         named = entry.get("expression") or entry["license"].get("id") or entry["license"]["name"]
@@ -82,27 +85,23 @@ def _further() -> list[dict[str, Any]]:
     found = re.search(r"^ARG TRITON_VERSION=(\S+)$", DOCKERFILE.read_text(encoding="utf-8"), re.MULTILINE)
     triton = "unknown" if found is None else f"{found[1]}-py3"
     weights = importlib.metadata.version(WEIGHTS)
-    further = (
-        (
-            "container",
-            "nvcr.io/nvidia/tritonserver",
-            triton,
-            "BSD-3-Clause",
-            "the base image; its CUDA libraries have NVIDIA's licence",
-        ),
-        ("machine-learning-model", WEIGHTS, weights, "Apache-2.0", "the default weights, in the release"),
-    )
+    base_text = "the base image; its CUDA libraries have NVIDIA's licence"
+    weights_text = "the default weights, in the release"
     return [
-        {
-            "type": kind,
-            "bom-ref": f"{name}=={version}",
-            "name": name,
-            "version": version,
-            "description": description,
-            "licenses": _licences(licence),
-        }
-        for kind, name, version, licence, description in further
+        _component("container", "nvcr.io/nvidia/tritonserver", triton, "BSD-3-Clause", base_text),
+        _component("machine-learning-model", WEIGHTS, weights, "Apache-2.0", weights_text),
     ]
+
+
+def _component(kind: str, name: str, version: str, licence: str, description: str) -> dict[str, Any]:
+    return {
+        "type": kind,
+        "bom-ref": f"{name}=={version}",
+        "name": name,
+        "version": version,
+        "description": description,
+        "licenses": _licences(licence),
+    }
 
 
 def _from_requirements(requirements: Path) -> dict[str, Any]:
@@ -121,24 +120,19 @@ def _from_requirements(requirements: Path) -> dict[str, Any]:
 
 
 def _licences(stated: str) -> list[dict[str, Any]]:
-    factory = _load("cyclonedx.contrib.license.factories", "LicenseFactory")()
-    made = factory.make_from_string(stated)
-    value = getattr(made, "value", None)
-    if value is not None:
-        return [{"expression": value}]
+    from cyclonedx.contrib.license.factories import LicenseFactory
+    from cyclonedx.model.license import LicenseExpression
+
+    made = LicenseFactory().make_from_string(stated)
+    if isinstance(made, LicenseExpression):
+        return [{"expression": made.value}]
     return [{"license": {"id": made.id} if made.id else {"name": made.name}}]
 
 
 def _validate(text: str) -> None:
-    validator = _load("cyclonedx.validation.json", "JsonStrictValidator")
-    version = _load("cyclonedx.schema", "SchemaVersion").from_version(SPECIFICATION)
-    error = validator(version).validate_str(text)
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    error = JsonStrictValidator(SchemaVersion.from_version(SPECIFICATION)).validate_str(text)
     if error is not None:
         raise OpsError(f"The SBOM is not valid CycloneDX {SPECIFICATION}: {error}")
-
-
-def _load(module: str, name: str) -> Any:
-    try:
-        return getattr(importlib.import_module(module), name)
-    except ModuleNotFoundError as error:
-        raise WrongUsage("The SBOM needs the package cyclonedx-bom. `make setup` installs it.") from error

@@ -8,24 +8,14 @@ import socket
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from ops.errors import WrongUsage
 from ops.repository import models_folder
-from ops.server.python_backend import PythonBackend
-from ops.server.server_binary import SystemServer, WheelServer
+from ops.server.server_binary import PythonBackend, SystemServer, WheelServer
 from ops.settings import ADDRESS, Ports, Settings
 
 DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
-
-
-@dataclass(frozen=True)
-class Catalogue:
-    """The store of the models `index` and `catalogue`, and the file with the key that allows writing to the store."""
-
-    folder: Path
-    key_file: Path
 
 
 def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> list[str]:
@@ -92,15 +82,25 @@ def refuse_open(options: Sequence[str]) -> None:
     """Raises:
     WrongUsage: these tritonserver options let other machines reach the server without TLS.
     """
-    values = dict(option.partition("=")[::2] for option in options)  # tritonserver uses the last value of an option
+    values = _last_values(options)
     has_tls = values.get("--grpc-use-ssl", "").lower() in ("true", "1")
-    for name in ("http", "grpc", "metrics"):
-        address = values.get(f"--{name}-address", "")
-        if not is_loopback(address) and not (name == "grpc" and has_tls):
+    for name, address in find_exposed(options).items():
+        if not (name == "grpc" and has_tls):
             raise WrongUsage(
                 f"--{name}-address is {address or 'not set'}: other machines reach the server without encryption. "
                 "Put a TLS proxy in front of it, or add --open-to-network in a trusted network."
             )
+
+
+def find_exposed(options: Sequence[str]) -> dict[str, str]:
+    """Returns the addresses that other machines reach, by service; an empty address is not set."""
+    values = _last_values(options)
+    addresses = {name: values.get(f"--{name}-address", "") for name in ("http", "grpc", "metrics")}
+    return {name: address for name, address in addresses.items() if not is_loopback(address)}
+
+
+def _last_values(options: Sequence[str]) -> dict[str, str]:
+    return dict(option.partition("=")[::2] for option in options)  # tritonserver uses the last value of an option
 
 
 def is_loopback(host: str) -> bool:
@@ -142,7 +142,8 @@ def environment(
     folder: Path,
     temporary: Path,
     cache_mb: int,
-    catalogue: Catalogue,
+    catalogue_dir: Path,
+    catalogue_key_file: Path,
     inherited: Mapping[str, str],
 ) -> dict[str, str]:
     """Returns the server's environment; an installed server (`backend` None) finds its own libraries and Python.
@@ -152,7 +153,8 @@ def environment(
         folder: parent of the package that the models import.
         temporary: folder of the recognizer's answer cache.
         cache_mb: size of the answer cache.
-        catalogue: the catalogue store.
+        catalogue_dir: the store of the models `index` and `catalogue`.
+        catalogue_key_file: holds the key that allows writing to the store.
         inherited: environment variables of this process.
     """
     variables = {
@@ -160,17 +162,18 @@ def environment(
         **anchor_variables(inherited),
         "TMPDIR": str(temporary),
         "TRIPTYCH_CACHE_MB": str(cache_mb),
-        "TRIPTYCH_CATALOGUE_DIR": str(catalogue.folder),
-        "TRIPTYCH_CATALOGUE_KEY_FILE": str(catalogue.key_file),
+        "TRIPTYCH_CATALOGUE_DIR": str(catalogue_dir),
+        "TRIPTYCH_CATALOGUE_KEY_FILE": str(catalogue_key_file),
     }
-    _put_first(variables, "PYTHONPATH", [str(folder)])
+    put_first(variables, "PYTHONPATH", [str(folder)])
     if backend is not None:
-        _put_first(variables, "LD_LIBRARY_PATH", [str(folder) for folder in backend.library_dirs])
-        _put_first(variables, "PATH", [str(backend.programs)])
+        put_first(variables, "LD_LIBRARY_PATH", [str(folder) for folder in backend.library_dirs])
+        put_first(variables, "PATH", [str(backend.programs)])
     return variables
 
 
-def _put_first(variables: dict[str, str], name: str, folders: list[str]) -> None:
+def put_first(variables: dict[str, str], name: str, folders: list[str]) -> None:
+    """Puts the folders before those that the search path `name` already has."""
     already = [variables[name]] if variables.get(name) else []
     variables[name] = os.pathsep.join([*folders, *already])
 

@@ -13,14 +13,13 @@ import dataclasses
 import functools
 import os
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
-from types import TracebackType
+from typing import Any
 
 from ops.errors import ServerFailed
 from ops.release import find_release
@@ -30,25 +29,17 @@ from ops.server.failures import StartWatch, describe_death, describe_slow_start
 from ops.server.logs import LogLine, LogReader, LogSummary
 from ops.server.ports import choose_ports
 from ops.server.processes import ProcessIdentity, kill_remains, new_prefix, remove_abandoned, remove_segments
-from ops.server.python_backend import prepare, remove_environment_folder
-from ops.server.server_binary import WheelServer, find_server
+from ops.server.server_binary import WheelServer, find_server, prepare, remove_environment_folder
 from ops.server.serving_folder import ServingFolder
 from ops.server.shutdown import shut_down, wait_until_idle
-from ops.server.state import Phase, ServerState, StateFolder
+from ops.server.state import ServerState, StateFolder
 from ops.settings import Ports, Settings
 
 POLL_S = 0.05
 # Triton loads the Python backend before anything else, within this time.
 BACKEND_LOADED_S = 5.0
+OnLog = Callable[[list[LogLine], LogSummary], None]
 NOT_RUNNING = "The server is not running. Start it first."
-
-
-def _never() -> bool:
-    return False
-
-
-def _ignore(lines: list[LogLine], summary: LogSummary) -> None:
-    """Ignores new log lines; they stay in the log file."""
 
 
 class LocalServer:
@@ -57,13 +48,20 @@ class LocalServer:
     Attributes:
         ports: where the server listens; set by `start`.
         models: what the server serves; set once it is ready.
-        log_file: Triton's own log.
         ready_after_s: from the start until every model was ready.
+        api_key: the key for loading and unloading models, as name=value.
+        control_key: its value.
+        memory_key: the key for sending photos in shared memory, as name=value.
+        is_key_hidden: whether other users of the machine cannot read the keys in the server's command line.
+        segment_prefix: of the server's shared-memory segments; also an argument of each stub.
+        catalogue_key_file: holds the key for writing to the catalogue.
+        log_file: Triton's own log.
     """
 
     ports: Ports
+    _state: ServerState
 
-    def __init__(self, settings: Settings, on_log: Callable[[list[LogLine], LogSummary], None] = _ignore) -> None:
+    def __init__(self, settings: Settings, on_log: OnLog = lambda lines, summary: None) -> None:
         self.settings = dataclasses.replace(
             settings,
             repository=settings.repository.absolute(),
@@ -76,31 +74,16 @@ class LocalServer:
         folder = Path(tempfile.mkdtemp(prefix="triptych_")) if settings.state_dir is None else settings.state_dir
         self._state_folder = StateFolder(folder.absolute())
         self._serving = ServingFolder(self._state_folder.serving)
-        self._segment_prefix = new_prefix()
-        self._keys = model_control.Keys()
+        self.catalogue_key_file = self._state_folder.catalogue_key_file
+        self.log_file = self._state_folder.log_file
+        self.segment_prefix = new_prefix()
+        self.api_key = model_control.make_key(probe.CONTROL_HEADER)
+        self.control_key = self.api_key.partition("=")[2]
+        self.memory_key = model_control.make_key(model_control.MEMORY_HEADER)
         self.is_key_hidden = False
-        self._release: str | None = None
-        self._served = self.settings.repository
         self._process: subprocess.Popen[bytes] | None = None
-        self._identity: ProcessIdentity | None = None
         self._log: LogReader | None = None
         self._started_s = self._launched_s = 0.0
-        self._started_at = ""
-
-    @property
-    def api_key(self) -> str:
-        """The key for loading and unloading models, as name=value."""
-        return f"{model_control.HEADER}={self._keys.control}"
-
-    @property
-    def memory_key(self) -> str:
-        """The key for sending photos in shared memory, as name=value."""
-        return f"{model_control.MEMORY_HEADER}={self._keys.memory}"
-
-    @property
-    def control_key(self) -> str:
-        """The value of `api_key` without its name."""
-        return self._keys.control
 
     @property
     def pid(self) -> int:
@@ -114,11 +97,6 @@ class LocalServer:
         return self._process.pid
 
     @property
-    def segment_prefix(self) -> str:
-        """The prefix of the server's shared-memory segments, which is also an argument of each stub."""
-        return self._segment_prefix
-
-    @property
     def grpc_target(self) -> str:
         return self.ports.grpc_target
 
@@ -130,10 +108,6 @@ class LocalServer:
     def metrics_url(self) -> str:
         return self.ports.metrics_url
 
-    @property
-    def log_file(self) -> Path:
-        return self._state_folder.log_file
-
     def __enter__(self) -> LocalServer:
         try:
             self.start()
@@ -143,9 +117,7 @@ class LocalServer:
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.stop()
 
     def start(self) -> None:
@@ -157,37 +129,58 @@ class LocalServer:
         """
         settings = self.settings
         check_repository(settings.repository, settings.profile)
-        release = find_release(settings.repository)
-        self._release = release.name if release is not None else None
-        self._served = settings.repository.resolve()
         binary = find_server(settings.repository)
         self._state_folder.claim()
         self._clear_previous_run()
         self.ports = choose_ports(settings.http_port, settings.grpc_port, settings.metrics_port)
+        served = settings.repository.resolve()  # a link to it may change while the server runs
+        self._state = self._make_state(served)
         backend = prepare(binary, self._state_folder.folder) if isinstance(binary, WheelServer) else None
-        self._serving.fill(self._served)
-        self._state_folder.write_keys(self._keys.control, self.memory_key)
+        self._serving.fill(served)
+        self._state_folder.write_keys(self.control_key, self.memory_key)
         self._state_folder.keep_catalogue_key()
-        served = dataclasses.replace(settings, repository=self._serving.folder)
-        options = launch.server_options(served, self.ports, self._segment_prefix)
+        pointed_at = dataclasses.replace(settings, repository=self._serving.folder)
+        options = launch.server_options(pointed_at, self.ports, self.segment_prefix)
         if not settings.open_to_network:
             launch.refuse_open(options)
-        closed = model_control.control_options(self._keys, settings.server_options)
+        closed = model_control.control_options(self.api_key, self.memory_key, settings.server_options)
         command = launch.command_line(binary, backend, [*options, *closed])
-        folder, temporary = self._serving.folder, self._state_folder.make_temporary()
         variables = launch.environment(
-            backend, folder, temporary, settings.cache_mb, self._catalogue(), dict(os.environ)
+            backend,
+            self._serving.folder,
+            self._state_folder.make_temporary(),
+            settings.cache_mb,
+            (settings.catalogue_dir or self._state_folder.catalogue).absolute(),
+            self.catalogue_key_file,
+            dict(os.environ),
         )
-        self._launch = functools.partial(launch.start, command, variables, folder, self.log_file)
+        self._launch = functools.partial(launch.start, command, variables, self._serving.folder, self.log_file)
         self._run()
+
+    def _make_state(self, served: Path) -> ServerState:
+        settings, release = self.settings, find_release(served)
+        return ServerState(
+            phase="starting",
+            supervisor=ProcessIdentity.of(os.getpid()),
+            server=None,
+            ports=self.ports,
+            repository=str(settings.repository),
+            profile=settings.profile,
+            cache_mb=settings.cache_mb,
+            segment_prefix=self.segment_prefix,
+            started_at="",
+            log_file=str(self.log_file),
+            stop_timeout_s=settings.drain_timeout_s + settings.exit_timeout_s,
+            release=release.name if release is not None else None,
+            folder=str(served),
+        )
 
     def _run(self) -> None:
         self._started_s, self._launched_s = time.monotonic(), time.time()
-        self._started_at = datetime.now(timezone.utc).isoformat(timespec="seconds")
         self._process = self._launch()
-        self._identity = ProcessIdentity.of(self._process.pid)
         self._log = LogReader(self.log_file, has_gpu=Path("/dev/nvidiactl").exists())
-        self._write_state("starting")
+        now = datetime.now(timezone.utc).isoformat(timespec="seconds")
+        self._write_state(phase="starting", server=ProcessIdentity.of(self._process.pid), started_at=now)
 
     def restart(self) -> None:
         """Restarts a server that has ended, with the same ports, keys and models. `wait_ready` must follow.
@@ -195,26 +188,27 @@ class LocalServer:
         Raises:
             OpsError: the repository that it served no longer exists.
         """
-        state = self._state_folder.read()
-        if state is not None:  # a reload may have replaced the release
-            self.settings = dataclasses.replace(self.settings, repository=Path(state.repository))
-            self._release = state.release
-            self._served = Path(state.folder or state.repository)
-        check_repository(self._served, self.settings.profile)
-        kill_remains(self._identity, self._segment_prefix)
-        if self._process is not None:
-            self._process.wait()
-        remove_segments(self._segment_prefix)
+        state = self._state_folder.read() or self._state  # a reload may have replaced the release
+        served = Path(state.folder or state.repository)
+        check_repository(served, self.settings.profile)
+        self._kill_remains()
+        remove_segments(self.segment_prefix)
         self._state_folder.make_temporary()
         self._keep_log()
-        self._serving.fill(self._served)  # a killed reload may have left models of two releases
+        self._serving.fill(served)  # a killed reload may have left models of two releases
         self.is_key_hidden = False
         self._run()
 
     def kill(self) -> None:
         """Kills the server; its supervisor restarts it."""
-        if self._identity is not None:
-            self._identity.send(signal.SIGKILL)
+        if self._process is not None:
+            self._process.kill()
+
+    def _kill_remains(self) -> None:
+        self.kill()
+        if self._process is not None:
+            self._process.wait()
+        kill_remains(None, self.segment_prefix)
 
     def exit_code(self) -> int | None:
         """Returns None while the server runs."""
@@ -241,27 +235,18 @@ class LocalServer:
         """
         with self._state_folder.loading():
             self._serving.touch(model)
-            self._write_phase("recovering")
+            self._write_state(phase="recovering")
             try:
                 yield
             finally:
-                self._write_phase("ready")
+                self._write_state(phase="ready")
 
-    def _write_phase(self, phase: Phase) -> None:
-        state = self._state_folder.read()
-        if state is not None:
-            self._state_folder.write(dataclasses.replace(state, phase=phase))
+    def _write_state(self, **changes: Any) -> None:
+        state = self._state_folder.read() or self._state  # a reload may have replaced the release
+        self._state = dataclasses.replace(state, **changes)
+        self._state_folder.write(self._state)
 
-    def _catalogue(self) -> launch.Catalogue:
-        folder = self.settings.catalogue_dir or self._state_folder.catalogue
-        return launch.Catalogue(folder.absolute(), self._state_folder.catalogue_key_file)
-
-    @property
-    def catalogue_key_file(self) -> Path:
-        """The file with the key for writing to the catalogue."""
-        return self._state_folder.catalogue_key_file
-
-    def wait_ready(self, is_cancelled: Callable[[], bool] = _never) -> bool:
+    def wait_ready(self, is_cancelled: Callable[[], bool] = lambda: False) -> bool:
         """Returns True once every model is ready, False when cancelled.
 
         Raises:
@@ -276,11 +261,11 @@ class LocalServer:
             self.follow_log()
             watch.raise_if_failed(self.summary, has_ended=has_ended)
             if self.summary.loading and not self.is_key_hidden:  # the server has read its command line
-                self.is_key_hidden = self._keys.hide(self._process.pid)
+                self.is_key_hidden = model_control.hide_keys(self._process.pid, (self.api_key, self.memory_key))
             if probe.is_ready(self.ports):
-                self.models = probe.read_models(self.ports, self._keys.control)
+                self.models = probe.read_models(self.ports, self.control_key)
                 self.ready_after_s = time.monotonic() - self._started_s
-                self._write_state("ready")
+                self._write_state(phase="ready")
                 return True
             if time.monotonic() > deadline_s:
                 raise ServerFailed(describe_slow_start(self.summary, self.settings.startup_timeout_s, self.log_file))
@@ -297,7 +282,7 @@ class LocalServer:
         if self._log is not None:
             self._on_log(self._log.read_new(), self._log.summary)
 
-    def stop(self, *, drain: bool = True, is_hurried: Callable[[], bool] = _never) -> bool:
+    def stop(self, *, drain: bool = True, is_hurried: Callable[[], bool] = lambda: False) -> bool:
         """Stops the server and removes its processes, shared memory and state. May be called again.
 
         Args:
@@ -312,10 +297,10 @@ class LocalServer:
             if self._process is not None and self._process.poll() is None and self._log is not None:
                 is_ready = bool(self.models)
                 if is_ready:
-                    self._write_state("stopping")
+                    self._write_state(phase="stopping")
                 if drain and is_ready:
                     is_drained = wait_until_idle(
-                        self.ports.metrics, self._segment_prefix, self.settings.drain_timeout_s, is_hurried
+                        self.ports.metrics, self.segment_prefix, self.settings.drain_timeout_s, is_hurried
                     )
                 if is_ready and not is_hurried():
                     must_unload = not is_drained or has_finalizers(self._serving.folder, self.settings.profile)
@@ -328,13 +313,12 @@ class LocalServer:
         return is_drained
 
     def _clean_up(self) -> None:
-        kill_remains(self._identity, self._segment_prefix)
+        self._kill_remains()
         if self._process is not None:
-            self._process.wait()
             self.follow_log()
-            self._process = self._identity = self._log = None
+            self._process = self._log = None
             self._state_folder.clear()
-        remove_segments(self._segment_prefix)
+        remove_segments(self.segment_prefix)
         self._state_folder.remove_temporary()
         self._serving.clear()
         remove_environment_folder(self._launched_s, self._launched_s + BACKEND_LOADED_S)
@@ -357,22 +341,3 @@ class LocalServer:
     def _keep_log(self) -> None:
         if self.log_file.exists():
             self.log_file.replace(self.log_file.with_suffix(".previous.log"))
-
-    def _write_state(self, phase: Phase) -> None:
-        self._state_folder.write(
-            ServerState(
-                phase=phase,
-                supervisor=ProcessIdentity.of(os.getpid()),
-                server=self._identity,
-                ports=self.ports,
-                repository=str(self.settings.repository),
-                profile=self.settings.profile,
-                cache_mb=self.settings.cache_mb,
-                segment_prefix=self._segment_prefix,
-                started_at=self._started_at,
-                log_file=str(self.log_file),
-                stop_timeout_s=self.settings.drain_timeout_s + self.settings.exit_timeout_s,
-                release=self._release,
-                folder=str(self._served),
-            )
-        )

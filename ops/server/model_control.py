@@ -10,48 +10,36 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
 from ops.errors import OpsError
-from ops.settings import ADDRESS, Ports
+from ops.server.probe import CONTROL_HEADER, request
+from ops.settings import Ports
 
-HEADER = "triptych-control-key"
 MEMORY_HEADER = "triptych-memory-key"
 UNREACHABLE = "The server does not answer. Check it with `triptych status`."
 
 
-@dataclass(frozen=True)
-class Keys:
-    """The keys of one server, new for each server.
-
-    Attributes:
-        control: the key for models, logs and traces.
-        memory: the key for shared memory.
-    """
-
-    control: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
-    memory: str = field(default_factory=lambda: secrets.token_hex(32), repr=False)
-
-    def hide(self, pid: int) -> bool:
-        """Overwrites the keys in the command line of a server; returns whether both are unreadable there."""
-        are_hidden = [hide_key(pid, key) for key in (self.control, self.memory)]
-        return all(are_hidden)
+def make_key(header: str) -> str:
+    """Returns a new key as `header=value`."""
+    return f"{header}={secrets.token_hex(32)}"
 
 
-def control_options(keys: Keys, further: Sequence[str] = ()) -> list[str]:
+def control_options(control_key: str, memory_key: str, further: Sequence[str]) -> list[str]:
     """Returns the options that load every model before the server listens, allow later loads, and restrict the APIs.
 
     Args:
-        keys: required by the restricted APIs.
+        control_key: for models, logs and traces, as name=value.
+        memory_key: for shared memory, as name=value.
         further: options of the user; APIs that they restrict are left out, because Triton accepts each API once.
     """
     closed = {
-        f"{HEADER}={keys.control}": ("model-repository", "logging", "trace"),
-        f"{MEMORY_HEADER}={keys.memory}": ("shared-memory",),
+        control_key: ("model-repository", "logging", "trace"),
+        memory_key: ("shared-memory",),
     }
     options = [
         # With strict readiness, Triton reports not ready while any model loads or unloads, and for 3 s after a reload.
@@ -103,24 +91,16 @@ class ModelControl:
         self._ask(model, "unload", {"parameters": {"unload_dependents": False}})
 
     def _ask(self, model: str, verb: str, body: dict[str, object]) -> None:
-        connection = http.client.HTTPConnection(ADDRESS, self._ports.http, timeout=self._timeout_s)
+        path = f"/v2/repository/models/{quote(model)}/{verb}"
+        headers, text = {CONTROL_HEADER: self._key}, json.dumps(body)
         try:
-            connection.request(
-                "POST",
-                f"/v2/repository/models/{quote(model)}/{verb}",
-                body=json.dumps(body),
-                headers={HEADER: self._key, "Connection": "close"},
-            )
-            response = connection.getresponse()
-            status, answer = response.status, response.read()
+            status, answer = request("POST", self._ports.http, path, headers, body=text, timeout_s=self._timeout_s)
         except TimeoutError as error:
             raise OpsError(
                 f"The server did not {verb} {model} within {self._timeout_s:g} s. Set a longer --load-timeout-s."
             ) from error
         except (OSError, http.client.HTTPException) as error:
             raise OpsError(UNREACHABLE) from error
-        finally:
-            connection.close()
         if status != http.client.OK:
             raise LoadRefused(_reason(answer))
 
@@ -132,19 +112,19 @@ def _reason(answer: bytes) -> str:
         return answer.decode(errors="replace")
 
 
-def hide_key(pid: int, key: str) -> bool:
-    """Overwrites the key in the command line that `ps` shows; returns whether the key is unreadable there."""
+def hide_keys(pid: int, keys: Sequence[str]) -> bool:
+    """Overwrites the values of the keys in the command line that `ps` shows; returns whether all are unreadable."""
+    values = [key.partition("=")[2].encode() for key in keys]
     process = Path(f"/proc/{pid}")
     try:
         words = (process / "cmdline").read_bytes()
         # proc(5): field 48 is the address of the command line; the second field may hold spaces and brackets.
         start = int((process / "stat").read_text().rpartition(")")[2].split()[45])
         with (process / "mem").open("r+b", buffering=0) as memory:
-            found = words.find(key.encode())
-            while found >= 0:
-                memory.seek(start + found)
-                memory.write(b"x" * len(key))
-                found = words.find(key.encode(), found + len(key))
-        return key.encode() not in (process / "cmdline").read_bytes()
+            for found in re.finditer(b"|".join(map(re.escape, values)), words):
+                memory.seek(start + found.start())
+                memory.write(b"x" * len(found[0]))
+        words = (process / "cmdline").read_bytes()
     except OSError:
         return False
+    return not any(value in words for value in values)

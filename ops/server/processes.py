@@ -17,11 +17,13 @@ from pathlib import Path
 
 import psutil
 
-from ops.server.python_backend import STUB
+from ops.server.server_binary import STUB
 
 POLL_S = 0.02
 KILL_TIMEOUT_S = 5.0
 SHARED_MEMORY = Path("/dev/shm")
+# States of a process, as /proc/PID/stat names them.
+ZOMBIE, STOPPED = "Z", "T"
 _SEGMENT = re.compile(r"^triptych_(?P<space>\d+)_(?P<pid>\d+)_(?P<ticks>\d+)_[0-9a-f]{8}_")
 
 
@@ -38,10 +40,11 @@ class ProcessIdentity:
 
     @classmethod
     def of(cls, pid: int) -> ProcessIdentity:
-        return cls(pid, _start_ticks(pid) or 0)
+        return cls(pid, read_stat(pid)[1])
 
     def is_running(self) -> bool:
-        return _start_ticks(self.pid) == self.start_ticks
+        state, ticks = read_stat(self.pid)
+        return ticks == self.start_ticks and state not in ("", ZOMBIE)
 
     def send(self, signal_number: int) -> None:
         if self.is_running():
@@ -58,14 +61,27 @@ class ProcessIdentity:
         return True
 
 
-def _start_ticks(pid: int) -> int | None:
-    """Returns None when there is no such process, or only a zombie."""
+def read_stat(pid: int) -> tuple[str, int]:
+    """Returns the state letter and the start time in clock ticks; ("", 0) when there is no such process."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
-        return None
+        return "", 0
     fields = stat.rpartition(")")[2].split()  # the process name before it may hold spaces and brackets
-    return None if fields[0] == "Z" else int(fields[19])
+    return fields[0], int(fields[19])
+
+
+def list_children(pid: int) -> list[int]:
+    """Returns the children of a process, from its threads or, on kernels without that list, from all processes."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):  # the process has ended
+        for file in Path(f"/proc/{pid}/task").glob("*/children"):
+            with contextlib.suppress(OSError):  # the thread has ended
+                found += map(int, file.read_text().split())
+    if not found:
+        with contextlib.suppress(psutil.Error):
+            found = [child.pid for child in psutil.Process(pid).children()]
+    return found
 
 
 def find_stubs(segment_prefix: str) -> list[psutil.Process]:
@@ -81,9 +97,7 @@ def find_stubs(segment_prefix: str) -> list[psutil.Process]:
 
 def has_dead_child(pid: int) -> bool:
     """Returns whether a child of `pid` is a zombie."""
-    with contextlib.suppress(psutil.Error):
-        return any(child.status() == psutil.STATUS_ZOMBIE for child in psutil.Process(pid).children())
-    return False
+    return any(read_stat(child)[0] == ZOMBIE for child in list_children(pid))
 
 
 def kill_remains(server: ProcessIdentity | None, segment_prefix: str) -> None:

@@ -34,9 +34,7 @@ MARGIN_S = 1.0
 IDLE_CONNECTION_S = 1.0
 
 
-def wait_until_idle(
-    metrics_port: int, segment_prefix: str, timeout_s: float, is_hurried: Callable[[], bool] = lambda: False
-) -> bool:
+def wait_until_idle(metrics_port: int, segment_prefix: str, timeout_s: float, is_hurried: Callable[[], bool]) -> bool:
     """Returns True once no request waited, finished or computed for a while; False at the timeout or when hurried."""
     deadline_s = time.monotonic() + timeout_s
     stubs = find_stubs(segment_prefix)

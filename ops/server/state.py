@@ -8,6 +8,7 @@ import fcntl
 import json
 import os
 import secrets
+import shlex
 import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from typing import Any, Literal
 
 from ops.errors import OpsError
 from ops.server.processes import ProcessIdentity
-from ops.settings import Ports
+from ops.settings import STATE_DIR, Ports
 
 Phase = Literal["starting", "ready", "recovering", "stopping"]
 
@@ -88,6 +89,11 @@ class StateFolder:
         self._temporary = folder / "tmp"
         self._lock: int | None = None
 
+    def command(self, verb: str) -> str:
+        """`triptych VERB` for the server of this folder, as it is typed."""
+        is_default = self.folder.absolute() == STATE_DIR
+        return f"triptych {verb}" if is_default else f"triptych {verb} --state-dir {shlex.quote(str(self.folder))}"
+
     def read(self) -> ServerState | None:
         """Returns None when no server ran here or the file has another format."""
         try:
@@ -102,12 +108,9 @@ class StateFolder:
             OpsError: another process holds the lock.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = os.open(self.folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            os.close(lock)
-            raise OpsError(self._describe_holder()) from error
+        lock = _lock_file(self.folder / "lock")
+        if lock is None:
+            raise OpsError(self._describe_holder())
         self._lock = lock
 
     def refuse_claimed(self) -> None:
@@ -134,12 +137,11 @@ class StateFolder:
         Raises:
             Busy: another process is loading models.
         """
-        lock = os.open(self.folder / "reload.lock", os.O_RDWR | os.O_CREAT, 0o644)
+        lock = _lock_file(self.folder / "reload.lock")
+        if lock is None:
+            raise Busy("Another reload is running. Try again after it has ended.")
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             yield
-        except BlockingIOError as error:
-            raise Busy("Another reload is running. Try again after it has ended.") from error
         finally:
             os.close(lock)
 
@@ -183,11 +185,22 @@ class StateFolder:
     def _describe_holder(self) -> str:
         state = self.read()
         if state is None or not state.is_supervised():
-            return f"A server is starting from {self.folder}. Check it with `triptych status`."
+            return f"A server is starting from {self.folder}. Check it with `{self.command('status')}`."
         return (
             f"A server already runs (pid {state.supervisor.pid}): gRPC {state.ports.grpc_target}, "
-            f"HTTP {state.ports.http_url}. Stop it with `triptych stop`, or use another --state-dir."
+            f"HTTP {state.ports.http_url}. Stop it with `{self.command('stop')}`, or use another --state-dir."
         )
+
+
+def _lock_file(file: Path) -> int | None:
+    """Returns the descriptor of the locked file, or None while another process holds the lock."""
+    descriptor = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def _write_private(file: Path, text: str) -> None:

@@ -53,7 +53,7 @@ def reload(state_dir: Path, repository: Path | None, load_timeout_s: float) -> s
     with folder.loading():
         state = _read_ready(folder)
         named = (repository or Path(state.repository)).absolute()
-        release = open_release(named)
+        release = open_release(named, "The server keeps serving the old release.")
         if release.name == state.release:
             return f"Already serving {release.name}."
         check_repository(release.folder, state.profile)
@@ -82,8 +82,8 @@ def _read_ready(folder: StateFolder) -> ServerState:
         raise OpsError(f"No server is ready in {folder.folder}. Start one with `triptych serve --repository ...`.")
     if state.folder is None:
         raise OpsError(
-            "An earlier version, with another layout, started the server. Stop it with `triptych stop` and "
-            "start it again."
+            "An earlier version, with another layout, started the server. Stop it with "
+            f"`{folder.command('stop')}` and start it again."
         )
     return state
 
@@ -122,10 +122,10 @@ class _Exchange:
         self._new = release.folder
         self._profile = profile
         self._models = list_models(self._new)
-        self._ensembles = [model for model in self._models if self._steps(model)]
-        steps = {step for model in self._ensembles for step in self._steps(model)}
+        steps_of = {model: _steps(models_folder(self._new) / model, profile) for model in self._models}
+        self._ensembles = [model for model, steps in steps_of.items() if steps]
         # The digest keeps the remains of a killed reload apart from this one's models.
-        self._beside = {step: f"{step}-{release.digest[:DIGITS]}" for step in sorted(steps)}
+        self._beside = {step: f"{step}-{release.digest[:DIGITS]}" for step in sorted(set().union(*steps_of.values()))}
 
     def run(self) -> None:
         before = self._serving.models()
@@ -144,9 +144,6 @@ class _Exchange:
             if model not in self._beside:
                 self._control.load(model)
         self._remove(list(self._beside.values()))
-
-    def _steps(self, model: str) -> list[str]:
-        return _steps(models_folder(self._new) / model, self._profile)
 
     def _remove(self, names: list[str]) -> None:
         for name in names:

@@ -14,7 +14,7 @@ from types import FrameType
 
 from ops.errors import OpsError, ServerFailed
 from ops.server import probe
-from ops.server.launch import anchor_options, anchor_variables
+from ops.server.launch import anchor_options, anchor_variables, put_first
 from ops.server.local_server import LocalServer
 from ops.server.state import StateFolder
 from ops.settings import ROOT, STATE_DIR, Settings
@@ -109,6 +109,8 @@ def serve_detached(settings: Settings, *, quiet: bool) -> None:
     folder.folder.mkdir(parents=True, exist_ok=True)
     started_s = time.monotonic()
     folder.refuse_claimed()
+    variables = anchor_variables(os.environ)
+    put_first(variables, "PYTHONPATH", [str(ROOT)])
     with folder.supervisor_log_file.open("wb") as log:
         supervisor = subprocess.Popen(
             [sys.executable, "-m", "ops", "serve", "--quiet", *as_arguments(settings, folder.folder)],
@@ -116,7 +118,7 @@ def serve_detached(settings: Settings, *, quiet: bool) -> None:
             stdout=log,
             stderr=subprocess.STDOUT,
             cwd=ROOT,
-            env={**anchor_variables(os.environ), "PYTHONPATH": _with_root(os.environ.get("PYTHONPATH"))},
+            env=variables,
             start_new_session=True,
         )
     _wait_for_supervisor(supervisor, folder, settings.startup_timeout_s + SUPERVISOR_MARGIN_S)
@@ -126,11 +128,8 @@ def serve_detached(settings: Settings, *, quiet: bool) -> None:
     if not quiet:
         models = [model.name for model in probe.read_models(state.ports, folder.read_key())]
         announce(settings, state.ports, models, time.monotonic() - started_s, str(folder.log_file))
-        print("Check it with `triptych status`; stop it with `triptych stop`.")
-
-
-def _with_root(python_path: str | None) -> str:
-    return os.pathsep.join([str(ROOT), *([python_path] if python_path else [])])
+        print(f"Check it with `{folder.command('status')}`; follow its log with `{folder.command('logs')} --follow`;")
+        print(f"stop it with `{folder.command('stop')}`.")
 
 
 def _wait_for_supervisor(supervisor: subprocess.Popen[bytes], folder: StateFolder, timeout_s: float) -> None:

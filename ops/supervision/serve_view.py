@@ -9,7 +9,6 @@ from pathlib import Path
 
 from loky import cpu_count
 from rich.console import Console
-from rich.status import Status
 
 from ops.repository import describe_misfit, describe_sizing
 from ops.server.logs import LogLine, LogSummary
@@ -28,7 +27,7 @@ class ServeView:
         self._log_level = log_level
         self._quiet = quiet
         self._errors = Console(stderr=True, highlight=False, soft_wrap=True)
-        self._spinner: Status | None = None
+        self._spinner = self._errors.status("Starting the server")
         self._started_s = time.monotonic()
         self._shown_models: set[str] = set()
         self._held: list[LogLine] = []
@@ -36,17 +35,11 @@ class ServeView:
 
     def __enter__(self) -> ServeView:
         if not self._quiet and self._errors.is_terminal:
-            self._spinner = self._errors.status("Starting the server")
             self._spinner.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end_spinner()
-
-    def end_spinner(self) -> None:
-        if self._spinner is not None:
-            self._spinner.stop()
-            self._spinner = None
+        self._spinner.stop()
 
     def show_log(self, lines: list[LogLine], summary: LogSummary) -> None:
         shown = [line for line in lines if line.is_shown(self._log_level)]
@@ -60,7 +53,7 @@ class ServeView:
     def end_start(self) -> None:
         """Shows the warnings of the start and ends the spinner; call it once the server is ready."""
         self._is_starting = False
-        self.end_spinner()
+        self._spinner.stop()
         self._print_lines(self._held)
         self._held = []
 
@@ -83,8 +76,7 @@ class ServeView:
                 self._shown_models.add(model)
                 self._errors.print(f"{elapsed_s:5.1f} s  {model} loaded", markup=False)
         waiting = [model for model in summary.loading if model not in summary.loaded]
-        if self._spinner is not None:
-            self._spinner.update(f"{elapsed_s:.0f} s  loading {', '.join(waiting) or '...'}")
+        self._spinner.update(f"{elapsed_s:.0f} s  loading {', '.join(waiting) or '...'}")
 
 
 def describe_endpoints(ports: Ports) -> list[str]:

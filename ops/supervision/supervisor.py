@@ -6,8 +6,6 @@ SIGSTOP and SIGCONT of a stub, and after 200 kB of nested JSON over HTTP, the se
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import time
 from collections import deque
@@ -16,8 +14,9 @@ from collections.abc import Callable
 from ops.errors import OpsError, ServerFailed
 from ops.server.local_server import LocalServer
 from ops.server.model_control import ModelControl
+from ops.server.processes import STOPPED, read_stat
 from ops.server.state import Busy
-from ops.supervision.stub_watch import StubWatch, is_stopped
+from ops.supervision.stub_watch import StubWatch
 
 # Each check reads a few files in /proc. Must be below `stub_watch.STOPPED_S`.
 CHECK_S = 0.2
@@ -69,8 +68,7 @@ class Supervisor:
         failed = self._watch.failed(now_s)
         for stub in failed:
             if stub.is_stopped:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(stub.pid, signal.SIGKILL)  # counts as dead at the next check
+                stub.process.send(signal.SIGKILL)  # counts as dead at the next check
         dead = sorted({stub.model for stub in failed if not stub.is_stopped})
         for model in dead:
             if now_s >= self._next_load_s(model):
@@ -99,7 +97,7 @@ class Supervisor:
         return loads[-1] + min(MAX_PAUSE_S, 2.0 ** (len(loads) - 2)) if len(loads) > 2 else 0.0
 
     def _kill_stopped_server(self, now_s: float) -> None:
-        if not is_stopped(self._server.pid):
+        if read_stat(self._server.pid)[0] != STOPPED:
             self._stopped_since_s = None
         elif self._stopped_since_s is None:
             self._stopped_since_s = now_s

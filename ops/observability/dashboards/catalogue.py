@@ -2,36 +2,34 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import dashboard
-
-from ops.observability.dashboards.board import add_row, open_board
 from ops.observability.dashboards.objective_panels import objective_panels
-from ops.observability.dashboards.panels import WINDOW, Panel, Panels, Query
+from ops.observability.dashboards.panels import Panel, Panels, Query, quantile, rate
 from ops.observability.rules.indicators import REFUSALS, SEARCH_SECONDS
-from ops.observability.slo.deployment import INDEX, SEARCHER, Deployment
+from ops.observability.slo.deployment import INDEX, SEARCHER
+
+DESCRIPTION = "Visual search: objectives, rate, latency, results; the catalogue."
 
 
-def build(deployment: Deployment) -> dashboard.Dashboard:
-    panels = Panels(deployment)
-    board = open_board(deployment, "catalogue", "Visual search: objectives, rate, latency, results; the catalogue.")
-    add_row(board, "Objectives and budget", objective_panels(panels, SEARCHER))
-    add_row(board, "Searches", _searches(panels))
-    add_row(board, "Results", _results(panels))
-    add_row(board, "Catalogue", _catalogue(panels))
-    return board
+def make_rows(panels: Panels) -> dict[str, list[Panel]]:
+    return {
+        "Objectives and budget": objective_panels(panels, SEARCHER),
+        "Searches": _searches(panels),
+        "Results": _results(panels),
+        "Catalogue": _catalogue(panels),
+    }
 
 
 def _searches(panels: Panels) -> list[Panel]:
     photos = panels.select("nv_inference_request_success", model=SEARCHER)
     everything = panels.select("nv_inference_request_success", model=INDEX)
-    seconds, errors = panels.select(f"{SEARCH_SECONDS}_bucket"), panels.select(REFUSALS, model=INDEX)
+    seconds = panels.select(f"{SEARCH_SECONDS}_bucket")
     return [
         panels.lines(
             "Searches by server",
             "Answers per second to searches by photo, embedding and product, including refused searches.",
             "reqps",
-            Query(f"sum by (instance) (rate({everything}[{WINDOW}]))", "{{instance}}"),
-            Query(f"sum(rate({photos}[{WINDOW}]))", "by photo"),
+            Query(rate(everything, "instance"), "{{instance}}"),
+            Query(rate(photos), "by photo"),
             alerts=["TriptychTrafficImbalance"],
         ),
         panels.lines(
@@ -39,10 +37,8 @@ def _searches(panels: Panels) -> list[Panel]:
             "Search time without embedding and queueing. It grows with the catalogue, with filters that few photos "
             "match, and after many changes.",
             "s",
-            *(
-                Query(f"histogram_quantile({quantile}, sum by (le) (rate({seconds}[{WINDOW}]))) >= 0", name)
-                for quantile, name in ((0.5, "median"), (0.99, "99th percentile"))
-            ),
+            Query(quantile(0.5, seconds), "median"),
+            Query(quantile(0.99, seconds), "99th percentile"),
             alerts=["TriptychLatencyBudgetBurn"],
         ),
         panels.lines(
@@ -50,28 +46,26 @@ def _searches(panels: Panels) -> list[Panel]:
             "By error code. index_incompatible: the catalogue was embedded with another network; every search fails "
             "until it is embedded again. internal, catalogue_*: faults of the server.",
             "reqps",
-            Query(f"sum by (code) (rate({errors}[{WINDOW}]))", "{{code}}"),
+            Query(rate(panels.select(REFUSALS, model=INDEX), "code"), "{{code}}"),
             alerts=["TriptychAvailabilityBudgetBurn"],
         ),
     ]
 
 
 def _results(panels: Panels) -> list[Panel]:
-    similarity = panels.select("triptych_search_top_similarity_bucket")
-    empty, answered = panels.select("triptych_searches_empty_total"), panels.select(f"{SEARCH_SECONDS}_count")
     return [
         panels.heat(
             "Similarity of the nearest product",
             "Cosine. It falls when shoppers search for products outside the catalogue, or with other kinds of photos.",
             "none",
-            similarity,
+            panels.select("triptych_search_top_similarity_bucket"),
         ),
         panels.lines(
             "Searches without a result",
             "Per second: no photo matches the filters or is similar enough, or the catalogue is empty.",
             "reqps",
-            Query(f"sum(rate({empty}[{WINDOW}]))", "empty"),
-            Query(f"sum(rate({answered}[{WINDOW}]))", "all"),
+            Query(rate(panels.select("triptych_searches_empty_total")), "empty"),
+            Query(rate(panels.select(f"{SEARCH_SECONDS}_count")), "all"),
             width=12,
         ),
     ]
@@ -79,7 +73,6 @@ def _results(panels: Panels) -> list[Panel]:
 
 def _catalogue(panels: Panels) -> list[Panel]:
     select = panels.select
-    requests = select("triptych_catalogue_requests_total")
     return [
         panels.lines(
             "Photos",
@@ -99,14 +92,14 @@ def _catalogue(panels: Panels) -> list[Panel]:
             "Photos added or changed",
             "Photos per second that were added or changed.",
             "ops",
-            Query(f"sum(rate({select('triptych_catalogue_upserted_photos_total')}[{WINDOW}]))", "added or changed"),
+            Query(rate(select("triptych_catalogue_upserted_photos_total")), "added or changed"),
             width=4,
         ),
         panels.lines(
             "Catalogue write requests",
             "Per second, by outcome. refused: the caller's mistake, as a wrong key. failed: the log has the cause.",
             "reqps",
-            Query(f"sum by (outcome) (rate({requests}[{WINDOW}]))", "{{outcome}}"),
+            Query(rate(select("triptych_catalogue_requests_total"), "outcome"), "{{outcome}}"),
             width=4,
         ),
         panels.lines(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ops.observability.dashboards.panels import BAD, OK, WARN, Panel, Panels, Query
 from ops.observability.rules.burn_rates import ALERTS, BUDGET, EVENTS, RATIO, allowed_ratio
-from ops.observability.rules.indicators import SHORTEST_S, describe_latency, latency
+from ops.observability.rules.indicators import SHORTEST_S, describe_latency
 from ops.observability.slo.deployment import Deployment
 
 
@@ -14,8 +14,6 @@ def objective_panels(panels: Panels, model: str) -> list[Panel]:
     window, days = deployment.span(SHORTEST_S), deployment.objectives.window_days
     made: list[Panel] = []
     for objective, name in (("availability", "Availability"), ("latency", "Latency")):
-        if objective == "latency" and not latency(deployment, model):
-            continue
         allowed = allowed_ratio(deployment, model, objective)
         what = _describe_objective(deployment, model, objective)
         now = f"1 - {panels.recorded(f'{RATIO}{window}', model=model, objective=objective)}"
@@ -64,6 +62,6 @@ def _describe_objective(deployment: Deployment, model: str, objective: str) -> s
     own, events = deployment.objectives.models[model], EVENTS[model]
     if objective == "availability":
         return f"Objective: {own.availability.percent:g} % of {events} do not fail; refused requests are not counted."
-    under_ms = own.latency.threshold_s(deployment.objectives.server.profile) * 1000
+    under_ms = deployment.threshold_s(model) * 1000
     what = describe_latency(deployment, model)
     return f"Objective: {own.latency.percent:g} % of {events} take less than {under_ms:g} ms. {what}"

@@ -2,34 +2,30 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import dashboard
-
-from ops.observability.dashboards.board import add_row, open_board
 from ops.observability.dashboards.objective_panels import objective_panels
-from ops.observability.dashboards.panels import BAD, OK, WINDOW, Panel, Panels, Query
+from ops.observability.dashboards.panels import BAD, OK, WINDOW, Panel, Panels, Query, quantile, rate, ratio
 from ops.observability.rules.indicators import FAILED, REFUSALS, SHORTEST_S, TOTAL
-from ops.observability.slo.deployment import RECOGNIZER, Deployment
+from ops.observability.slo.deployment import RECOGNIZER
 
+DESCRIPTION = "Objectives, budget, traffic, latency and errors of the recognizer."
 DOUBLE_COUNTING = (
     "Triton counts a failure of an ensemble once on the step and twice on the ensemble; this panel leaves out the "
     "ensemble's own count (OTHER)."
 )
 
 
-def build(deployment: Deployment) -> dashboard.Dashboard:
-    panels = Panels(deployment)
-    board = open_board(deployment, "overview", "Objectives, budget, traffic, latency and errors of the recognizer.")
-    add_row(board, "Objectives and budget", objective_panels(panels, RECOGNIZER))
-    add_row(board, "Traffic", _traffic(panels))
-    add_row(board, "Latency", _latency(panels))
-    add_row(board, "Errors", _errors(panels))
-    return board
+def make_rows(panels: Panels) -> dict[str, list[Panel]]:
+    return {
+        "Objectives and budget": objective_panels(panels, RECOGNIZER),
+        "Traffic": _traffic(panels),
+        "Latency": _latency(panels),
+        "Errors": _errors(panels),
+    }
 
 
 def _traffic(panels: Panels) -> list[Panel]:
     success = panels.select("nv_inference_request_success", model="=~$model")
     photos = panels.select("nv_inference_count", model=RECOGNIZER)
-    up = panels.select("up")
     duration = panels.select("nv_inference_request_duration_us", model=RECOGNIZER)
     return [
         panels.lines(
@@ -37,13 +33,13 @@ def _traffic(panels: Panels) -> list[Panel]:
             "Answers per second, by model, including refused requests. A request to an ensemble also counts on each "
             "of its steps.",
             "reqps",
-            Query(f"sum by (model) (rate({success}[{WINDOW}])) > 0", "{{model}}"),
+            Query(f"{rate(success, 'model')} > 0", "{{model}}"),
         ),
         panels.lines(
             "Photos by server",
             "Photos recognised per second. A server far above the others: callers balance by connection.",
             "ops",
-            Query(f"sum by (instance) (rate({photos}[{WINDOW}]))", "{{instance}}"),
+            Query(rate(photos, "instance"), "{{instance}}"),
             alerts=["TriptychTrafficImbalance"],
             is_stacked=True,
         ),
@@ -51,14 +47,14 @@ def _traffic(panels: Panels) -> list[Panel]:
             "In flight",
             "Recognitions in progress (Little's law: sum of their durations per second). Scale on this value.",
             "none",
-            Query(f"sum(rate({duration}[{WINDOW}])) / 1e6", "in flight"),
+            Query(f"{rate(duration)} / 1e6", "in flight"),
             width=4,
         ),
         panels.figure(
             "Servers up",
             "Servers that answer Prometheus.",
             "none",
-            Query(f"sum({up})", "up"),
+            Query(f"sum({panels.select('up')})", "up"),
             alerts=["TriptychDown", "TriptychAbsent"],
             steps=[(None, BAD), (1, OK)],
         ),
@@ -68,8 +64,8 @@ def _traffic(panels: Panels) -> list[Panel]:
 def _latency(panels: Panels) -> list[Panel]:
     quantiles = {"0.5": "median", "0.9": "90th percentile", "0.99": "99th percentile"}
     summaries = {
-        name: panels.select("nv_inference_request_summary_us", model=RECOGNIZER, quantile=quantile)
-        for quantile, name in quantiles.items()
+        name: panels.select("nv_inference_request_summary_us", model=RECOGNIZER, quantile=share)
+        for share, name in quantiles.items()
     }
     duration = panels.select("nv_inference_request_duration_us", model=RECOGNIZER)
     success = panels.select("nv_inference_request_success", model=RECOGNIZER)
@@ -87,17 +83,14 @@ def _latency(panels: Panels) -> list[Panel]:
             "Recognition, mean",
             "Mean over all answers of all servers, so an idle server does not lower it.",
             "s",
-            Query(
-                f"sum(rate({duration}[{WINDOW}])) / 1e6 / (sum(rate({success}[{WINDOW}])) > 0)",
-                "mean",
-            ),
+            Query(ratio(f"{rate(duration)} / 1e6", rate(success)), "mean"),
         ),
         panels.lines(
             "Stages, 99th percentile",
             "Time inside the models without the queue, from histograms summed over servers. Answers from the cache "
             "have no stages.",
             "s",
-            Query(f"histogram_quantile(0.99, sum by (stage, le) (rate({stages}[{WINDOW}]))) >= 0", "{{stage}}"),
+            Query(quantile(0.99, stages, "stage, le"), "{{stage}}"),
             alerts=["TriptychLatencyBudgetBurn"],
         ),
     ]
@@ -110,7 +103,6 @@ def _errors(panels: Panels) -> list[Panel]:
     steps = "|".join(panels.deployment.steps)
     on_steps = panels.select("nv_inference_request_failure", model=f"=~{steps}")
     on_recognizer = panels.select("nv_inference_request_failure", model=RECOGNIZER, reason="!=OTHER")
-    own = panels.select(REFUSALS)
     return [
         panels.lines(
             "Recognitions: failed and all",
@@ -135,7 +127,7 @@ def _errors(panels: Panels) -> list[Panel]:
             "Refusals and errors returned by models",
             "Requests that a model refused or failed, by error code. Triton counts them as successes.",
             "reqps",
-            Query(f"sum by (model, code) (rate({own}[{WINDOW}]))", "{{model}} {{code}}"),
+            Query(rate(panels.select(REFUSALS), "model, code"), "{{model}} {{code}}"),
             alerts=["TriptychPhotosRefused"],
         ),
     ]

@@ -1,9 +1,10 @@
-"""The kinds of panel in our dashboards, each with unit, description and runbooks."""
+"""The kinds of panel in our dashboards, each with unit, description and runbooks, and the common forms of queries."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from grafana_foundation_sdk.builders import bargauge, common, dashboard, heatmap, prometheus, stat, timeseries
 from grafana_foundation_sdk.models.common import (
@@ -17,12 +18,7 @@ from grafana_foundation_sdk.models.common import (
     TooltipDisplayMode,
     VizOrientation,
 )
-from grafana_foundation_sdk.models.dashboard import (
-    DataSourceRef,
-    FieldColorModeId,
-    Threshold,
-    ThresholdsMode,
-)
+from grafana_foundation_sdk.models.dashboard import DataSourceRef, FieldColorModeId, Threshold, ThresholdsMode
 from grafana_foundation_sdk.models.heatmap import HeatmapColorMode
 from grafana_foundation_sdk.models.prometheus import PromQueryFormat
 
@@ -36,6 +32,7 @@ HEIGHT = 8
 _SOFT_TOPS = {"reqps": 1.0, "ops": 1.0, "none": 1.0}
 OK, WARN, BAD = "green", "orange", "red"
 Panel = timeseries.Panel | stat.Panel | bargauge.Panel | heatmap.Panel
+_Kind = TypeVar("_Kind", timeseries.Panel, stat.Panel, bargauge.Panel, heatmap.Panel)
 
 
 @dataclass(frozen=True)
@@ -44,6 +41,21 @@ class Query:
 
     expr: str
     legend: str
+
+
+def rate(selector: str, by: str = "") -> str:
+    """Returns the sum of the rates per second, or one sum for each value of the labels `by`."""
+    return f"sum{f' by ({by}) ' if by else ''}(rate({selector}[{WINDOW}]))"
+
+
+def ratio(part: str, whole: str) -> str:
+    """Returns a quotient without the series that have no traffic."""
+    return f"{part}\n/ ({whole} > 0)"
+
+
+def quantile(share: float, buckets: str, by: str = "le") -> str:
+    """Returns a quantile of a histogram without NaN, its value where nothing was observed."""
+    return f"histogram_quantile({share}, {rate(buckets, by)}) >= 0"
 
 
 class Panels:
@@ -73,20 +85,20 @@ class Panels:
         soft_top: float | None = None,
     ) -> timeseries.Panel:
         """Makes lines over time. The axis ends at `top`, or at least at `soft_top`, so that noise near 0 stays low."""
-        panel = timeseries.Panel().fill_opacity(40 if is_stacked else 8).line_width(1).min(0)
-        panel.legend(_legend()).tooltip(
-            common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING)
-        )
+        panel = self._place(timeseries.Panel(), title, description, unit, width, alerts)
+        panel.fill_opacity(40 if is_stacked else 8).line_width(1).min(0)
+        legend = common.VizLegendOptions().display_mode(LegendDisplayMode.LIST).placement(LegendPlacement.BOTTOM)
+        panel.legend(legend.show_legend(True).calcs([]))
+        panel.tooltip(common.VizTooltipOptions().mode(TooltipDisplayMode.MULTI).sort(SortOrder.DESCENDING))
         if is_stacked:
             panel.stacking(common.StackingConfig().mode(StackingMode.NORMAL).group("A"))
+        soft_top = soft_top if soft_top is not None else _SOFT_TOPS.get(unit)
         if top is not None:
             panel.max(top)
-        soft_top = soft_top if soft_top is not None else _SOFT_TOPS.get(unit)
-        if soft_top is not None and top is None:
+        elif soft_top is not None:
             panel.axis_soft_max(soft_top)
         for query in queries:
-            panel.with_target(_range(query))
-        self._finish(panel, title, description, unit, width, alerts)
+            panel.with_target(_target(query).range())
         return panel
 
     def figure(
@@ -96,92 +108,55 @@ class Panels:
         unit: str,
         query: Query,
         *,
-        width: int = 4,
         alerts: Sequence[str] = (),
-        steps: Sequence[tuple[float | None, str]] = ((None, OK),),
+        steps: Sequence[tuple[float | None, str]],
         decimals: int | None = None,
     ) -> stat.Panel:
         """Makes the current number, coloured by the steps: (from this value on, colour)."""
-        panel = stat.Panel().graph_mode(BigValueGraphMode.AREA).color_mode(BigValueColorMode.VALUE)
+        panel = self._place(stat.Panel(), title, description, unit, 4, alerts)
+        panel.graph_mode(BigValueGraphMode.AREA).color_mode(BigValueColorMode.VALUE)
         panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
-        panel.thresholds(_thresholds(steps)).no_value("no data").with_target(_range(query))
+        thresholds = [Threshold(value=value, color=colour) for value, colour in steps]
+        panel.thresholds(dashboard.ThresholdsConfig().mode(ThresholdsMode.ABSOLUTE).steps(thresholds))
+        panel.no_value("no data").with_target(_target(query).range())
         if decimals is not None:
             panel.decimals(decimals)
-        self._finish(panel, title, description, unit, width, alerts)
         return panel
 
     def bars(
-        self,
-        title: str,
-        description: str,
-        unit: str,
-        query: Query,
-        *,
-        width: int = 8,
-        alerts: Sequence[str] = (),
+        self, title: str, description: str, unit: str, query: Query, *, width: int, alerts: Sequence[str] = ()
     ) -> bargauge.Panel:
         """Makes one bar for the current value of each series."""
-        panel = (
-            bargauge.Panel()
-            .orientation(VizOrientation.HORIZONTAL)
-            .display_mode(BarGaugeDisplayMode.BASIC)
-            .min(0)
-            .decimals(0)
-        )
+        panel = self._place(bargauge.Panel(), title, description, unit, width, alerts)
+        panel.orientation(VizOrientation.HORIZONTAL).display_mode(BarGaugeDisplayMode.BASIC).min(0).decimals(0)
         panel.reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False))
         panel.color_scheme(dashboard.FieldColor().mode(FieldColorModeId.CONTINUOUS_BLUES))
-        target = _query(query).instant().format(PromQueryFormat.TIME_SERIES)
-        panel.with_target(target)
-        self._finish(panel, title, description, unit, width, alerts)
+        panel.with_target(_target(query).instant().format(PromQueryFormat.TIME_SERIES))
         return panel
 
     def heat(
         self, title: str, description: str, unit: str, buckets: str, *, width: int = 12, alerts: Sequence[str] = ()
     ) -> heatmap.Panel:
         """Makes a heatmap of a histogram over time; `buckets` selects its `_bucket` series."""
-        panel = heatmap.Panel().calculate(False).y_axis(heatmap.YAxisConfig().unit(unit))
+        panel = self._place(heatmap.Panel(), title, description, unit, width, alerts)
+        panel.calculate(False).y_axis(heatmap.YAxisConfig().unit(unit))
         panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Blues").steps(64))
         query = Query(f"sum by (le) (increase({buckets}[{WINDOW}]))", "{{le}}")
-        panel.with_target(_range(query).format(PromQueryFormat.HEATMAP))
-        self._finish(panel, title, description, unit, width, alerts)
+        panel.with_target(_target(query).range().format(PromQueryFormat.HEATMAP))
         return panel
 
-    def _finish(self, panel: Panel, title: str, description: str, unit: str, width: int, alerts: Sequence[str]) -> None:
-        sentences = [" ".join(description.split())]
+    def _place(self, panel: _Kind, title: str, description: str, unit: str, width: int, alerts: Sequence[str]) -> _Kind:
+        text = " ".join(description.split())
         if alerts:
-            named = ", ".join(_name_runbook(self.deployment.objectives.runbooks, alert) for alert in alerts)
-            sentences.append(f"{'Runbook' if len(alerts) == 1 else 'Runbooks'}: {named}")
-        panel.title(title).description(" ".join(sentences)).unit(unit)
-        panel.datasource(DATASOURCE).height(HEIGHT).span(width)
+            text += f" {'Runbook' if len(alerts) == 1 else 'Runbooks'}: {', '.join(map(self._name_runbook, alerts))}"
+        panel.title(title).description(text).unit(unit).datasource(DATASOURCE).height(HEIGHT).span(width)
+        return panel
+
+    def _name_runbook(self, alert: str) -> str:
+        """Returns a Markdown link, which Grafana renders, where the runbooks are published; else the file's path."""
+        annotation = runbook_annotation(self.deployment.objectives.runbooks, alert)
+        return f"[{alert}]({annotation['runbook_url']})" if "runbook_url" in annotation else annotation["runbook"]
 
 
-def _query(query: Query) -> prometheus.Dataquery:
+def _target(query: Query) -> prometheus.Dataquery:
     return prometheus.Dataquery().expr(tidy(query.expr)).legend_format(query.legend).datasource(DATASOURCE)
-
-
-def _range(query: Query) -> prometheus.Dataquery:
-    return _query(query).range()
-
-
-def _legend() -> common.VizLegendOptions:
-    return (
-        common.VizLegendOptions()
-        .display_mode(LegendDisplayMode.LIST)
-        .placement(LegendPlacement.BOTTOM)
-        .show_legend(True)
-        .calcs([])
-    )
-
-
-def _thresholds(steps: Sequence[tuple[float | None, str]]) -> dashboard.ThresholdsConfig:
-    return (
-        dashboard.ThresholdsConfig()
-        .mode(ThresholdsMode.ABSOLUTE)
-        .steps([Threshold(value=value, color=colour) for value, colour in steps])
-    )
-
-
-def _name_runbook(runbooks: str | None, alert: str) -> str:
-    """Returns a Markdown link, which Grafana renders, where the runbooks are published; else the file's path."""
-    annotation = runbook_annotation(runbooks, alert)
-    return f"[{alert}]({annotation['runbook_url']})" if "runbook_url" in annotation else annotation["runbook"]

@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import dashboard
-
-from ops.observability.dashboards.board import add_row, open_board
-from ops.observability.dashboards.panels import WINDOW, Panel, Panels, Query
+from ops.observability.dashboards.panels import Panel, Panels, Query, quantile, rate, ratio
 from ops.observability.rules.indicators import PHOTO_CODES, REFUSALS
 from ops.observability.rules.symptoms import DRIFT_RISE
-from ops.observability.slo.deployment import Deployment
+
+DESCRIPTION = "Scores, categories, abstentions and drift: whether the answers have changed."
 
 
-def build(deployment: Deployment) -> dashboard.Dashboard:
-    panels = Panels(deployment)
-    board = open_board(
-        deployment,
-        "quality",
-        "Scores, categories, abstentions and drift: whether the answers have changed.",
-    )
-    add_row(board, "Answers", _answers(panels))
-    add_row(board, "Drift", _drift(panels))
-    add_row(board, "Photos", _photos(panels))
-    return board
+def make_rows(panels: Panels) -> dict[str, list[Panel]]:
+    return {"Answers": _answers(panels), "Drift": _drift(panels), "Photos": _photos(panels)}
 
 
 def _answers(panels: Panels) -> list[Panel]:
@@ -53,20 +42,16 @@ def _drift(panels: Panels) -> list[Panel]:
             "Abstained",
             "Share of photos whose best score is below the abstain threshold.",
             "percentunit",
-            Query(
-                f"sum(rate({abstained}[{WINDOW}])) / (sum(rate({photos}[{WINDOW}])) > 0)",
-                "abstained",
-            ),
+            Query(ratio(rate(abstained), rate(photos)), "abstained"),
             alerts=["TriptychConfidenceDrift"],
         ),
         panels.lines(
             "Best score, quartiles",
             "From the histogram, interpolated within its buckets.",
             "percentunit",
-            *(
-                Query(f"histogram_quantile({quantile}, sum by (le) (rate({scores}[{WINDOW}]))) >= 0", name)
-                for quantile, name in ((0.25, "lower quartile"), (0.5, "median"), (0.75, "upper quartile"))
-            ),
+            Query(quantile(0.25, scores), "lower quartile"),
+            Query(quantile(0.5, scores), "median"),
+            Query(quantile(0.75, scores), "upper quartile"),
             top=1,
         ),
         panels.lines(
@@ -82,7 +67,6 @@ def _drift(panels: Panels) -> list[Panel]:
 
 def _photos(panels: Panels) -> list[Panel]:
     select = panels.select
-    refused = select(REFUSALS, code=f"=~{PHOTO_CODES}")
     return [
         panels.heat(
             "Photo size",
@@ -102,7 +86,7 @@ def _photos(panels: Panels) -> list[Panel]:
             "Refused photos",
             "Refused requests per second. The caller gets INVALID_ARGUMENT and a message.",
             "reqps",
-            Query(f"sum by (code) (rate({refused}[{WINDOW}]))", "{{code}}"),
+            Query(rate(select(REFUSALS, code=f"=~{PHOTO_CODES}"), "code"), "{{code}}"),
             alerts=["TriptychPhotosRefused"],
         ),
     ]

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import dashboard
+from ops.observability.dashboards.panels import Panel, Panels, Query, rate, ratio
+from ops.observability.slo.deployment import RECOGNIZER
 
-from ops.observability.dashboards.board import add_row, open_board
-from ops.observability.dashboards.panels import WINDOW, Panel, Panels, Query
-from ops.observability.slo.deployment import RECOGNIZER, Deployment
+DESCRIPTION = "Versions side by side, restarts, and draining servers."
 
 
-def build(deployment: Deployment) -> dashboard.Dashboard:
-    panels = Panels(deployment)
-    board = open_board(deployment, "rollout", "Versions side by side, restarts, and draining servers.")
-    add_row(board, "Versions", _versions(panels))
-    add_row(board, "Starts and stops", _servers(panels))
-    add_row(board, "Kubernetes", _kubernetes(panels))
-    return board
+def make_rows(panels: Panels) -> dict[str, list[Panel]]:
+    return {"Versions": _versions(panels), "Starts and stops": _servers(panels), "Kubernetes": _kubernetes(panels)}
 
 
 def _versions(panels: Panels) -> list[Panel]:
@@ -27,7 +21,7 @@ def _versions(panels: Panels) -> list[Panel]:
             "Recognitions by version",
             "Answers per second, by model version. Two versions for long: the rollout is stuck.",
             "reqps",
-            Query(f"sum by (version) (rate({success}[{WINDOW}]))", "version {{version}}"),
+            Query(rate(success, "version"), "version {{version}}"),
             alerts=["TriptychVersionSkew"],
             is_stacked=True,
         ),
@@ -35,21 +29,14 @@ def _versions(panels: Panels) -> list[Panel]:
             "Failures by version",
             "Failures per second, without CANCELED (the caller) and OTHER (the ensemble's count of a failed step).",
             "reqps",
-            Query(
-                f"sum by (model, version) (rate({failure}[{WINDOW}]))",
-                "{{model}} {{version}}",
-            ),
+            Query(rate(failure, "model, version"), "{{model}} {{version}}"),
             alerts=["TriptychAvailabilityBudgetBurn"],
         ),
         panels.lines(
             "Mean duration by version",
             "Mean duration of recognitions, including the queue.",
             "s",
-            Query(
-                f"sum by (version) (rate({duration}[{WINDOW}])) / 1e6\n"
-                f"/ (sum by (version) (rate({success}[{WINDOW}])) > 0)",
-                "version {{version}}",
-            ),
+            Query(ratio(f"{rate(duration, 'version')} / 1e6", rate(success, "version")), "version {{version}}"),
             alerts=["TriptychLatencyHigh"],
         ),
     ]

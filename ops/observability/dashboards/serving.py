@@ -2,37 +2,31 @@
 
 from __future__ import annotations
 
-from grafana_foundation_sdk.builders import dashboard
+from ops.observability.dashboards.panels import Panel, Panels, Query, quantile, rate, ratio
 
-from ops.observability.dashboards.board import add_row, open_board
-from ops.observability.dashboards.panels import WINDOW, Panel, Panels, Query
-from ops.observability.slo.deployment import Deployment
-
+DESCRIPTION = "Queue, batching, stages, cache, instances and resources of the servers."
 MODEL = "=~$model"
 
 
-def build(deployment: Deployment) -> dashboard.Dashboard:
-    panels = Panels(deployment)
-    board = open_board(deployment, "serving", "Queue, batching, stages, cache, instances and resources of the servers.")
-    add_row(board, "Queue and batching", _queue(panels))
-    add_row(board, "Stages", _stages(panels))
-    add_row(board, "Cache and instances", _cache_and_instances(panels))
-    add_row(board, "Resources", _resources(panels))
-    add_row(board, "GPU", _gpu(panels))
-    return board
+def make_rows(panels: Panels) -> dict[str, list[Panel]]:
+    return {
+        "Queue and batching": _queue(panels),
+        "Stages": _stages(panels),
+        "Cache and instances": _cache_and_instances(panels),
+        "Resources": _resources(panels),
+        "GPU": _gpu(panels),
+    }
 
 
 def _mean_of(panels: Panels, metric: str) -> str:
     """Returns the mean seconds per request over all answers of the selected servers, for models with traffic."""
     duration, success = panels.select(metric, model=MODEL), panels.select("nv_inference_request_success", model=MODEL)
-    return f"sum by (model) (rate({duration}[{WINDOW}])) / 1e6\n/ (sum by (model) (rate({success}[{WINDOW}])) > 0)"
+    return ratio(f"{rate(duration, 'model')} / 1e6", rate(success, "model"))
 
 
 def _queue(panels: Panels) -> list[Panel]:
-    photos, runs = (
-        panels.select("nv_inference_count", model=MODEL),
-        panels.select("nv_inference_exec_count", model=MODEL),
-    )
+    photos = panels.select("nv_inference_count", model=MODEL)
+    runs = panels.select("nv_inference_exec_count", model=MODEL)
     pending = panels.select("nv_inference_pending_request_count", model=MODEL)
     return [
         panels.lines(
@@ -53,10 +47,7 @@ def _queue(panels: Panels) -> list[Panel]:
             "Batch size, mean",
             "Photos in one execution. Near 1 until requests queue.",
             "none",
-            Query(
-                f"sum by (model) (rate({photos}[{WINDOW}])) / (sum by (model) (rate({runs}[{WINDOW}])) > 0)",
-                "{{model}}",
-            ),
+            Query(ratio(rate(photos, "model"), rate(runs, "model")), "{{model}}"),
         ),
     ]
 
@@ -78,20 +69,20 @@ def _stages(panels: Panels) -> list[Panel]:
             "Stages, median",
             "From the models' own histograms; answers from the cache have no stages.",
             "s",
-            Query(f"histogram_quantile(0.5, sum by (stage, le) (rate({stages}[{WINDOW}]))) >= 0", "{{stage}}"),
+            Query(quantile(0.5, stages, "stage, le"), "{{stage}}"),
         ),
         panels.lines(
             "Requests in stages",
             "Requests in each stage at once: its seconds per second. The stage that grows first is the bottleneck.",
             "none",
-            Query(f"sum by (stage) (rate({sums}[{WINDOW}]))", "{{stage}}"),
+            Query(rate(sums, "stage"), "{{stage}}"),
             is_stacked=True,
         ),
     ]
 
 
 def _cache_and_instances(panels: Panels) -> list[Panel]:
-    hits, misses = (panels.select(f"triptych_answer_cache_{name}_total") for name in ("hits", "misses"))
+    hits, misses = (rate(panels.select(f"triptych_answer_cache_{name}_total")) for name in ("hits", "misses"))
     duration = panels.select("nv_inference_compute_infer_duration_us", model=MODEL)
     runs = panels.select("nv_inference_exec_count", model=MODEL)
     return [
@@ -99,24 +90,21 @@ def _cache_and_instances(panels: Panels) -> list[Panel]:
             "Photos from the answer cache",
             "Share of photos that the answer cache answered.",
             "percentunit",
-            Query(
-                f"sum(rate({hits}[{WINDOW}]))\n/ (sum(rate({hits}[{WINDOW}])) + sum(rate({misses}[{WINDOW}])) > 0)",
-                "hits",
-            ),
+            Query(ratio(hits, f"{hits} + {misses}"), "hits"),
             top=1,
         ),
         panels.lines(
             "Executions",
             "Executions per second by model and server. A line that ends while requests wait means a dead model.",
             "ops",
-            Query(f"sum by (instance, model) (rate({runs}[{WINDOW}])) > 0", "{{model}} {{instance}}"),
+            Query(f"{rate(runs, 'instance, model')} > 0", "{{model}} {{instance}}"),
             alerts=["TriptychModelStalled"],
         ),
         panels.lines(
             "Busy instances",
             "Requests in each model at once. A model near its number of instances is saturated.",
             "none",
-            Query(f"sum by (model) (rate({duration}[{WINDOW}])) / 1e6", "{{model}}"),
+            Query(f"{rate(duration, 'model')} / 1e6", "{{model}}"),
         ),
     ]
 

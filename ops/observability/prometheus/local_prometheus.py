@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -12,10 +13,8 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import yaml
@@ -29,45 +28,11 @@ STOP_TIMEOUT_S = 10.0
 POLL_S = 0.1
 
 
-@dataclass(frozen=True)
-class ScrapeTarget:
-    """A server's /metrics as `HOST:PORT`, with additional labels."""
-
-    address: str
-    labels: Mapping[str, str] = field(default_factory=dict)
-
-
 class LocalPrometheus:
-    """Starts on entry, stops on exit.
+    """The HTTP API of a Prometheus that `run_prometheus` started."""
 
-    Args:
-        targets: the scraped servers.
-        job: the `job` label of the targets.
-        rules: contents of rule files.
-        interval_s: between scrapes, and between evaluations of rules without their own interval.
-    """
-
-    def __init__(self, targets: list[ScrapeTarget], job: str, rules: list[str], interval_s: float = 5.0) -> None:
-        self._targets, self._job, self._rules, self._interval_s = targets, job, rules, interval_s
-        self._process: subprocess.Popen[bytes] | None = None
-        self._folder = Path()
-        self.url = ""
-
-    def __enter__(self) -> LocalPrometheus:
-        program = find_prometheus()
-        self._folder = Path(tempfile.mkdtemp(prefix="triptych_prometheus_"))
-        try:
-            self._start(program)
-            self._wait_ready()
-        except BaseException:
-            self._stop()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
+    def __init__(self, url: str) -> None:
+        self.url = url
 
     def query(self, expr: str, at_s: float | None = None) -> list[dict[str, Any]]:
         """Returns the instant vector; a scalar becomes a vector with one element.
@@ -93,48 +58,6 @@ class LocalPrometheus:
                 found.setdefault(alert["labels"]["alertname"], []).append(alert["labels"])
         return found
 
-    def _start(self, program: str) -> None:
-        port = _free_port()
-        self.url = f"http://{ADDRESS}:{port}"
-        (self._folder / "prometheus.yaml").write_text(yaml.safe_dump(self._configuration()), encoding="utf-8")
-        options = [
-            f"--config.file={self._folder / 'prometheus.yaml'}",
-            f"--storage.tsdb.path={self._folder / 'data'}",
-            f"--web.listen-address={ADDRESS}:{port}",
-            "--log.level=warn",
-        ]
-        self._process = start([program, *options], dict(os.environ), self._folder, self._folder / "log")
-
-    def _configuration(self) -> dict[str, Any]:
-        files = []
-        for number, content in enumerate(self._rules):
-            file = self._folder / f"rules_{number}.yaml"
-            file.write_text(content, encoding="utf-8")
-            files.append(str(file))
-        interval = f"{round(self._interval_s * 1000)}ms"
-        statics = [{"targets": [target.address], "labels": dict(target.labels)} for target in self._targets]
-        return {
-            "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
-            "rule_files": files,
-            "scrape_configs": [{"job_name": self._job, "static_configs": statics}],
-        }
-
-    def _wait_ready(self) -> None:
-        deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
-        while time.monotonic() < deadline_s:
-            if self._process is not None and self._process.poll() is not None:
-                raise OpsError(f"Prometheus ended with exit code {self._process.returncode}: {self._last_words()}")
-            try:
-                with urllib.request.urlopen(f"{self.url}/-/ready", timeout=STOP_TIMEOUT_S):
-                    return
-            except OSError:
-                time.sleep(POLL_S)
-        raise OpsError(f"Prometheus was not ready after {STARTUP_TIMEOUT_S:g} s: {self._last_words()}")
-
-    def _last_words(self) -> str:
-        lines = (self._folder / "log").read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else "its log is empty."
-
     def _ask(self, path: str, values: dict[str, str]) -> Any:
         body = urllib.parse.urlencode(values).encode() if values else None
         try:
@@ -144,16 +67,65 @@ class LocalPrometheus:
             said = json.load(error).get("error", error.reason)
             raise OpsError(f"Prometheus rejects {values.get('query', path)}: {said}") from error
 
-    def _stop(self) -> None:
-        if self._process is not None:
-            self._process.terminate()
+
+@contextlib.contextmanager
+def run_prometheus(
+    targets: Mapping[str, Mapping[str, str]], job: str, rules: list[str], interval_s: float
+) -> Iterator[LocalPrometheus]:
+    """Starts a Prometheus and stops it in the end.
+
+    Args:
+        targets: additional labels of each scraped server, by the `HOST:PORT` of its /metrics.
+        job: the `job` label of the targets.
+        rules: contents of rule files.
+        interval_s: between scrapes, and between evaluations of rules without their own interval.
+
+    Raises:
+        OpsError: Prometheus is not installed, or did not become ready.
+    """
+    program = find_prometheus()
+    with tempfile.TemporaryDirectory(prefix="triptych_prometheus_", ignore_cleanup_errors=True) as name:
+        folder, address = Path(name), f"{ADDRESS}:{_free_port()}"
+        for number, content in enumerate(rules):
+            (folder / f"rules_{number}.yaml").write_text(content, encoding="utf-8")
+        interval = f"{round(interval_s * 1000)}ms"
+        statics = [{"targets": [target], "labels": dict(labels)} for target, labels in targets.items()]
+        configuration = {
+            "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
+            "rule_files": ["rules_*.yaml"],
+            "scrape_configs": [{"job_name": job, "static_configs": statics}],
+        }
+        (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
+        options = ["--config.file=prometheus.yaml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]
+        process = start([program, *options, "--log.level=warn"], dict(os.environ), folder, folder / "log")
+        try:
+            _wait_ready(process, f"http://{address}", folder / "log")
+            yield LocalPrometheus(f"http://{address}")
+        finally:
+            process.terminate()
             try:
-                self._process.wait(STOP_TIMEOUT_S)
+                process.wait(STOP_TIMEOUT_S)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-            self._process = None
-        shutil.rmtree(self._folder, ignore_errors=True)
+                process.kill()
+                process.wait()
+
+
+def _wait_ready(process: subprocess.Popen[bytes], url: str, log: Path) -> None:
+    deadline_s = time.monotonic() + STARTUP_TIMEOUT_S
+    while time.monotonic() < deadline_s:
+        if process.poll() is not None:
+            raise OpsError(f"Prometheus ended with exit code {process.returncode}: {_last_line(log)}")
+        try:
+            with urllib.request.urlopen(f"{url}/-/ready", timeout=STOP_TIMEOUT_S):
+                return
+        except OSError:
+            time.sleep(POLL_S)
+    raise OpsError(f"Prometheus was not ready after {STARTUP_TIMEOUT_S:g} s: {_last_line(log)}")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "its log is empty."
 
 
 def find_prometheus() -> str:

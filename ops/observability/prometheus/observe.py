@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
 
-from ops.observability.prometheus.local_prometheus import LocalPrometheus, ScrapeTarget, find_prometheus
+from ops.observability.prometheus.local_prometheus import LocalPrometheus, find_prometheus, run_prometheus
 from ops.observability.prometheus.sample_load import SampleLoad
 from ops.observability.render import OBJECTIVE_RULES, SERVER_RULES, read_deployment, render_rules
 from ops.server.local_server import LocalServer
-from ops.settings import Settings
+from ops.settings import ADDRESS, Settings
 from ops.supervision.serve import StopRequests
 from ops.supervision.serve_view import describe_endpoints
 
@@ -43,8 +44,8 @@ def observe(settings: Settings, *, load_s: float, for_s: float | None, preview: 
         LocalServer(replace(settings, catalogue_dir=Path(catalogue))) as server,
         SampleLoad(server.grpc_target, server.catalogue_key_file) as load,
     ):
-        target = ScrapeTarget(server.metrics_url.removeprefix("http://").removesuffix("/metrics"))
-        with LocalPrometheus([target], deployment.objectives.job, rules, INTERVAL_S) as prometheus:
+        targets: dict[str, dict[str, str]] = {f"{ADDRESS}:{server.ports.metrics}": {}}
+        with run_prometheus(targets, deployment.objectives.job, rules, INTERVAL_S) as prometheus:
             _announce(server, prometheus, load_s)
             began_s = time.time()
             sent = load.run_for(load_s, requests.is_asked)
@@ -87,8 +88,8 @@ def _print_figures(prometheus: LocalPrometheus) -> None:
 def _stay(server: LocalServer, requests: StopRequests, for_s: float | None) -> None:
     if for_s is None:
         print("Press Ctrl-C to stop both.", flush=True)
-    deadline_s = None if for_s is None else time.monotonic() + for_s
-    while not requests.is_asked() and (deadline_s is None or time.monotonic() < deadline_s):
+    deadline_s = time.monotonic() + (math.inf if for_s is None else for_s)
+    while not requests.is_asked() and (left_s := deadline_s - time.monotonic()) > 0:
         server.follow_log()
         server.raise_if_dead()
-        requests.wait(FOLLOW_S if deadline_s is None else min(FOLLOW_S, max(0.0, deadline_s - time.monotonic())))
+        requests.wait(min(FOLLOW_S, left_s))

@@ -25,10 +25,11 @@ DAY_S = 86400
 
 def objective_groups(deployment: Deployment) -> list[Group]:
     interval = deployment.span(INTERVAL_S)
-    indicators = [*availability(deployment), *(one for model in EVENTS for one in latency(deployment, model))]
+    models = [model for model in EVENTS if model in deployment.objectives.models]
+    indicators = [*availability(deployment), *(one for model in models for one in latency(deployment, model))]
     windows_s = {parse_span(span) for burn in deployment.objectives.burn_rates for span in (burn.short, burn.long)}
     ratios = [_ratio(deployment, seconds) for seconds in sorted(windows_s | {SHORTEST_S})]
-    judged = list(dict.fromkeys((rule.labels["model"], rule.labels["objective"]) for rule in indicators))
+    judged = [(model, objective) for objective in ALERTS for model in models]
     alerts: list[Rule] = [_alert(deployment, *one, burn) for one in judged for burn in deployment.objectives.burn_rates]
     return [
         Group("triptych_indicators", interval, [*indicators, *ratios]),
@@ -96,7 +97,7 @@ def _summary(deployment: Deployment, model: str, objective: str) -> str:
     own = deployment.objectives.models[model]
     if objective == "availability":
         return f"{EVENTS[model].capitalize()} fail more often than {own.availability.percent:g} % availability allows"
-    under_ms = own.latency.threshold_s(deployment.objectives.server.profile) * 1000
+    under_ms = deployment.threshold_s(model) * 1000
     return f"More than {100 - own.latency.percent:g} % of {EVENTS[model]} take longer than {under_ms:g} ms"
 
 

@@ -38,70 +38,55 @@ def availability(deployment: Deployment) -> list[Recording]:
     return [
         recording
         for model, indicators in ((RECOGNIZER, _recognitions), (SEARCHER, _searches))
-        if deployment.judges(model)
+        if model in deployment.objectives.models
         for recording in _pair(deployment, model, "availability", *indicators(deployment))
     ]
 
 
 def _recognitions(deployment: Deployment) -> tuple[str, str]:
-    window = deployment.span(SHORTEST_S)
-    steps = "|".join(deployment.steps)
-    select = deployment.select
-    step_failures = select("nv_inference_request_failure", model=f"=~{steps}", reason="!=CANCELED")
-    own_failures = select("nv_inference_request_failure", model=RECOGNIZER, reason="!~CANCELED|OTHER")
-    internal = select(REFUSALS, model=f"=~{RECOGNIZER}|{steps}", code=f"=~{FAULTS}")
-    failed = f"""
-        sum by ({FLEET}) (
-            rate({step_failures}[{window}])
-          or
-            rate({own_failures}[{window}])
-          or
-            rate({internal}[{window}])
-        )"""
-    # A sum over a union keeps the other terms when a server lacks one. The fused model's successes include the requests
-    # that it refused or failed with an answer; the ensemble's successes do not include the failures of its steps.
-    total = f"""
-        clamp_min(sum by ({FLEET}) (
-            rate({select("nv_inference_request_success", model=RECOGNIZER)}[{window}])
-          or
-            rate({step_failures}[{window}])
-          or
-            rate({own_failures}[{window}])
-          or
-            rate({select(REFUSALS, model=f"=~{steps}", code=f"=~{FAULTS}")}[{window}])
-          or
-            -rate({select(REFUSALS, model=RECOGNIZER, code=f"!~{FAULTS}")}[{window}])
-        ), 0)"""
+    """Subtracts the refusals of the fused model, because its successes include them; the ensemble's do not."""
+    steps, select = "|".join(deployment.steps), deployment.select
+    failures = (
+        select("nv_inference_request_failure", model=f"=~{steps}", reason="!=CANCELED"),
+        select("nv_inference_request_failure", model=RECOGNIZER, reason="!~CANCELED|OTHER"),
+    )
+    failed = _sum(deployment, *failures, select(REFUSALS, model=f"=~{RECOGNIZER}|{steps}", code=f"=~{FAULTS}"))
+    total = _sum(
+        deployment,
+        select("nv_inference_request_success", model=RECOGNIZER),
+        *failures,
+        select(REFUSALS, model=f"=~{steps}", code=f"=~{FAULTS}"),
+        minus=select(REFUSALS, model=RECOGNIZER, code=f"!~{FAULTS}"),
+    )
     return failed, total
 
 
 def _searches(deployment: Deployment) -> tuple[str, str]:
     """Subtracts refusals, because the successes of `index` include them."""
-    window, select = deployment.span(SHORTEST_S), deployment.select
+    select = deployment.select
     failures = select("nv_inference_request_failure", model=INDEX, reason="!=CANCELED")
-    failed = f"""
-        sum by ({FLEET}) (
-            rate({failures}[{window}])
-          or
-            rate({select(REFUSALS, model=INDEX, code=f"=~{FAULTS}")}[{window}])
-        )"""
-    total = f"""
-        clamp_min(sum by ({FLEET}) (
-            rate({select("nv_inference_request_success", model=INDEX)}[{window}])
-          or
-            rate({failures}[{window}])
-          or
-            -rate({select(REFUSALS, model=INDEX, code=f"!~{FAULTS}")}[{window}])
-        ), 0)"""
+    failed = _sum(deployment, failures, select(REFUSALS, model=INDEX, code=f"=~{FAULTS}"))
+    total = _sum(
+        deployment,
+        select("nv_inference_request_success", model=INDEX),
+        failures,
+        minus=select(REFUSALS, model=INDEX, code=f"!~{FAULTS}"),
+    )
     return failed, total
+
+
+def _sum(deployment: Deployment, *counters: str, minus: str = "") -> str:
+    """Returns the rate of all counters of a fleet. A sum over a union keeps the other terms when a server lacks one."""
+    window = deployment.span(SHORTEST_S)
+    terms = [f"rate({counter}[{window}])" for counter in counters] + ([f"-rate({minus}[{window}])"] if minus else [])
+    union = "\n  or\n".join(f"    {term}" for term in terms)
+    total = f"sum by ({FLEET}) (\n{union}\n)"
+    return f"clamp_min({total}, 0)" if minus else total
 
 
 def latency(deployment: Deployment, model: str) -> list[Recording]:
     """Records slow and all answers per second; `describe_latency` says what is measured."""
-    if not deployment.judges(model):
-        return []
-    window = deployment.span(SHORTEST_S)
-    threshold_s = deployment.objectives.models[model].latency.threshold_s(deployment.objectives.server.profile)
+    threshold_s = deployment.threshold_s(model)
     labels, bound = {"model": model}, f"{threshold_s:g}"
     if deployment.has_latency_histogram:
         metric, bound = TRITON_MS, f"{threshold_s * 1000:g}"
@@ -109,8 +94,8 @@ def latency(deployment: Deployment, model: str) -> list[Recording]:
         metric, labels = SEARCH_SECONDS, {}
     else:
         metric = OWN_SECONDS
-    everything = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_count', **labels)}[{window}]))"
-    fast = f"sum by ({FLEET}) (rate({deployment.select(f'{metric}_bucket', **labels, le=bound)}[{window}]))"
+    everything = deployment.rate(f"{metric}_count", FLEET, SHORTEST_S, **labels)
+    fast = deployment.rate(f"{metric}_bucket", FLEET, SHORTEST_S, **labels, le=bound)
     return _pair(deployment, model, "latency", f"clamp_min({everything}\n- {fast}, 0)", everything)
 
 

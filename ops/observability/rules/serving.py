@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from ops.observability.rules.rule import Group, Recording
 from ops.observability.slo.deployment import SERVER, Deployment
 
@@ -18,10 +20,7 @@ _COMPUTE_PARTS = ("input", "infer", "output")
 
 def serving_group(deployment: Deployment) -> Group:
     window = deployment.span(WINDOW_S)
-
-    def rate(metric: str) -> str:
-        return f"sum by ({MODEL}) (rate({deployment.select(metric)}[{window}]))"
-
+    rate = functools.partial(deployment.rate, by=MODEL, window_s=WINDOW_S)
     answered = f"({rate('nv_inference_request_success')} > 0)"
     compute = "\n+ ".join(rate(f"nv_inference_compute_{part}_duration_us") for part in _COMPUTE_PARTS)
     hits, misses = rate("triptych_answer_cache_hits_total"), rate("triptych_answer_cache_misses_total")

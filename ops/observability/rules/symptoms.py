@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.observability.rules.indicators import PHOTO_CODES, REFUSALS, TOTAL, counted
-from ops.observability.rules.rule import Alert, Group
+from ops.observability.rules.rule import Alert, Group, Rule
 from ops.observability.rules.serving import COMPUTE, MODEL, QUEUE, WINDOW_S
 from ops.observability.slo.deployment import FLEET, RECOGNIZER, SERVER, Deployment
 
@@ -24,20 +24,15 @@ ABSTAINED_LEAST = 100
 
 
 def symptom_group(deployment: Deployment) -> Group:
-    rules = [
+    rules: list[Rule] = [
         *_reachability(deployment),
         _stalled(deployment),
-        _queue_saturated(deployment),
-        _rejected(deployment),
-        _latency_high(deployment),
-        _photos_refused(deployment),
-        _traffic_imbalance(deployment),
-        _version_skew(deployment),
-        _shared_memory_low(deployment),
-        _embedding_drift(deployment),
-        _confidence_drift(deployment),
+        *_waiting(deployment),
+        *_requests(deployment),
+        *_servers(deployment),
+        *_drift(deployment),
     ]
-    return Group("triptych_symptoms", deployment.span(30), list(rules))
+    return Group("triptych_symptoms", deployment.span(30), rules)
 
 
 def _reachability(deployment: Deployment) -> list[Alert]:
@@ -76,7 +71,7 @@ def _stalled(deployment: Deployment) -> Alert:
             sum by ({MODEL}) (min_over_time({deployment.select("nv_inference_pending_request_count")}[{window}])) > 0
         )
         unless
-        sum by ({MODEL}) (rate({deployment.select("nv_inference_exec_count")}[{window}])) > 0""",
+        {deployment.rate("nv_inference_exec_count", MODEL, 2 * MINUTE_S)} > 0""",
         deployment.span(MINUTE_S),
         "page",
         "{{ $labels.model }} on {{ $labels.instance }} receives requests and executes none",
@@ -85,143 +80,133 @@ def _stalled(deployment: Deployment) -> Alert:
     )
 
 
-def _queue_saturated(deployment: Deployment) -> Alert:
-    window = deployment.span(WINDOW_S)
-    return Alert(
-        "TriptychQueueSaturated",
-        f"{QUEUE}{window} > {COMPUTE}{window}\nand\n{QUEUE}{window} > {QUEUE_S}",
-        deployment.span(10 * MINUTE_S),
-        "ticket",
-        "{{ $labels.model }} on {{ $labels.instance }} queues requests longer than it computes",
-        "Answered requests waited {{ $value | humanizeDuration }} in the queue on average, longer than their compute "
-        f"time and longer than {QUEUE_S * 1000:g} ms.",
-    )
-
-
-def _rejected(deployment: Deployment) -> Alert:
-    window = deployment.span(WINDOW_S)
-    select = deployment.select
-    failures = f"sum by ({MODEL}) (rate({select('nv_inference_request_failure', reason='!=CANCELED')}[{window}]))"
-    return Alert(
-        "TriptychRequestsRejected",
-        f"""
-        sum by ({MODEL}) (rate({select("nv_inference_request_failure", reason="REJECTED")}[{window}]))
-        / (sum by ({MODEL}) (rate({select("nv_inference_request_success")}[{window}])) + {failures} > 0)
-        > {REJECTED_RATIO}""",
-        deployment.span(5 * MINUTE_S),
-        "page",
-        "{{ $labels.model }} on {{ $labels.instance }} rejects requests",
-        "{{ $value | humanizePercentage }} of its requests were rejected in the last 5 minutes: its queue is full, or "
-        "requests waited longer than the queue's time limit.",
-    )
-
-
-def _latency_high(deployment: Deployment) -> Alert:
-    """Uses each server's own 99th percentile, because quantiles cannot be averaged."""
-    threshold_s = deployment.objectives.models[RECOGNIZER].latency.threshold_s(deployment.objectives.server.profile)
+def _waiting(deployment: Deployment) -> list[Alert]:
+    queue, compute = (f"{record}{deployment.span(WINDOW_S)}" for record in (QUEUE, COMPUTE))
+    rejected = deployment.rate("nv_inference_request_failure", MODEL, WINDOW_S, reason="REJECTED")
+    failures = deployment.rate("nv_inference_request_failure", MODEL, WINDOW_S, reason="!=CANCELED")
+    success = deployment.rate("nv_inference_request_success", MODEL, WINDOW_S)
+    threshold_s = deployment.threshold_s(RECOGNIZER)
+    # Each server's own 99th percentile, because quantiles cannot be averaged.
     summary = deployment.select("nv_inference_request_summary_us", model=RECOGNIZER, quantile="0.99")
-    return Alert(
-        "TriptychLatencyHigh",
-        f"max by ({SERVER}) ({summary}) / 1e6 > {threshold_s:g}",
-        deployment.span(10 * MINUTE_S),
-        "ticket",
-        f"Recognitions on {{{{ $labels.instance }}}} take longer than {threshold_s * 1000:g} ms",
-        "1 % take longer than {{ $value | humanizeDuration }}, including the queue, by the server's own summary of the "
-        "last minute.",
-    )
+    return [
+        Alert(
+            "TriptychQueueSaturated",
+            f"{queue} > {compute}\nand\n{queue} > {QUEUE_S}",
+            deployment.span(10 * MINUTE_S),
+            "ticket",
+            "{{ $labels.model }} on {{ $labels.instance }} queues requests longer than it computes",
+            "Answered requests waited {{ $value | humanizeDuration }} in the queue on average, longer than their "
+            f"compute time and longer than {QUEUE_S * 1000:g} ms.",
+        ),
+        Alert(
+            "TriptychRequestsRejected",
+            f"{rejected}\n/ ({success} + {failures} > 0)\n> {REJECTED_RATIO}",
+            deployment.span(5 * MINUTE_S),
+            "page",
+            "{{ $labels.model }} on {{ $labels.instance }} rejects requests",
+            "{{ $value | humanizePercentage }} of its requests were rejected in the last 5 minutes: its queue is full, "
+            "or requests waited longer than the queue's time limit.",
+        ),
+        Alert(
+            "TriptychLatencyHigh",
+            f"max by ({SERVER}) ({summary}) / 1e6 > {threshold_s:g}",
+            deployment.span(10 * MINUTE_S),
+            "ticket",
+            f"Recognitions on {{{{ $labels.instance }}}} take longer than {threshold_s * 1000:g} ms",
+            "1 % take longer than {{ $value | humanizeDuration }}, including the queue, by the server's own summary of "
+            "the last minute.",
+        ),
+    ]
 
 
-def _photos_refused(deployment: Deployment) -> Alert:
-    """Covers a decoder that refuses valid photos, because availability does not count refused photos."""
+def _requests(deployment: Deployment) -> list[Alert]:
+    # Covers a decoder that refuses valid photos, because availability does not count refused photos.
     window = deployment.span(30 * MINUTE_S)
     refused = f"sum by ({FLEET}) (increase({deployment.select(REFUSALS, code=f'=~{PHOTO_CODES}')}[{window}]))"
     recognised = f"sum by ({FLEET}) ({counted(deployment, TOTAL, RECOGNIZER, 'availability', window)})"
-    return Alert(
-        "TriptychPhotosRefused",
-        f"{refused}\n/ ({refused} + {recognised} > 0)\n> {REFUSED_RATIO}\nand\n{refused} >= {REFUSED_LEAST}",
-        deployment.span(5 * MINUTE_S),
-        "ticket",
-        "Many photos are refused as unreadable or too large",
-        "{{ $value | humanizePercentage }} of the requests of the last 30 minutes. A caller sends files that are not "
-        "photos, or a release refuses valid photos.",
-    )
+    each = deployment.rate("nv_inference_request_success", SERVER, WINDOW_S, model=RECOGNIZER)
+    mean = f"avg by ({FLEET}) ({each})"
+    return [
+        Alert(
+            "TriptychPhotosRefused",
+            f"{refused}\n/ ({refused} + {recognised} > 0)\n> {REFUSED_RATIO}\nand\n{refused} >= {REFUSED_LEAST}",
+            deployment.span(5 * MINUTE_S),
+            "ticket",
+            "Many photos are refused as unreadable or too large",
+            "{{ $value | humanizePercentage }} of the requests of the last 30 minutes. A caller sends files that are "
+            "not photos, or a release refuses valid photos.",
+        ),
+        Alert(
+            "TriptychTrafficImbalance",
+            f"max by ({FLEET}) ({each})\n/ {mean}\n> {IMBALANCE}\nand\n{mean} > 1",
+            deployment.span(15 * MINUTE_S),
+            "ticket",
+            "One Triptych server gets far more requests than the others",
+            "The busiest server answers {{ $value | humanize }} times the average. gRPC connections stay open, so "
+            "callers that balance by connection never reach new servers.",
+        ),
+    ]
 
 
-def _traffic_imbalance(deployment: Deployment) -> Alert:
-    success = deployment.select("nv_inference_request_success", model=RECOGNIZER)
-    each = f"sum by ({SERVER}) (rate({success}[{deployment.span(WINDOW_S)}]))"
-    return Alert(
-        "TriptychTrafficImbalance",
-        f"max by ({FLEET}) ({each})\n/ avg by ({FLEET}) ({each})\n> {IMBALANCE}\nand\navg by ({FLEET}) ({each}) > 1",
-        deployment.span(15 * MINUTE_S),
-        "ticket",
-        "One Triptych server gets far more requests than the others",
-        "The busiest server answers {{ $value | humanize }} times the average. gRPC connections stay open, so "
-        "callers that balance by connection never reach new servers.",
-    )
-
-
-def _version_skew(deployment: Deployment) -> Alert:
-    """Counts versions that execute, because the series of an unloaded version stay until the server ends."""
+def _servers(deployment: Deployment) -> list[Alert]:
+    # Versions that execute, because the series of an unloaded version stay until the server ends.
     executed = f"rate({deployment.select('nv_inference_exec_count')}[{deployment.span(WINDOW_S)}]) > 0"
-    return Alert(
-        "TriptychVersionSkew",
-        f"count by ({FLEET}, model) (group by ({FLEET}, model, version) ({executed})) > 1",
-        deployment.span(HOUR_S),
-        "ticket",
-        "{{ $labels.model }} is served in several versions",
-        "{{ $value }} versions for an hour, longer than a rollout takes. The same photo gets different answers.",
-    )
+    return [
+        Alert(
+            "TriptychVersionSkew",
+            f"count by ({FLEET}, model) (group by ({FLEET}, model, version) ({executed})) > 1",
+            deployment.span(HOUR_S),
+            "ticket",
+            "{{ $labels.model }} is served in several versions",
+            "{{ $value }} versions for an hour, longer than a rollout takes. The same photo gets different answers.",
+        ),
+        Alert(
+            "TriptychSharedMemoryLow",
+            f"min by ({SERVER}) ({deployment.select('triptych_shared_memory_free_bytes')}) < {SHARED_MEMORY_BYTES}",
+            deployment.span(5 * MINUTE_S),
+            "page",
+            "{{ $labels.instance }} is running out of /dev/shm",
+            "{{ $value | humanize1024 }}B are free. Python models receive photos and return answers through /dev/shm; "
+            "a model whose segment cannot grow fails its requests.",
+        ),
+    ]
 
 
-def _shared_memory_low(deployment: Deployment) -> Alert:
-    return Alert(
-        "TriptychSharedMemoryLow",
-        f"min by ({SERVER}) ({deployment.select('triptych_shared_memory_free_bytes')}) < {SHARED_MEMORY_BYTES}",
-        deployment.span(5 * MINUTE_S),
-        "page",
-        "{{ $labels.instance }} is running out of /dev/shm",
-        "{{ $value | humanize1024 }}B are free. Python models receive photos and return answers through /dev/shm; a "
-        "model whose segment cannot grow fails its requests.",
-    )
-
-
-def _embedding_drift(deployment: Deployment) -> Alert:
-    """Compares the drift with its own past, because its level depends on the photos of the reference.
+def _drift(deployment: Deployment) -> list[Alert]:
+    """Compares with the past, because levels depend on the photos of the reference and of the shop.
 
     A restart resets the drift to 0, so a rise above the maximum of the day before is not a restart.
     """
     drift = deployment.select("triptych_embedding_drift_ratio")
-    past = f"[{deployment.span(DAY_S)}] offset {deployment.span(DAY_S)}"
-    return Alert(
-        "TriptychEmbeddingDrift",
-        f"max by ({FLEET}) ({drift})\n- max by ({FLEET}) (max_over_time({drift}{past}))\n> {DRIFT_RISE}",
-        deployment.span(HOUR_S),
-        "ticket",
-        "Photos differ from those of the day before",
-        "The running mean embedding is {{ $value | humanize }} further (1 - cosine) from the release's reference mean "
-        "than at any time of the day that ended 24 hours ago.",
-    )
+    hour, day = deployment.span(HOUR_S), deployment.span(DAY_S)
+    now, before = _abstained(deployment, f"[{hour}]"), _abstained(deployment, f"[{day}] offset {hour}")
+    return [
+        Alert(
+            "TriptychEmbeddingDrift",
+            f"max by ({FLEET}) ({drift})\n"
+            f"- max by ({FLEET}) (max_over_time({drift}[{day}] offset {day}))\n> {DRIFT_RISE}",
+            deployment.span(HOUR_S),
+            "ticket",
+            "Photos differ from those of the day before",
+            "The running mean embedding is {{ $value | humanize }} further (1 - cosine) from the release's reference "
+            "mean than at any time of the day that ended 24 hours ago.",
+        ),
+        Alert(
+            "TriptychConfidenceDrift",
+            f"(\n{now}\n)\n- (\n{before}\n)\n> {ABSTAINED_RISE}",
+            deployment.span(30 * MINUTE_S),
+            "ticket",
+            "The recognizer abstains far more often than the day before",
+            "The share of photos below the abstain threshold is {{ $value | humanizePercentage }} higher than the day "
+            "before, in percentage points.",
+        ),
+    ]
 
 
-def _confidence_drift(deployment: Deployment) -> Alert:
-    """Compares with the day before, because the share of difficult photos depends on the shop."""
-    select = deployment.select
-
-    def share(window_s: float, offset_s: float) -> str:
-        shift = f" offset {deployment.span(offset_s)}" if offset_s else ""
-        window = f"[{deployment.span(window_s)}]{shift}"
-        return (
-            f"sum by ({FLEET}) (increase({select('triptych_abstained_total')}{window}))\n"
-            f"/ (sum by ({FLEET}) (increase({select('triptych_photos_total')}{window})) > {ABSTAINED_LEAST})"
-        )
-
-    return Alert(
-        "TriptychConfidenceDrift",
-        f"(\n{share(HOUR_S, 0)}\n)\n- (\n{share(DAY_S, HOUR_S)}\n)\n> {ABSTAINED_RISE}",
-        deployment.span(30 * MINUTE_S),
-        "ticket",
-        "The recognizer abstains far more often than the day before",
-        "The share of photos below the abstain threshold is {{ $value | humanizePercentage }} higher than the day "
-        "before, in percentage points.",
+def _abstained(deployment: Deployment, window: str) -> str:
+    """Returns the share of photos below the abstain threshold."""
+    abstained, photos = (deployment.select(f"triptych_{name}_total") for name in ("abstained", "photos"))
+    return (
+        f"sum by ({FLEET}) (increase({abstained}{window}))\n"
+        f"/ (sum by ({FLEET}) (increase({photos}{window})) > {ABSTAINED_LEAST})"
     )

@@ -35,9 +35,9 @@ class Deployment:
     def has_latency_histogram(self) -> bool:
         return self.objectives.server.release >= HISTOGRAM_SINCE
 
-    def judges(self, model: str) -> bool:
-        """Returns whether the model has objectives."""
-        return model in self.objectives.models
+    def threshold_s(self, model: str) -> float:
+        """Returns the latency objective of the model in the server's profile."""
+        return self.objectives.models[model].latency.threshold_s(self.objectives.server.profile)
 
     def span(self, seconds: float) -> str:
         """Returns the scaled duration in PromQL notation."""
@@ -50,6 +50,10 @@ class Deployment:
             operator = next((one for one in ("!=", "!~", "=~") if value.startswith(one)), "")
             matchers.append(f'{label}{operator or "="}"{value.removeprefix(operator)}"')
         return f"{metric}{{{', '.join(matchers)}}}"
+
+    def rate(self, metric: str, by: str, window_s: float, **labels: str) -> str:
+        """Returns the sum of the rates per second over the scaled window, for each value of the labels `by`."""
+        return f"sum by ({by}) (rate({self.select(metric, **labels)}[{self.span(window_s)}]))"
 
 
 def format_span(seconds: float) -> str:

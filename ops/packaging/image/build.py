@@ -2,71 +2,43 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import shutil
 import subprocess
 from pathlib import Path
 
 import yaml
 
-from ops.errors import OpsError, WrongUsage
+from ops.errors import OpsError
 from ops.packaging.chart_files import CHART
-from ops.release import DIGITS, MANIFEST, find_faults
-from ops.repository import check_layout
+from ops.release import DIGITS, MANIFEST, open_release
 
 HERE = Path(__file__).parent
 
 
-def read_digest(release: Path) -> str:
-    """Returns `sha256:...` of the release, which is the digest of its manifest.
-
-    Raises:
-        WrongUsage: the folder is not a release.
-    """
-    try:
-        content = (release / MANIFEST).read_bytes()
-        is_release = "release" in json.loads(content)
-    except (OSError, ValueError):
-        is_release = False
-    if not is_release:
-        raise WrongUsage(f"{release} is not a release. Name a folder that `triptych release` made.")
-    return f"sha256:{hashlib.sha256(content).hexdigest()}"
-
-
-def fill_context(release: Path, context: Path) -> None:
+def fill_context(folder: Path, context: Path) -> str:
     """Empties the build context, then copies Dockerfile, pinned packages and the files of the manifest into it.
+
+    Returns:
+        `sha256:...` of the release in `folder`, which is the digest of its manifest.
 
     Raises:
         WrongUsage: the folder is not a release.
         OpsError: the release is of an earlier version, one of its files differs from its manifest, or `context` holds
             other files.
     """
-    read_digest(release)
-    check_layout(release)
-    _empty(context)
-    for name in ("Dockerfile", "requirements.txt"):
-        shutil.copyfile(HERE / name, context / name)
-    files: dict[str, str] = json.loads((release / MANIFEST).read_bytes())["files"]
-    faults = find_faults(release, files)
-    if faults:
-        raise OpsError(f"{release} is damaged: {', '.join(faults)}. Make or fetch the release again.")
-    for name in (*files, MANIFEST):
-        _copy_readable(release / name, context / "release" / name)
-
-
-def _empty(context: Path) -> None:
+    release = open_release(folder, "Make or fetch the release again.")
     if context.exists() and not (context / "Dockerfile").is_file() and any(context.iterdir()):
         raise OpsError(f"{context} holds files that are not a build context. Name another folder with --context.")
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir(parents=True)
-
-
-def _copy_readable(source: Path, file: Path) -> None:
-    """Makes the copy readable for every user of the image."""
-    file.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
-    shutil.copyfile(source, file)
-    file.chmod(0o644)
+    for name in ("Dockerfile", "requirements.txt"):
+        shutil.copyfile(HERE / name, context / name)
+    for name in (*release.files, MANIFEST):
+        copy = context / "release" / name
+        copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        shutil.copyfile(release.folder / name, copy)
+        copy.chmod(0o644)  # readable for every user of the image
+    return f"sha256:{release.digest}"
 
 
 def chart_version() -> str:

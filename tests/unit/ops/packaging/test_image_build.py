@@ -10,7 +10,7 @@ import pytest
 
 from ops.cli.main import main
 from ops.errors import OpsError, WrongUsage
-from ops.packaging.image.build import build_command, fill_context, read_digest
+from ops.packaging.image.build import build_command, fill_context
 
 
 @pytest.fixture
@@ -19,7 +19,8 @@ def release(tmp_path: Path) -> Path:
     (folder / "models/one/1").mkdir(parents=True)
     (folder / "models/one/1/model.py").write_text("pass\n")
     files = {"models/one/1/model.py": hashlib.sha256(b"pass\n").hexdigest()}
-    (folder / "manifest.json").write_text(json.dumps({"release": {"format": 1, "name": "one"}, "files": files}))
+    manifest = {"release": {"format": 1, "name": "one"}, "files": files, "golden": {}}
+    (folder / "manifest.json").write_text(json.dumps(manifest))
     (folder / "notes.txt").write_text("not of the release")
     (folder / "models/one/1/model.py").chmod(0o400)
     return folder
@@ -27,8 +28,9 @@ def release(tmp_path: Path) -> Path:
 
 def test_context_holds_the_release_and_nothing_else(release: Path, tmp_path: Path) -> None:
     context = tmp_path / "context"
-    fill_context(release, context)
-    fill_context(release, context)
+    digest = fill_context(release, context)
+    assert digest == fill_context(release, context)
+    assert digest == f"sha256:{hashlib.sha256((release / 'manifest.json').read_bytes()).hexdigest()}"
     found = {str(path.relative_to(context)) for path in context.rglob("*") if path.is_file()}
     own = {"Dockerfile", "requirements.txt"}
     assert found == own | {"release/manifest.json", "release/models/one/1/model.py"}
@@ -64,7 +66,7 @@ def test_other_folders_are_no_release(tmp_path: Path, manifest: str | None) -> N
     if manifest is not None:
         (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(WrongUsage, match="is not a release"):
-        read_digest(tmp_path)
+        fill_context(tmp_path, tmp_path / "context")
 
 
 def test_tag_names_the_release(tmp_path: Path) -> None:

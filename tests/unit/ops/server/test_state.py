@@ -10,7 +10,7 @@ from ops.errors import OpsError
 from ops.server.processes import ProcessIdentity, new_prefix, remove_abandoned, remove_segments
 from ops.server.state import ServerState, StateFolder
 from ops.server.status import Status, describe_status, read_status, stop
-from ops.settings import Ports
+from ops.settings import STATE_DIR, Ports
 
 THIS = ProcessIdentity.of(os.getpid())
 STATE = ServerState(
@@ -32,6 +32,11 @@ def test_state_survives_being_written_and_read(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
     folder.write(dataclasses.replace(STATE, server=THIS))
     assert folder.read() == dataclasses.replace(STATE, server=THIS)
+
+
+def test_commands_name_the_state_folder_when_it_is_not_the_default(tmp_path: Path) -> None:
+    assert StateFolder(STATE_DIR).command("stop") == "triptych stop"
+    assert StateFolder(tmp_path / "a b").command("stop") == f"triptych stop --state-dir '{tmp_path}/a b'"
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[1]", '{"supervisor": 3}'])

@@ -1,8 +1,10 @@
-"""Checks models, weights, cores, shared memory, ports, versions and access before a server starts. Starts nothing."""
+"""Checks models, weights, cores, shared memory, ports, versions and access before a server starts, or the access to a
+running one. Starts nothing. Must not import `ops.cli`.
+"""
 
 from __future__ import annotations
 
-import hashlib
+import http.client
 import json
 import os
 import sys
@@ -10,26 +12,42 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlsplit
 
 from google.protobuf import text_format
 from loky import cpu_count
 from tritonclient.grpc import model_config_pb2
 
-from ops.check.exposure import APIS, check_exposure
-from ops.errors import OpsError
+from ops.errors import OpsError, WrongUsage
 from ops.observability.slo.objectives import read_objectives
-from ops.repository import check_repository, describe_misfit, list_models, models_folder, read_config
-from ops.server.launch import is_loopback, server_options
+from ops.release import find_faults
+from ops.repository import (
+    check_repository,
+    count_instances,
+    describe_misfit,
+    list_models,
+    models_folder,
+    read_config,
+    read_python_models,
+)
+from ops.server.launch import find_exposed, is_loopback, server_options
 from ops.server.ports import choose_ports
+from ops.server.probe import ask
 from ops.server.processes import SHARED_MEMORY
 from ops.server.server_binary import SystemServer, find_server
 from ops.settings import ADDRESS, Ports, Settings
 
-Level = Literal["ok", "warning", "error"]
 # Initial shared-memory segment of each Python process; observed on Triton 2.51.0.
 SEGMENT_BYTES = 2**20
 WHEEL_RELEASE = "24.10"  # nvidia-pytriton 0.7.0 holds Triton 2.51.0
 PYTHONS = ((3, 10), (3, 12))
+# APIs that change the server or read more than answers, by their names in --http-restricted-api.
+APIS = {
+    "model-repository": ("POST", "/v2/repository/index"),
+    "shared-memory": ("GET", "/v2/systemsharedmemory/status"),
+    "trace": ("GET", "/v2/trace/setting"),
+    "logging": ("GET", "/v2/logging"),
+}
 
 
 @dataclass(frozen=True)
@@ -40,7 +58,7 @@ class Finding:
     fix: the next step; empty when none is needed.
     """
 
-    level: Level
+    level: Literal["ok", "warning", "error"]
     subject: str
     sentence: str
     fix: str = ""
@@ -48,7 +66,7 @@ class Finding:
 
 def check(settings: Settings, url: str | None) -> int:
     """Prints one line for each finding; returns 1 when a finding is an error, else 0."""
-    findings = examine(settings) if url is None else [Finding(*parts) for parts in check_exposure(url)]
+    findings = examine(settings) if url is None else check_exposure(url)
     for finding in findings:
         print(f"{finding.level:<8} {finding.subject:<14} {finding.sentence} {finding.fix}".rstrip())
     return 1 if any(finding.level == "error" for finding in findings) else 0
@@ -119,17 +137,10 @@ def check_weights(repository: Path) -> list[Finding]:
         digests: dict[str, str] = json.loads(manifest.read_text(encoding="utf-8"))["files"]
     except (OSError, ValueError, KeyError, TypeError):
         return [Finding("warning", "weights", f"{manifest} does not list the verified files.", again)]
-    missing = [name for name in digests if not (repository / name).is_file()]
-    changed = [name for name in digests if name not in missing and _digest(repository / name) != digests[name]]
-    if missing:
-        return [Finding("error", "weights", f"Missing: {', '.join(missing)}.", again)]
-    if changed:
-        return [Finding("error", "weights", f"Changed since the verification: {', '.join(changed)}.", again)]
+    faults = find_faults(repository, digests)
+    if faults:
+        return [Finding("error", "weights", f"Since the verification, {', '.join(faults)}.", again)]
     return [Finding("ok", "weights", f"{len(digests)} files are unchanged since the verification.")]
-
-
-def _digest(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def check_hardware(repository: Path, profile: str | None) -> list[Finding]:
@@ -138,68 +149,44 @@ def check_hardware(repository: Path, profile: str | None) -> list[Finding]:
     if misfit is not None:
         return [Finding("warning", "cores", misfit)]
     cores = cpu_count()
-    oversized = []
-    for model in list_models(repository):
-        config = read_config(models_folder(repository) / model, profile)
-        threads = _threads(config)
-        if threads > cores:
-            oversized.append(
-                Finding(
-                    "warning",
-                    "cores",
-                    f"{model} runs {threads} threads on {cores} cores, which slows down every photo.",
-                    "Lower its instance_group count or intra_op_threads, or use --profile cpu.",
-                )
-            )
+    oversized = [
+        Finding(
+            "warning",
+            "cores",
+            f"{model} runs {threads} threads on {cores} cores, which slows down every photo.",
+            "Lower its instance_group count or intra_op_threads, or use --profile cpu.",
+        )
+        for model, config in read_python_models(repository, profile).items()
+        if (threads := count_instances(config) * int(config.parameters["intra_op_threads"].string_value or 1)) > cores
+    ]
     return oversized or [Finding("ok", "cores", f"The profile {profile or 'of config.pbtxt'} fits {cores} cores.")]
 
 
-def _threads(config: Any | None) -> int:
-    if config is None or config.backend != "python":
-        return 0
-    each = config.parameters["intra_op_threads"].string_value if "intra_op_threads" in config.parameters else "1"
-    count: int = sum(group.count for group in config.instance_group)
-    return count * int(each)
-
-
-def check_shared_memory(
-    repository: Path, profile: str | None, folder: Path = SHARED_MEMORY, free_bytes: int | None = None
-) -> list[Finding]:
+def check_shared_memory(repository: Path, profile: str | None, free_bytes: int | None = None) -> list[Finding]:
     """Checks whether the largest requests fit: each process keeps the segment of its largest request so far."""
-    processes, photos_bytes, largest_bytes = 0, 0, 0
-    for model in list_models(repository):
-        config = read_config(models_folder(repository) / model, profile)
-        if config is None or config.backend != "python":
-            continue
-        count = sum(group.count for group in config.instance_group)
-        processes += count
-        if "max_image_bytes" in config.parameters and not _is_behind_fused(repository, model, profile):
-            limit_bytes = int(config.parameters["max_image_bytes"].string_value)
-            request_bytes = max(1, config.max_batch_size) * limit_bytes
-            photos_bytes += count * request_bytes
-            largest_bytes = max(largest_bytes, request_bytes)
+    models = read_python_models(repository, profile)
+    processes_bytes = sum(map(count_instances, models.values())) * SEGMENT_BYTES
+    photos_bytes = largest_bytes = 0
+    # A fused `recognizer` does the work of the other models, so callers reach no other.
+    for config in [models["recognizer"]] if "recognizer" in models else models.values():
+        limit_bytes = int(config.parameters["max_image_bytes"].string_value or 0)
+        request_bytes = max(1, config.max_batch_size) * limit_bytes
+        photos_bytes += count_instances(config) * request_bytes
+        largest_bytes = max(largest_bytes, request_bytes)
     if free_bytes is None:
-        status = os.statvfs(folder)
+        status = os.statvfs(SHARED_MEMORY)
         free_bytes = status.f_bavail * status.f_frsize
-    needed_bytes = processes * SEGMENT_BYTES + photos_bytes
+    needed_bytes = processes_bytes + photos_bytes
+    sentence = (
+        f"{_mib(free_bytes)} free in {SHARED_MEMORY}; {processes_bytes // SEGMENT_BYTES} processes with the largest "
+        f"requests at once need {_mib(needed_bytes)}."
+    )
+    if free_bytes >= needed_bytes:
+        return [Finding("ok", "shared memory", sentence)]
     fix = "Docker: --shm-size=1g; Kubernetes: a memory volume at /dev/shm."
-    sentence = f"{_mib(free_bytes)} free in {folder}; {processes} processes with the largest requests at once need "
-    if free_bytes < processes * SEGMENT_BYTES + largest_bytes:
-        return [
-            Finding(
-                "error", "shared memory", f"{sentence}{_mib(needed_bytes)}. One such request is already too large.", fix
-            )
-        ]
-    if free_bytes < needed_bytes:
-        return [Finding("warning", "shared memory", f"{sentence}{_mib(needed_bytes)}.", fix)]
-    return [Finding("ok", "shared memory", f"{sentence}{_mib(needed_bytes)}.")]
-
-
-def _is_behind_fused(repository: Path, model: str, profile: str | None) -> bool:
-    """Returns whether callers do not reach the model, because `recognizer` is fused and does its work."""
-    folder = models_folder(repository) / "recognizer"
-    recognizer = read_config(folder, profile) if folder.is_dir() else None
-    return model != "recognizer" and recognizer is not None and recognizer.backend == "python"
+    if free_bytes >= processes_bytes + largest_bytes:
+        return [Finding("warning", "shared memory", sentence, fix)]
+    return [Finding("error", "shared memory", f"{sentence} One such request is already too large.", fix)]
 
 
 def _mib(size_bytes: int) -> str:
@@ -253,15 +240,46 @@ def check_versions(repository: Path) -> list[Finding]:
 def check_access(settings: Settings) -> Finding:
     """Checks who could reach a server with these settings; --url checks a running server instead."""
     ports = Ports(http=settings.http_port, grpc=settings.grpc_port, metrics=settings.metrics_port)
-    options = server_options(settings, ports, "check_")
-    reached = [
-        name
-        for name in ("http", "grpc")
-        if not is_loopback(
-            [option.partition("=")[2] for option in options if option.startswith(f"--{name}-address=")][-1]
-        )
-    ]
+    exposed = find_exposed(server_options(settings, ports, "check_"))
+    reached = [name for name in ("http", "grpc") if name in exposed]
     if not reached:
         sentence = f"`serve` listens only on {ADDRESS}; changing its models needs the key in its state folder."
         return Finding("ok", "access", sentence)
     return Finding("ok", "access", f"Other machines reach {' and '.join(reached)}; {', '.join(APIS)} need a key.")
+
+
+def check_exposure(url: str) -> list[Finding]:
+    """Returns findings about the server at `http://HOST:PORT`.
+
+    Raises:
+        WrongUsage: the URL has another form.
+    """
+    address = urlsplit(url)
+    try:
+        port = address.port
+    except ValueError:
+        port = None
+    if address.scheme != "http" or address.hostname is None or port is None:
+        raise WrongUsage(f"--url is {url}; expected http://HOST:PORT, the HTTP endpoint of a server.")
+    status, body = ask("GET", port, "/v2", host=address.hostname)
+    if status == 0:
+        return [Finding("error", "server", f"{url} does not answer.", "Start the server, or correct --url.")]
+    if status != http.client.OK:
+        sentence = f"{url} answers {status} to /v2: another program, or a server that requires a key."
+        return [Finding("error", "server", sentence)]
+    about = json.loads(body)
+    found = Finding("ok", "server", f"{about.get('name')} {about.get('version')} answers.")
+    open_apis = [
+        api
+        for api, (method, path) in APIS.items()
+        if ask(method, port, path, host=address.hostname)[0] == http.client.OK
+    ]
+    if not open_apis:
+        return [found, Finding("ok", "access", f"Restricted: {', '.join(APIS)}.")]
+    sentence = f"Everyone who reaches {url} can use {', '.join(open_apis)} without a key."
+    if is_loopback(address.hostname):
+        return [found, Finding("ok", "access", f"{sentence} Only this machine reaches it.")]
+    closed = f"{','.join(open_apis)}:KEY=VALUE"
+    flags = f"--http-restricted-api={closed} and --grpc-restricted-protocol={closed}"
+    fix = f"Start the server with {flags}: an open control API allows running code."
+    return [found, Finding("error", "access", sentence, fix)]

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from loky import cpu_count
 
-from ops.check.preflight import (
+from ops.check import (
     Finding,
     check_access,
     check_hardware,
@@ -75,8 +75,8 @@ def test_repository_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     ("content", "level", "words"),
     [
         (b"weights", "ok", "1 files are unchanged since the verification"),
-        (b"other", "error", "Changed since the verification: models/one/w.onnx"),
-        (None, "error", "Missing: models/one/w.onnx"),
+        (b"other", "error", "Since the verification, models/one/w.onnx was changed."),
+        (None, "error", "models/one/w.onnx is missing."),
     ],
 )
 def test_weights_are_compared_with_what_was_verified(
