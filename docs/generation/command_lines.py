@@ -1,4 +1,4 @@
-"""A page for each command line, from its own parser: usage, options, examples.
+"""The pages of the command line, from its own parser: usage, options, examples.
 
 The parser is taken from the program itself at the moment when it would parse its arguments, so this module names no
 module of another room.
@@ -9,20 +9,16 @@ from __future__ import annotations
 import argparse
 import runpy
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from typing import Any, NoReturn
 
 from docs.generation.pages import ROOT, GenerationError, Page, as_text, fence, table
 
-# Page -> the command as it is typed, and the module that `python -m` runs; None is the installed script.
-PROGRAMS = {
-    "reference/cli/triptych.md": ("triptych", None),
-    "reference/cli/export.md": ("python -m export", "export"),
-    "reference/cli/ops.md": ("python -m ops", "ops"),
-    "reference/cli/loadtest.md": ("python -m loadtest", "loadtest"),
-}
+PROGRAM = "triptych"
+# `python -m MODULE` has the commands of one room, which `triptych` has too: alone or as a group of the module's name.
+MODULES = ("export", "ops", "loadtest")
 WIDTH_CHARACTERS = 100
 
 
@@ -35,20 +31,35 @@ class _Captured(BaseException):
 
 
 def render() -> list[Page]:
-    """A page for each program, and the page that lists them."""
-    pages, rows = [], []
-    for path, (program, module) in PROGRAMS.items():
-        parser = capture_parser(program, module)
-        pages.append(Page(path, render_program(parser)))
-        rows.append((f"[`{program}`]({path.rpartition('/')[2]})", _sentence(parser.description or "")))
-    exits = "Exit codes: 0 done, 1 a check failed, 2 wrong usage.\n"
-    index = f"# Command lines\n\n{table(('command', 'purpose'), rows)}\n{exits}"
-    return [Page("reference/cli/index.md", index), *pages]
+    """The page of `triptych`, and the page about the module forms with the commands that only they have."""
+    parser = capture_parser(PROGRAM, None)
+    modules = {module: capture_parser(f"python -m {module}", module) for module in MODULES}
+    return [
+        Page("reference/cli/triptych.md", render_program(parser)),
+        Page("reference/cli/modules.md", render_modules(parser, modules)),
+    ]
 
 
 def render_program(parser: argparse.ArgumentParser) -> str:
     """The text of a program's page."""
-    return "\n".join(_program_parts(parser))
+    return "\n".join([f"# {parser.prog}\n", *_command_parts(parser, parser.prog), *_all_commands(parser)])
+
+
+def render_modules(parser: argparse.ArgumentParser, modules: Mapping[str, argparse.ArgumentParser]) -> str:
+    """The text of the page about `python -m`, for the parser of `triptych` and those of the modules."""
+    known = {words for words, _ in list_commands(parser)}
+    parts = ["# python -m\n", "The commands of each room also run as a module, in a checkout, with the same options:\n"]
+    own = []
+    for module, made in modules.items():
+        names = [words for words, _ in list_commands(made) if " " not in words]
+        alone = [words for words in names if not {words, f"{module} {words}"} & known]
+        listed = ", ".join(f"`{words}`" for words in names)
+        only = f"; `triptych` lacks {', '.join(f'`{words}`' for words in alone)}" if alone else ""
+        parts.append(f"- `{made.prog}`: {listed}{only}.\n")
+        own += [
+            part for words in alone for part in _command_section(dict(list_commands(made))[words], words, made.prog)
+        ]
+    return "\n".join([*parts, *own])
 
 
 def capture_parser(program: str, module: str | None) -> argparse.ArgumentParser:
@@ -108,14 +119,14 @@ def _arguments(program: str) -> Iterator[None]:
         sys.argv = before
 
 
-def _program_parts(parser: argparse.ArgumentParser) -> Iterator[str]:
-    program = parser.prog
-    yield f"# {program}\n"
-    yield from _command_parts(parser, program)
+def _all_commands(parser: argparse.ArgumentParser) -> Iterator[str]:
     for words, command in list_commands(parser):
-        level = min(2 + words.count(" "), 4)
-        yield f"{'#' * level} {words}\n"
-        yield from _command_parts(command, f"{program} {words}")
+        yield from _command_section(command, words, parser.prog)
+
+
+def _command_section(command: argparse.ArgumentParser, words: str, program: str) -> Iterator[str]:
+    yield f"{'#' * min(2 + words.count(' '), 4)} {words}\n"
+    yield from _command_parts(command, f"{program} {words}")
 
 
 def _command_parts(parser: argparse.ArgumentParser, words: str) -> Iterator[str]:
@@ -177,10 +188,6 @@ def _dedented(lines: list[str]) -> str:
 
 def _paragraphs(text: str) -> str:
     return "\n\n".join(as_text(" ".join(each.split())) for each in text.strip().split("\n\n")) + "\n"
-
-
-def _sentence(text: str) -> str:
-    return as_text(" ".join(text.split()).split(". ")[0].rstrip(".")) + "." if text else ""
 
 
 def _without_machine(text: str) -> str:

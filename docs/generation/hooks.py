@@ -6,6 +6,7 @@ package `mermaidx`, which ships it unchanged, and goes only into pages that have
 
 from __future__ import annotations
 
+import re
 from importlib import resources
 from typing import Any
 
@@ -23,6 +24,8 @@ MERMAID = "assets/mermaid.min.js"
 GENERATORS = (python_api, command_lines, wire, configuration, tables, helm_values, runbooks, decisions)
 _DIAGRAM = 'class="mermaid"'
 _FIRST_SCRIPT = '<script id="__config"'
+# Inline code of 28 characters fits the line of a phone (390 px).
+_SHORT_CODE = re.compile(r"<code>([^<\n]{1,28})</code>")
 
 
 def generate() -> list[Page]:
@@ -62,6 +65,11 @@ def expand_navigation(nav: Any, paths: list[str]) -> Any:
         made = expand_navigation(entry, paths)
         expanded += made if isinstance(made, list) else [made] if made else []
     return expanded
+
+
+def on_page_content(html: str, page: SitePage, config: MkDocsConfig, files: Files) -> str:
+    """Marks short inline code, which the style sheet keeps on one line."""
+    return _SHORT_CODE.sub(r'<code class="unbroken">\1</code>', html)
 
 
 def on_post_page(output: str, page: SitePage, config: MkDocsConfig) -> str:

@@ -55,7 +55,8 @@ def _tensor_parts(files: list[Path]) -> Iterator[str]:
 
 def _tensor_row(tensor: Any, text: str, batches: bool) -> tuple[str, str, str]:
     dtype = model_config_pb2.DataType.Name(tensor.data_type).removeprefix("TYPE_")
-    dims = ["N"] * batches + ["*" if size < 0 else str(size) for size in tensor.dims]
+    # Unescaped, two asterisks of a shape would be emphasis.
+    dims = ["N"] * batches + [r"\*" if size < 0 else str(size) for size in tensor.dims]
     optional = "optional" if getattr(tensor, "optional", False) else ""
     note = re.search(rf'name: "{tensor.name}"[^\n#]*#\s*([^\n]*)', text)
     meaning = "; ".join(filter(None, (optional, note[1] if note else "")))

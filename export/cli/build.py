@@ -9,7 +9,7 @@ from typing import Any
 from loky import cpu_count
 from rich.console import Console
 
-from export.cli.arguments import SAMPLE_PHOTOS, add_json_option, positive_integer
+from export.cli.arguments import SAMPLE_PHOTOS, HelpFormatter, add_json_option, positive_integer
 from export.cli.execution import set_run
 from export.placement.placing import PRECISIONS, Settings, place
 from export.profiles.cpu import size_for
@@ -42,7 +42,7 @@ def add_parser(commands: Any) -> None:
         "their outputs equal those of torch; places them with labels, warm-up data and hardware profiles. If one "
         "check fails, nothing is placed. A second run with unchanged inputs takes seconds and changes nothing.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     _add_source_options(parser)
     _add_transform_options(parser)

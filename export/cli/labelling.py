@@ -1,4 +1,4 @@
-"""The commands `suggest-labels`, `auto-label`, `find-label-errors` and `few-shot`."""
+"""The group `label`: `suggest`, `auto`, `check` and `estimate`."""
 
 from __future__ import annotations
 
@@ -9,31 +9,40 @@ from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import FEATURE_CACHE, add_json_option, positive_integer
+from export.cli.arguments import FEATURE_CACHE, HelpFormatter, add_json_option, positive_integer
 from export.cli.execution import set_run
 from export.errors import WrongUsage
 from export.repository.configs import CATEGORY, CHECKOUT_REPOSITORY
 
 _EPILOG = """\
 examples:
-  triptych suggest-labels trained/shop photos/ --count 50 --output to-label
-  triptych auto-label trained/shop photos/ --output photos/confident.csv
-  triptych find-label-errors shop/products.csv --attribute brand
-  triptych few-shot shop/ --shots 1 5 20
+  triptych label estimate shop/ --shots 1 5 20
+  triptych label auto trained/shop photos/ --output photos/confident.csv
+  triptych label suggest trained/shop photos/ --count 50 --output to-label
+  triptych label check shop/products.csv --attribute brand
 """
 
 
 def add_parser(commands: Any) -> None:
-    """Adds the four commands to the command line."""
-    _add_suggest(commands)
-    _add_auto_label(commands)
-    _add_find_errors(commands)
-    _add_few_shot(commands)
+    """Adds the group with its four commands to the command line."""
+    group: argparse.ArgumentParser = commands.add_parser(
+        "label",
+        help="label photos with less work: suggest, auto, check, estimate",
+        description="Label photos with less work: select the photos that are worth a label, label the easy ones, find "
+        "wrong labels, and estimate how many labels are needed.",
+        epilog=_EPILOG,
+        formatter_class=HelpFormatter,
+    )
+    verbs = group.add_subparsers(required=True, metavar="COMMAND")
+    _add_suggest(verbs)
+    _add_auto(verbs)
+    _add_check(verbs)
+    _add_estimate(verbs)
 
 
 def _add_suggest(commands: Any) -> None:
     suggest = _add_command(
-        commands, "suggest-labels", _suggest, "select the photos to label next: uncertain and diverse (active learning)"
+        commands, "suggest", _suggest, "select the photos to label next: uncertain and diverse (active learning)"
     )
     _add_trained_arguments(suggest)
     suggest.add_argument(
@@ -44,9 +53,9 @@ def _add_suggest(commands: Any) -> None:
     )
 
 
-def _add_auto_label(commands: Any) -> None:
+def _add_auto(commands: Any) -> None:
     auto = _add_command(
-        commands, "auto-label", _auto_label, "label photos whose score reaches a threshold; report the expected error"
+        commands, "auto", _auto, "label photos whose score reaches a threshold; report the expected error"
     )
     _add_trained_arguments(auto)
     auto.add_argument(
@@ -61,23 +70,25 @@ def _add_auto_label(commands: Any) -> None:
     )
 
 
-def _add_find_errors(commands: Any) -> None:
-    errors = _add_command(
-        commands, "find-label-errors", _find_errors, "list labels of a catalogue that are probably wrong"
-    )
-    _add_catalogue_arguments(errors)
-    errors.add_argument(
-        "--output", type=Path, default=Path("doubtful"), metavar="DIR", help="folder to write (default: %(default)s)"
+def _add_check(commands: Any) -> None:
+    check = _add_command(commands, "check", _check, "list labels of a catalogue that are probably wrong")
+    _add_catalogue_arguments(check)
+    check.add_argument(
+        "--output",
+        type=Path,
+        default=Path("label-errors"),
+        metavar="DIR",
+        help="folder to write (default: %(default)s)",
     )
 
 
-def _add_few_shot(commands: Any) -> None:
-    few = _add_command(commands, "few-shot", _few_shot, "estimate the accuracy with a few training photos per class")
-    _add_catalogue_arguments(few)
-    few.add_argument(
+def _add_estimate(commands: Any) -> None:
+    estimate = _add_command(commands, "estimate", _estimate, "estimate the accuracy with few labelled photos per class")
+    _add_catalogue_arguments(estimate)
+    estimate.add_argument(
         "--shots", type=positive_integer, nargs="+", default=[5], metavar="N", help="photos per class (default: 5)"
     )
-    few.add_argument(
+    estimate.add_argument(
         "--draws",
         type=positive_integer,
         default=20,
@@ -88,7 +99,7 @@ def _add_few_shot(commands: Any) -> None:
 
 def _add_command(commands: Any, name: str, run: Callable[..., dict[str, Any]], text: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(
-        name, help=text, description=text, epilog=_EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        name, help=text, description=text, epilog=_EPILOG, formatter_class=HelpFormatter
     )
     parser.add_argument(
         "--repository",
@@ -131,7 +142,7 @@ def _suggest(options: argparse.Namespace, source: Any, console: Console) -> dict
     return suggest_labels(*asked, source, console)
 
 
-def _auto_label(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
+def _auto(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
     from export.labelling.workflows import auto_label
 
     if options.threshold is not None and not 0 < options.threshold < 1:
@@ -140,13 +151,13 @@ def _auto_label(options: argparse.Namespace, source: Any, console: Console) -> d
     return auto_label(*asked, source, console)
 
 
-def _find_errors(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
+def _check(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
     from export.labelling.workflows import find_label_errors
 
     return find_label_errors(options.catalogue, options.attribute, options.output, source, console)
 
 
-def _few_shot(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
+def _estimate(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
     from export.labelling.workflows import few_shot
 
     return few_shot(options.catalogue, options.attribute, options.shots, options.draws, source, console)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import add_json_option, positive_integer
+from export.cli.arguments import HelpFormatter, add_json_option, positive_integer
 from export.cli.execution import set_run
 from export.release.folder import DIGITS
 from export.release.publishing import prune, publish, roll_back
@@ -65,7 +65,7 @@ def _add_command(commands: Any, name: str, text: str, description: str) -> argpa
         help=text,
         description=description,
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     return command
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import SAMPLE_PHOTOS, add_json_option
+from export.cli.arguments import SAMPLE_PHOTOS, HelpFormatter, add_json_option
 from export.cli.execution import set_run
 from export.repository.configs import CHECKOUT_REPOSITORY
 
@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
         "the fastest accepted version replaces the embedder. Without an accepted version the command prints the "
         "measurements and changes nothing. `build` restores float32.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     _add_folder_options(parser)
     add_json_option(parser)
@@ -70,6 +70,6 @@ def _add_folder_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Runs the command."""
-    from export.placement.quantizing import Settings, quantize
+    from export.placement.quantizing import quantize
 
-    return quantize(Settings(options.repository, options.photos, options.calibration, options.evaluation), console)
+    return quantize(options.repository, options.photos, options.calibration, options.evaluation, console)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import ROOT, add_json_option
+from export.cli.arguments import ROOT, HelpFormatter, add_json_option
 from export.cli.execution import set_run
 from export.release.assembly import make_release
 from export.repository.configs import CHECKOUT_REPOSITORY
@@ -29,7 +29,7 @@ def add_parser(commands: Any) -> None:
         "that is named by its digest, and adds a manifest, golden requests and a model card. The same inputs give "
         "the same release.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     command.add_argument(
         "--repository", type=Path, default=CHECKOUT_REPOSITORY, help="model repository (default: %(default)s)"

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from export.cli.arguments import FEATURE_CACHE, ROOT, DeprecatedFlag, add_json_option, positive_integer
+from export.cli.arguments import (
+    FEATURE_CACHE,
+    ROOT,
+    DeprecatedFlag,
+    HelpFormatter,
+    add_json_option,
+    names,
+    positive_integer,
+)
 from export.cli.execution import set_run
 from export.errors import WrongUsage
 from export.repository.configs import CHECKOUT_REPOSITORY
@@ -44,7 +52,7 @@ def add_parser(commands: Any) -> None:
         "on validation and test photos and writes a trained folder, which `build --heads` reads. A second run extracts "
         "features of new photos only.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument(
         "catalogue", type=Path, metavar="CATALOGUE", help="a folder, or a .csv, .jsonl or .parquet file"
@@ -60,7 +68,7 @@ def add_parser(commands: Any) -> None:
 def _add_column_options(parser: argparse.ArgumentParser) -> None:
     columns = parser.add_argument_group("columns of the table (default: found by name)")
     columns.add_argument("--image-column", metavar="NAME", help="paths of the photos")
-    columns.add_argument("--attributes", type=_names, default=(), metavar="NAME,...", help="label columns")
+    columns.add_argument("--attributes", type=names, default=(), metavar="NAME,...", help="label columns")
     columns.add_argument("--product-column", metavar="NAME", help="all photos of one product go into the same split")
 
 
@@ -288,10 +296,6 @@ def _views(text: str) -> int:
     if number > 64:
         raise argparse.ArgumentTypeError(f"{number}, expected at most 64")
     return number
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
 
 
 def _shares(text: str) -> tuple[float, float, float]:

@@ -17,7 +17,7 @@ def add_parser(commands: Any) -> None:
     """Adds `verify` to the command line."""
     command = commands.add_parser(
         "verify",
-        help="check the files and the signature of a release",
+        help="check that the files of a release are complete and unchanged, and its signature",
         description="Compares every file of a release with the digest in its manifest. Exit code 0: the release is "
         "complete and unchanged (and, with --key, signed with that key). Exit code 1: it is not. Exit code 2: the "
         "folder is not a release.",

@@ -1,4 +1,4 @@
-"""The labelling commands on a catalogue whose truth is known."""
+"""The group `label` on a catalogue whose truth is known."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def unlabelled(shop: Path, tmp_path: Path) -> Path:
 
 def test_suggested_photos_are_those_between_classes(run: Any, trained: Path, unlabelled: Path, tmp_path: Path) -> None:
     output = tmp_path / "next"
-    code, report, _ = run("suggest-labels", str(trained), str(unlabelled), "--count", "2", "--output", str(output))
+    code, report, _ = run("label", "suggest", str(trained), str(unlabelled), "--count", "2", "--output", str(output))
     assert (code, report["suggested"], report["photos"]) == (0, 2, 6)
     rows = list(csv.DictReader((output / "suggested.csv").read_text().splitlines()))
     assert {row["image"] for row in rows} & {"between-1.png", "between-2.png"}
@@ -68,7 +68,7 @@ def test_auto_labels_are_those_above_the_threshold_with_their_expected_error(
     run: Any, trained: Path, unlabelled: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "auto.csv"
-    code, report, err = run("auto-label", str(trained), str(unlabelled), "--output", str(output))
+    code, report, err = run("label", "auto", str(trained), str(unlabelled), "--output", str(output))
     assert code == 0, err
     chosen = json.loads((trained / "training.json").read_text())["attributes"]["category"]["abstain_below"]
     assert report["threshold"] == chosen
@@ -79,23 +79,23 @@ def test_auto_labels_are_those_above_the_threshold_with_their_expected_error(
     expected = {"a.png": "red", "b.png": "green", "c.png": "blue", "d.png": "red"}
     assert {name: rows[name]["category"] for name in expected if name in rows}.items() <= expected.items()
     code, report, _ = run(
-        "auto-label", str(trained), str(unlabelled), "--output", str(output), "--threshold", "0.999999"
+        "label", "auto", str(trained), str(unlabelled), "--output", str(output), "--threshold", "0.999999"
     )
     assert report["expected_error"] is None
 
 
-def test_exchanged_labels_are_doubted(run: Any, shop: Path, tmp_path: Path) -> None:
+def test_exchanged_labels_are_listed(run: Any, shop: Path, tmp_path: Path) -> None:
     shutil.move(shop / "red/0.png", shop / "blue/was-red.png")
-    code, report, _ = run("find-label-errors", str(shop), "--output", str(tmp_path / "doubtful"))
+    code, report, _ = run("label", "check", str(shop), "--output", str(tmp_path / "errors"))
     assert code == 0
-    rows = list(csv.DictReader((tmp_path / "doubtful/doubtful.csv").read_text().splitlines()))
-    assert report["doubtful"] == len(rows) <= 3
+    rows = list(csv.DictReader((tmp_path / "errors/label-errors.csv").read_text().splitlines()))
+    assert report["label_errors"] == len(rows) <= 3
     assert Path(rows[0]["image"]).name == "was-red.png"
     assert (rows[0]["label"], rows[0]["guess"]) == ("blue", "red")
 
 
 def test_few_shots_are_measured_over_their_draws(run: Any, shop: Path) -> None:
-    code, report, _ = run("few-shot", str(shop), "--shots", "1", "4", "--draws", "3")
+    code, report, _ = run("label", "estimate", str(shop), "--shots", "1", "4", "--draws", "3")
     assert code == 0
     assert set(report["shots"]) == {"1", "4"}
     for one in report["shots"].values():
@@ -106,12 +106,12 @@ def test_few_shots_are_measured_over_their_draws(run: Any, shop: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "code", "said"),
     [
-        (("suggest-labels", "nowhere", "{photos}"), 1, "is not a trained folder"),
-        (("suggest-labels", "{trained}", "{empty}"), 1, "contains no photo"),
-        (("suggest-labels", "{trained}", "{photos}", "--attribute", "brand"), 1, "no head 'brand'; expected one of"),
-        (("auto-label", "{trained}", "{photos}", "--threshold", "7"), 2, "a score above 0 and below 1"),
-        (("find-label-errors", "nowhere"), 1, "nowhere does not exist"),
-        (("find-label-errors", "{shop}", "--attribute", "brand"), 1, "no attribute 'brand'"),
+        (("label", "suggest", "nowhere", "{photos}"), 1, "is not a trained folder"),
+        (("label", "suggest", "{trained}", "{empty}"), 1, "contains no photo"),
+        (("label", "suggest", "{trained}", "{photos}", "--attribute", "brand"), 1, "no head 'brand'; expected one of"),
+        (("label", "auto", "{trained}", "{photos}", "--threshold", "7"), 2, "a score above 0 and below 1"),
+        (("label", "check", "nowhere"), 1, "nowhere does not exist"),
+        (("label", "check", "{shop}", "--attribute", "brand"), 1, "no attribute 'brand'"),
     ],
 )
 def test_tools_refuse_with_a_sentence_what_they_cannot_use(

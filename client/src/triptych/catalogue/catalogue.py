@@ -132,7 +132,7 @@ class Catalogue:
     def import_embeddings(
         self, path: str | os.PathLike[str], *, journal: str | os.PathLike[str] | None = None
     ) -> ImportReport:
-        """Adds photos that `triptych embed-catalogue` has embedded to the catalogue.
+        """Adds photos that `triptych bulk-embed` has embedded to the catalogue.
 
         The same call resumes after an interruption; a photo that is added twice is there once.
 

@@ -1,4 +1,4 @@
-"""Catalogues that `triptych embed-catalogue` has embedded: Parquet files in a folder.
+"""Catalogues that `triptych bulk-embed` has embedded: Parquet files in a folder.
 
 One row per photo: `product_id`, `photo_id`, `fields` (JSON), `embedding` list<float> of D numbers, `image_digest`,
 `phash`, `fingerprint` of the embedder, `error`. A refused photo has an `error`, no embedding, and its location as
@@ -58,7 +58,7 @@ def find_embedded(path: str | os.PathLike[str]) -> list[Path]:
     if not found:
         raise InvalidInput(
             f"There are no embeddings in {os.fspath(path)!r}; expected a folder of Parquet files, as "
-            "`triptych embed-catalogue` writes it, or one of them."
+            "`triptych bulk-embed` writes it, or one of them."
         )
     return found
 

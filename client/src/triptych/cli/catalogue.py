@@ -7,12 +7,15 @@ import base64
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeAlias
 
 from triptych._core.catalogue import CataloguePhoto
 from triptych._core.optional import require
 from triptych._core.rebuild import RebuildStatus
+from triptych._images.discovery import find_photos
 from triptych._runtime.progress import phase_words
+from triptych.catalogue.embedded_files import COLUMNS
 from triptych.catalogue.importing import ImportReport
 from triptych.cli.connection_options import (
     OpenClient,
@@ -34,13 +37,15 @@ _EPILOG = """\
 examples:
   triptych catalogue import products.csv --catalogue-key-file .run/catalogue.key
   triptych catalogue import photos/
+  triptych catalogue import embedded/  # what `triptych bulk-embed` wrote
   triptych catalogue count --filter category=Shoes --filter 'price<50'
   triptych catalogue export --embeddings > catalogue.jsonl
   triptych catalogue duplicates --threshold 0.97
   triptych catalogue rebuild --no-wait && triptych catalogue status
 
 products.csv, .jsonl or .parquet has the columns product_id, photo (a path below the file's folder, or a URL) and
-optionally photo_id; all other columns become fields. In a folder each photo is a product. The same import resumes after
+optionally photo_id; all other columns become fields. In a folder each photo is a product. Parquet files that
+`triptych bulk-embed` wrote are recognised: their photos are added with the embeddings. The same import resumes after
 an interruption.
 exit codes: 0 done, 1 some rows were refused or something failed (message on stderr; `status`: the last rebuild
 failed), 2 wrong usage, 130 interrupted
@@ -51,7 +56,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Adds the subcommand, with its own, to those of `commands`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "catalogue",
-        help="read and write the catalogue that search uses",
+        help="read and write the catalogue that search uses: import, export, count, delete, rebuild, ...",
         description="Read and write the catalogue that `triptych search` uses.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -73,14 +78,14 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
 
 
 def _add_import_calls(add: AddCall) -> None:
-    loading = add("import", _import, "add the products of a file or folder to the catalogue")
-    loading.add_argument("file", metavar="FILE", help="a .csv, .jsonl or .parquet file, or a folder of photos")
+    loading = add("import", _import, "add products to the catalogue: a table, a folder of photos, or bulk embeddings")
+    loading.add_argument(
+        "file",
+        metavar="FILE",
+        help="a .csv, .jsonl or .parquet file, a folder of photos, or the folder that `triptych bulk-embed` wrote",
+    )
     loading.add_argument("--journal", metavar="FILE", help="file that records the progress (default: beside FILE)")
     loading.add_argument("--json", action="store_true", help="print the report as a JSON object with the refused rows")
-    embedded = add("import-embeddings", _import_embeddings, "add photos that are embedded already to the catalogue")
-    embedded.add_argument("file", metavar="DIR", help="folder that `triptych embed-catalogue` wrote")
-    embedded.add_argument("--journal", metavar="FILE", help="file that records the progress (default: beside DIR)")
-    embedded.add_argument("--json", action="store_true", help="print the report as a JSON object with the refused rows")
 
 
 def _add_photo_calls(add: AddCall) -> None:
@@ -113,18 +118,39 @@ def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
 
 def _import(arguments: argparse.Namespace, client: Client) -> int:
     try:
-        report = client.catalogue.import_file(arguments.file, journal=arguments.journal, progress=_has_bar())
+        if _has_embeddings(Path(arguments.file)):
+            report = client.catalogue.import_embeddings(arguments.file, journal=arguments.journal)
+        else:
+            report = client.catalogue.import_file(arguments.file, journal=arguments.journal, progress=_has_bar())
     except (ModuleNotFoundError, InvalidInput) as error:
         raise WrongUsage(str(error)) from error
     return _report(report, as_json=arguments.json)
 
 
-def _import_embeddings(arguments: argparse.Namespace, client: Client) -> int:
+def _has_embeddings(place: Path) -> bool:
+    """Whether a Parquet file, or the first one of a folder, has the columns that `triptych bulk-embed` writes.
+
+    Raises:
+        InvalidInput: a folder has such files and photos: one of both would be left out.
+        ModuleNotFoundError: the extra `parquet` is not installed.
+    """
+    first = min(place.glob("*.parquet"), default=place) if place.is_dir() else place
+    if first.suffix.lower() != ".parquet" or not first.is_file():
+        return False
+    has_photos = place.is_dir() and isinstance(next(find_photos([str(place)])), str)
+    parquet = require("pyarrow.parquet", extra="parquet", wanted_by=f"Reading {first}")
     try:
-        report = client.catalogue.import_embeddings(arguments.file, journal=arguments.journal)
-    except (ModuleNotFoundError, InvalidInput) as error:
-        raise WrongUsage(str(error)) from error
-    return _report(report, as_json=arguments.json)
+        names = set(parquet.read_schema(first).names)
+    except (OSError, ValueError):  # the reader of the whole file says why
+        return place.is_dir() and not has_photos
+    if not names.issuperset(COLUMNS):
+        return False
+    if has_photos:
+        raise InvalidInput(
+            f"{str(place)!r} contains photos and Parquet files of embeddings. Move them into two folders, and import "
+            "one after the other."
+        )
+    return True
 
 
 def _report(report: ImportReport, *, as_json: bool) -> int:

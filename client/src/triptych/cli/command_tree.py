@@ -2,7 +2,7 @@
 
 A package adds commands to `triptych` through an entry point of the group `triptych.commands`: a function that receives
 `add_section` and calls `add_section(title).add_parser(name, help=...)`. The parser's default `run` receives the parsed
-options and returns the exit code.
+options and returns the exit code. It may return its former commands (`Former`).
 """
 
 from __future__ import annotations
@@ -11,31 +11,96 @@ import argparse
 import difflib
 import sys
 import textwrap
+from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 from triptych._core.optional import require
 
+PROGRAM = "triptych"
 ENTRY_POINTS = "triptych.commands"
-# What people type -> the command that does it.
+# Commands of earlier versions: renamed -> the words now, which work with a warning; removed -> what to do instead.
+Former: TypeAlias = tuple[Mapping[str, str], Mapping[str, str]]
+# What people type -> the command that does it; verbs of a group need no entry.
 SYNONYMS = {
-    "bench": "loadtest bench",
+    "annotate": "label suggest",
     "benchmark": "loadtest bench",
     "classify": "recognize",
+    "clean": "prune",
+    "compare": "diff",
+    "convert": "build",
+    "dashboard": "observe",
+    "demo": "run -- triptych recognize PHOTO",
     "deploy": "publish",
+    "detect": "recognize",
+    "doctor": "check",
+    "docker": "image",
+    "down": "stop",
+    "eval": "evaluate",
     "export": "build",
-    "import": "catalogue import",
+    "find": "search",
+    "fine-tune": "train",
+    "finetune": "train",
+    "fit": "train",
+    "heatmap": "explain",
+    "index": "catalogue import",
     "infer": "recognize",
+    "ingest": "catalogue import",
+    "kill": "stop",
+    "learn": "train",
+    "load": "loadtest locust",
+    "metrics": "observe",
+    "monitor": "observe",
+    "pack": "release",
+    "package": "release",
+    "ping": "health",
     "predict": "recognize",
+    "ps": "status",
+    "push": "publish",
+    "query": "search",
+    "ready": "health",
     "recognise": "recognize",
+    "restart": "reload",
+    "revert": "rollback",
+    "score": "evaluate",
+    "server": "serve",
+    "shutdown": "stop",
+    "similar": "search",
     "start": "serve",
+    "test": "check",
+    "tune": "train",
+    "undo": "rollback",
+    "up": "serve",
+    "upload": "publish",
+    "validate": "check",
+    "version": "--version",
+    "catalogue add": "catalogue import",
+    "catalogue load": "catalogue import",
+    "catalogue list": "catalogue export",
+    "catalogue remove": "catalogue delete",
+    "label errors": "label check",
+    "label find": "label check",
+    "label next": "label suggest",
+    "label verify": "label check",
+    "loadtest run": "loadtest locust",
+    "loadtest start": "loadtest locust",
 }
 WORKSPACE_ADVICE = "Commands that teach, run and measure a server come with the repository: `make setup` there."
 _NAME_WIDTH = 20
 
 
 class Parser(argparse.ArgumentParser):
-    """Ends with what was wrong, without a screen of usage; an unknown command names the nearest known one."""
+    """Ends with what was wrong, without a screen of usage; an unknown command names the nearest known one.
+
+    The parsed options hold the parser of the innermost command as `parser`.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.set_defaults(parser=self)
+
+    def add_subparsers(self, **options: Any) -> Any:
+        return super().add_subparsers(**{"title": "commands", **options})
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\nMore: {self.prog} --help\n")
@@ -46,9 +111,17 @@ class Parser(argparse.ArgumentParser):
             if not words:
                 self.print_help()
                 self.exit(0)
+            if words[0] == "help":
+                words = [*words[1:], "--help"]
+            words = self.with_current_names(words)
             if not words[0].startswith("-") and words[0] not in commands.choices:
-                self.error(f"there is no command {words[0]!r}{suggest(words[0], list(commands.choices))}")
+                group = self.prog.removeprefix(PROGRAM).strip()
+                self.error(f"there is no command {words[0]!r}{suggest(words[0], commands.choices, group)}")
         return super().parse_known_args(words, namespace)
+
+    def with_current_names(self, words: list[str]) -> list[str]:
+        """The words with the present name of the command."""
+        return words
 
     def subparsers(self) -> list[argparse._SubParsersAction[Any]]:
         """The group of subcommands, of which argparse allows one; empty for a command without."""
@@ -56,7 +129,24 @@ class Parser(argparse.ArgumentParser):
 
 
 class _Root(Parser):
-    """Its help has the commands in sections, in the epilog, and not once more in one list."""
+    """Its help has the commands in sections, in the epilog, and not once more in one list; knows former commands."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.renamed: dict[str, str] = {}
+        self.removed: dict[str, str] = {}
+
+    def with_current_names(self, words: list[str]) -> list[str]:
+        typed = [" ".join(words[:count]) for count in (1, 2)]
+        for old in (name for name in typed if name in self.removed):
+            self.error(f"the command `{old}` was removed. {self.removed[old]}")
+        for old in (name for name in typed if name in self.renamed):
+            new = self.renamed[old]
+            print(
+                f"warning: `{PROGRAM} {old}` is deprecated and will be removed; use `{PROGRAM} {new}`.", file=sys.stderr
+            )
+            return [*new.split(), *words[len(old.split()) :]]
+        return words
 
     def format_help(self) -> str:
         (commands,) = self.subparsers()
@@ -87,14 +177,14 @@ class CommandTree:
 
     def __init__(self, description: str, epilog: str) -> None:
         self.parser = _Root(
-            prog="triptych",
-            usage="triptych [-h] [--version] COMMAND ...",
+            prog=PROGRAM,
+            usage=f"{PROGRAM} [-h] [--version] COMMAND ...",
             description=description,
             epilog=epilog,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         self._epilog = epilog
-        self._commands = self.parser.add_subparsers(prog="triptych", metavar="COMMAND", parser_class=Parser)
+        self._commands = self.parser.add_subparsers(prog=PROGRAM, metavar="COMMAND", parser_class=Parser)
         self._sections: dict[str, Section] = {}
         self.parser.add_argument(
             "--print-completion",
@@ -111,7 +201,15 @@ class CommandTree:
     def add_installed(self) -> None:
         """Adds the commands of other installed packages."""
         for entry_point in entry_points(group=ENTRY_POINTS):
-            entry_point.load()(self.add_section)
+            former: Former | None = entry_point.load()(self.add_section)
+            if former is not None:
+                self.add_former(former)
+
+    def add_former(self, former: Former) -> None:
+        """Accepts commands of earlier versions; help, completion and advice leave them out."""
+        renamed, removed = former
+        self.parser.renamed |= renamed
+        self.parser.removed |= removed
 
     def finish(self) -> Parser:
         """The parser, its help with all sections."""
@@ -137,7 +235,6 @@ class Section:
             raise ValueError(f"Two packages add the command {name!r} to `triptych`; uninstall one of them.")
         self._summaries[name] = options.get("help", "")
         parser: argparse.ArgumentParser = self._commands.add_parser(name, **options)
-        parser.set_defaults(parser=parser)
         return parser
 
     def describe(self) -> str:
@@ -149,13 +246,31 @@ class Section:
         )
 
 
-def suggest(word: str, commands: list[str]) -> str:
-    """The end of a sentence about an unknown command: the one that was probably meant, or all."""
-    synonym = SYNONYMS.get(word)
-    if synonym is not None and synonym.partition(" ")[0] in commands:
-        return f"; did you mean `{synonym}`?"
+def suggest(word: str, commands: Mapping[str, argparse.ArgumentParser], group: str = "") -> str:
+    """The end of a sentence about an unknown command: the one that was probably meant, or all.
+
+    Args:
+        word: as it was typed.
+        commands: name -> parser of the known commands.
+        group: the words before, without the program.
+    """
+    found = [_synonym(word, commands, group), *(f"{name} {word}" for name in _groups_with(word, commands))]
     near = difflib.get_close_matches(word, commands, n=2)
-    if near:
-        return f"; did you mean {' or '.join(f'`{name}`' for name in near)}?"
+    meant = [name for name in found if name] or [f"{group} {name}".strip() for name in near]
+    if meant:
+        return f"; did you mean {' or '.join(f'`{PROGRAM} {name}`' for name in meant)}?"
     advice = "" if entry_points(group=ENTRY_POINTS) else f". {WORKSPACE_ADVICE}"
     return f", expected one of {', '.join(commands)}{advice}"
+
+
+def _synonym(word: str, commands: Mapping[str, argparse.ArgumentParser], group: str) -> str | None:
+    """The command of `SYNONYMS`, if the package that brings it is installed."""
+    command = SYNONYMS.get(f"{group} {word}".strip().lower())
+    is_known = command is not None and (group or command.startswith("-") or command.split()[0] in commands)
+    return command if is_known else None
+
+
+def _groups_with(word: str, commands: Mapping[str, argparse.ArgumentParser]) -> list[str]:
+    """The groups of commands that have a command of that name."""
+    groups = ((name, parser.subparsers()) for name, parser in commands.items() if isinstance(parser, Parser))
+    return [name for name, verbs in groups for each in verbs if word in each.choices]

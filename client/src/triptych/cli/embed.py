@@ -46,7 +46,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Adds the subcommand to those of `commands`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "embed",
-        help="write embeddings of photos to a file",
+        help="write embeddings of photos to a NumPy or Parquet file",
         description="Write embeddings of photos to a file; the most similar photos have the largest dot product.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

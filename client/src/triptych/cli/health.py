@@ -31,7 +31,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Adds the subcommand to those of `commands`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "health",
-        help="check whether the server is ready",
+        help="check whether a server, local or remote, is ready to recognise photos",
         description=f"Check whether the server runs and its model {MODEL} is ready.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -27,6 +28,10 @@ OWN_COMMANDS = {
     command.__name__.rpartition(".")[2]: command
     for command in (recognize, embed, search, explain, catalogue, models, health)
 }
+# Former words -> words now; accepted for one release.
+RENAMED = {"catalogue import-embeddings": "catalogue import"}
+# Without a file name, these come from a write: nothing that was read returns them.
+_WRITE_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 _EPILOG = """\
 examples:
   triptych health --wait 60
@@ -64,7 +69,7 @@ def main(argv: Sequence[str] | None = None, *, open_client: OpenClient = Client.
         return EXIT_PIPE_CLOSED
     except OSError as error:
         _discard_stdout()
-        return _fail(f"{error.filename or 'The standard output'} cannot be written ({error.strerror or error}).")
+        return _fail(_describe(error))
     return code
 
 
@@ -75,7 +80,7 @@ def _parse(argv: Sequence[str], open_client: OpenClient) -> argparse.Namespace:
     arguments, rest = make_parser(open_client, with_installed=not is_own).parse_known_args(argv)
     if rest:
         unknown = [word for word in rest if word.startswith("-") and word != STDIN]
-        if unknown or "photos" not in arguments:
+        if unknown or not isinstance(getattr(arguments, "photos", None), list):
             refuse: Parser = arguments.parser
             refuse.error(f"unrecognized arguments: {' '.join(unknown or rest)}")
         arguments.photos += rest
@@ -89,6 +94,7 @@ def make_parser(open_client: OpenClient = Client.from_env, *, with_installed: bo
     section = tree.add_section("ask a server")
     for command in OWN_COMMANDS.values():
         command.add_parser(section).set_defaults(run=partial(_run, command.run, open_client))
+    tree.add_former((RENAMED, {}))
     if with_installed:
         tree.add_installed()
     return tree.finish()
@@ -98,6 +104,15 @@ def _run(
     run: Callable[[argparse.Namespace, OpenClient], int], open_client: OpenClient, arguments: argparse.Namespace
 ) -> int:
     return run(arguments, open_client)
+
+
+def _describe(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    if error.filename is not None:
+        return f"{error.filename}: {reason}."
+    if error.errno in _WRITE_ERRORS:
+        return f"The output cannot be written ({reason})."
+    return f"An input or output failed: {reason}."
 
 
 def _fail(sentence: str) -> int:

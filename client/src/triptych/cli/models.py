@@ -22,7 +22,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Adds the subcommand to those of `commands`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "models",
-        help="list the server's models and their tensors",
+        help="list the models of a server, local or remote: versions, states, tensors",
         description="List all models in the server's repository: versions, states, batch sizes, tensors.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

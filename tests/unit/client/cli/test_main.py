@@ -193,7 +193,7 @@ def test_other_photos_go_on_when_one_is_late_after_an_answer(
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["recognise", "a.jpg"], "there is no command 'recognise'; did you mean `recognize`?"),
+        (["recognise", "a.jpg"], "there is no command 'recognise'; did you mean `triptych recognize`?"),
         (["recognize"], "PHOTO"),
         (["recognize", "a.jpg", "--top-k", "0"], "top_k is 0"),
         (["recognize", "a.jpg", "--top-k", "many"], "--top-k"),
@@ -331,7 +331,7 @@ def test_process_says_so_when_stdout_is_full(tmp_path: Path) -> None:
             timeout=60,
         )
     assert finished.returncode == 1
-    assert finished.stderr == "triptych: The standard output cannot be written (No space left on device).\n"
+    assert finished.stderr == "triptych: The output cannot be written (No space left on device).\n"
 
 
 def test_photo_comes_from_standard_input_when_named_so(tmp_path: Path) -> None:

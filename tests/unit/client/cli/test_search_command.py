@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from triptych import Client, Retry
+from triptych import CatalogueItem, Client, EmbeddedRow, Retry
+from triptych.catalogue.embedded_files import write_embedded
 from triptych.cli import main
 from triptych.testing import FakeServer, fake_client
 
@@ -162,6 +163,69 @@ def test_catalogue_says_what_is_missing_without_the_key(
         run("catalogue", "count", "--catalogue-key-file", "gone")
     assert end.value.code == 2
     assert "The file of the catalogue's key cannot be read: 'gone'" in capsys.readouterr().err
+
+
+@pytest.fixture
+def embedded(shop: Path, server: FakeServer) -> Path:
+    """A folder with a Parquet file, as `triptych bulk-embed` writes it."""
+    (shop / "embedded").mkdir()
+    with fake_client(server, catalogue_key="secret") as client, (shop / "embedded/part-0.parquet").open("wb") as file:
+        found = list(client.catalogue.embed_items([CatalogueItem("red-2", shop / "red.png", {"price": 61})]))
+        write_embedded(file, [row_of(each) for each in found if isinstance(each, EmbeddedRow)])
+    return shop / "embedded"
+
+
+def row_of(row: EmbeddedRow) -> dict[str, Any]:
+    return {
+        "product_id": row.item.product_id,
+        "photo_id": row.item.photo_id,
+        "fields": json.dumps(dict(row.item.fields)),
+        "embedding": row.prepared.vector,
+        "image_digest": row.prepared.image_digest,
+        "phash": row.prepared.phash,
+        "fingerprint": row.fingerprint,
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "place"),
+    [("import", "embedded"), ("import", "embedded/part-0.parquet"), ("import-embeddings", "embedded")],
+)
+def test_import_recognises_what_is_embedded(run: Run, embedded: Path, capsys: Any, command: str, place: str) -> None:
+    assert run("catalogue", command, place) == 0
+    out, err = capsys.readouterr()
+    assert out == "1 photos added to the catalogue\n"
+    assert ("`triptych catalogue import-embeddings` is deprecated" in err) == (command == "import-embeddings")
+    assert run("catalogue", "get", "red-2") == 0
+    assert json.loads(capsys.readouterr().out)["fields"] == {"price": 61}
+
+
+def test_import_takes_a_table_in_parquet_for_a_table(run: Run, shop: Path, capsys: Any) -> None:
+    parquet = pytest.importorskip("pyarrow.parquet")
+    arrow = pytest.importorskip("pyarrow")
+    parquet.write_table(arrow.table({"product_id": ["g-2"], "photo": ["green.png"]}), "products.parquet")
+    assert run("catalogue", "import", "products.parquet") == 0
+    # A folder of photos may have the table beside them: its photos are the catalogue.
+    assert run("catalogue", "import", ".") == 0
+    assert capsys.readouterr().out == "1 photos added to the catalogue\n2 photos added to the catalogue\n"
+
+
+def test_import_refuses_a_folder_of_photos_and_embeddings(run: Run, embedded: Path, capsys: Any) -> None:
+    (embedded / "red.png").write_bytes(Path("red.png").read_bytes())
+    with pytest.raises(SystemExit) as end:
+        run("catalogue", "import", "embedded")
+    assert end.value.code == 2
+    assert "contains photos and Parquet files of embeddings. Move them into two folders" in capsys.readouterr().err
+
+
+def test_import_says_why_when_a_parquet_file_cannot_be_read(run: Run, shop: Path, capsys: Any) -> None:
+    (shop / "cut").mkdir()
+    (shop / "cut/part-0.parquet").write_bytes(b"PAR1")
+    for place, said in (("cut", "cannot be read as embeddings"), ("cut/part-0.parquet", "part-0.parquet")):
+        with pytest.raises(SystemExit) as end:
+            run("catalogue", "import", place)
+        assert end.value.code == 2
+        assert said in capsys.readouterr().err
 
 
 def test_file_that_is_no_catalogue_is_wrong_usage(run: Run, shop: Path, capsys: Any) -> None:

@@ -1,4 +1,4 @@
-"""The command `embed-catalogue`: options, help and settings."""
+"""The command `bulk-embed`: options, help and settings."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import add_json_option, positive_integer
+from export.cli.arguments import HelpFormatter, add_json_option, positive_integer
 from export.cli.execution import set_run
 from export.errors import WrongUsage
 
 _EPILOG = """\
 examples:
-  triptych embed-catalogue products.csv --output embedded/
-  triptych embed-catalogue s3-mount/products.parquet --output s3-mount/embedded --address ray://head:10001 \\
+  triptych bulk-embed products.csv --output embedded/
+  triptych bulk-embed s3-mount/products.parquet --output s3-mount/embedded --address ray://head:10001 \\
       --target triton.shop:8001 --workers 16
-  triptych catalogue import-embeddings embedded/  # load them into the searched catalogue
+  triptych catalogue import embedded/  # add them to the catalogue that search uses
 
 CATALOGUE has the format of `triptych catalogue import`: a .csv, .jsonl or .parquet file with the columns product_id and
 photo, or a folder of photos. The command writes Parquet files (product_id, photo_id, fields, embedding, image_digest,
@@ -29,14 +29,14 @@ exit codes: 0 done, 1 photos were refused or an error occurred (see stderr), 2 w
 
 
 def add_parser(commands: Any) -> None:
-    """Adds `embed-catalogue` to the command line."""
+    """Adds `bulk-embed` to the command line."""
     parser: argparse.ArgumentParser = commands.add_parser(
-        "embed-catalogue",
-        help="embed a large catalogue through a server, with Ray on this machine or a cluster",
+        "bulk-embed",
+        help="embed a large catalogue with Ray, on this machine or a cluster, for `catalogue import`",
         description="Sends the photos of a catalogue to a served `recognizer` and writes their embeddings to Parquet "
         "files.",
         epilog=_EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=HelpFormatter,
     )
     parser.add_argument("catalogue", type=Path, metavar="CATALOGUE", help="a table, or a folder of photos")
     parser.add_argument(
@@ -90,7 +90,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         from export.bulk_embedding.ray_job import Settings, embed_catalogue
     except ModuleNotFoundError as error:
         raise WrongUsage(
-            f"embed-catalogue needs {error.name}, which is not installed. Install the dependency group `bulk` of "
+            f"bulk-embed needs {error.name}, which is not installed. Install the dependency group `bulk` of "
             "pyproject.toml and the client: pip install --group bulk -e client."
         ) from error
     settings = Settings(

@@ -1,0 +1,83 @@
+"""The command `evaluate`: options, help and settings."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from export.cli.arguments import FEATURE_CACHE, ROOT, HelpFormatter, add_json_option, names
+from export.cli.execution import set_run
+from export.errors import WrongUsage
+from export.repository.configs import CHECKOUT_REPOSITORY
+
+_EPILOG = """\
+examples:
+  triptych evaluate trained/shop new-photos/              a folder of class folders
+  triptych evaluate trained/shop products.csv             the columns of a table, as for `train`
+  triptych evaluate trained/shop new.csv --attributes brand --json
+
+Photos that the training used are found by their content and left out, as are near-duplicates of them: on these the
+heads look better than they are. The catalogue of the training itself gives the figures of its test photos again.
+Labels that the heads do not know are counted and left out.
+exit codes: 0 done, 1 nothing can be evaluated (message on stderr), 2 wrong usage, 130 interrupted
+"""
+
+
+def add_parser(commands: Any) -> None:
+    """Adds `evaluate` to the command line."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "evaluate",
+        help="measure trained heads on labelled photos that the training did not use",
+        description="Measures the heads of a trained folder on a folder of class folders or on a table. Writes "
+        "report.html and evaluation.json, as `train` does, with the temperature and the abstention threshold of the "
+        "training.",
+        epilog=_EPILOG,
+        formatter_class=HelpFormatter,
+    )
+    parser.add_argument("trained", type=Path, metavar="TRAINED", help="folder that `train` wrote")
+    parser.add_argument(
+        "catalogue", type=Path, metavar="CATALOGUE", help="a folder, or a .csv, .jsonl or .parquet file, with labels"
+    )
+    parser.add_argument("--image-column", metavar="NAME", help="paths of the photos (default: found by name)")
+    parser.add_argument(
+        "--attributes", type=names, default=(), metavar="NAME,...", help="label columns (default: found by name)"
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="folder of the report (default: evaluated/<TRAINED>-on-<CATALOGUE>)"
+    )
+    parser.add_argument("--replace", action="store_true", help="replace an existing report")
+    parser.add_argument(
+        "--repository",
+        type=Path,
+        default=CHECKOUT_REPOSITORY,
+        metavar="DIR",
+        help="model repository with the backbone of the training (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--cache", type=Path, default=FEATURE_CACHE, metavar="DIR", help="feature cache (default: %(default)s)"
+    )
+    add_json_option(parser)
+    set_run(parser, run)
+
+
+def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    """Runs the command."""
+    try:
+        from export.training.dataset.tables import Columns
+        from export.training.evaluating import Settings, evaluate_trained
+    except ModuleNotFoundError as error:
+        raise WrongUsage(f"Evaluation needs {error.name}, which is not installed. Run `make setup`.") from error
+    name = f"{options.trained.resolve().name}-on-{options.catalogue.resolve().stem}"
+    settings = Settings(
+        trained=options.trained,
+        catalogue=options.catalogue,
+        output=options.output or ROOT / "evaluated" / name,
+        columns=Columns(options.image_column, options.attributes),
+        repository=options.repository,
+        cache=options.cache,
+        replace=options.replace,
+    )
+    return evaluate_trained(settings, console)
