@@ -64,8 +64,8 @@ train-demo: build $(if $(CATALOGUE),,$(TRAIN_DEMO)/catalogue) ## teach it CATALO
 	@$(BIN)/python -m ops run --repository $(TRAIN_DEMO)/served -- $(BIN)/python client/examples/recognize_split.py $(TRAIN_DEMO)/trained $(or $(CATALOGUE),$(TRAIN_DEMO)/catalogue)
 
 test: build ## run every test but `families`, `distributed`, `soak`, `chart-e2e`; a tier whose tools are missing is skipped with its reason
-	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests/unit tests/contract tests/chart tests/e2e tests/rules --ignore tests/chart/cluster
-	@$(PYTEST) tests/faults
+	@$(PYTEST) -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests --ignore tests/chart/cluster -m "not alone"
+	@$(PYTEST) tests/faults -m alone
 
 unit contract e2e faults: build ## run one tier of tests
 	@$(PYTEST) -m $@

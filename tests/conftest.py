@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
@@ -35,6 +36,7 @@ def pytest_configure(config: pytest.Config) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for tier in TIERS:
         config.addinivalue_line("markers", f"{tier}: tests in tests/{tier}")
+    config.addinivalue_line("markers", "alone: loads a server until it is full; `make test` runs nothing beside it")
     config.addinivalue_line("markers", "soak: runs with --soak-s SECONDS (`make soak`)")
     config.addinivalue_line("markers", "families: runs with --families (`make families`)")
     config.addinivalue_line("markers", "distributed: runs with --distributed (`make distributed`)")
@@ -70,6 +72,15 @@ def photos() -> list[Path]:
     if not found:
         pytest.skip(f"no sample photos in {PHOTOS}: run `make photos`")
     return found
+
+
+@pytest.fixture(scope="session")
+def two_photos(photos: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of two photos: `build` compares up to three of its photos in each of 38 encodings."""
+    folder = tmp_path_factory.mktemp("photos")
+    for photo in photos[:2]:
+        shutil.copy(photo, folder)
+    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,10 @@
-"""A small shop whose labels can be learned in a second."""
+"""A small shop whose labels can be learned in a second, and empty catalogues."""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,22 @@ from PIL import Image
 
 from export.repository.configs import CHECKOUT_REPOSITORY
 from export.repository.layout import CONFIG, EMBEDDER_ONNX, PACKAGE, TRANSFORM, model_file
+from ops.server.local_server import LocalServer
 from tests.contract.colours import COLOURS
+from triptych import Client
+
+RemoveProducts = Callable[[LocalServer], None]
+
+
+@pytest.fixture(scope="session")
+def remove_products() -> RemoveProducts:
+    """Empties the catalogue of a server, where other tests may have written."""
+
+    def remove(server: LocalServer) -> None:
+        with Client(server.grpc_target, catalogue_key=server.catalogue_key_file.read_text().strip()) as client:
+            client.catalogue.delete([photo.product_id for photo in client.catalogue.export()])
+
+    return remove
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -18,7 +18,6 @@ import trustme
 from ops.server.local_server import LocalServer
 from ops.settings import Settings
 from tests.contract.client_pages import CLIENT, docstring_examples, program, runnable
-from triptych import Client
 
 README = (CLIENT / "README.md").read_text()
 SHOE, RUG = "imagenet_11_630.jpg", "imagenet_12_741.jpg"
@@ -91,10 +90,9 @@ def guarded_server(folder: Path) -> Iterator[LocalServer]:
 
 
 @pytest.fixture
-def empty_server(server: LocalServer) -> LocalServer:
+def empty_server(server: LocalServer, remove_products: Callable[[LocalServer], None]) -> LocalServer:
     """The shared server without the products that other tests have written."""
-    with Client(server.grpc_target, catalogue_key=server.catalogue_key_file.read_text().strip()) as client:
-        client.catalogue.delete([photo.product_id for photo in client.catalogue.export()])
+    remove_products(server)
     return server
 
 

@@ -52,20 +52,29 @@ def build() -> nn.Module:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the user's module and labels, two of which are sold."""
+def shop(tmp_path_factory: pytest.TempPathFactory, two_photos: Path) -> Path:
+    """A folder with the user's module, two photos, and labels, two of which are sold."""
     folder = tmp_path_factory.mktemp("shop")
+    (folder / "photos").symlink_to(two_photos)
     source = "\n\n".join(inspect.getsource(part) for part in (Shop, build))
     (folder / "shop_network.py").write_text(f"import torch\nfrom torch import nn\n\n\n{source}")
     (folder / "labels.txt").write_text("Shoes / boot\nShoes / sandal\ncat\ndog\nsky\n")
     return folder
 
 
-def place_module(shop: Path, name: str, repository: Path) -> subprocess.CompletedProcess[str]:
-    """`triptych build --module` in the folder of the user's module; the checkout is on the path."""
-    words = ["build", "--module", name, "--repository", str(repository), *of_shop(shop)]
-    return subprocess.run(
-        [sys.executable, "-m", "export", *words],
+def of_shop(shop: Path) -> list[str]:
+    return ["--image-side", "64", "--labels", str(shop / "labels.txt"), "--photos", str(shop / "photos")]
+
+
+def words_of_module(shop: Path, name: str, repository: Path) -> list[str]:
+    return ["build", "--module", name, "--repository", str(repository), *of_shop(shop)]
+
+
+@pytest.fixture(scope="module")
+def from_module(shop: Path) -> Path:
+    """A repository of the user's module, built in the module's folder; the checkout is on the path."""
+    done = subprocess.run(
+        [sys.executable, "-m", "export", *words_of_module(shop, "shop_network:build", shop / "served")],
         cwd=shop,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -73,16 +82,6 @@ def place_module(shop: Path, name: str, repository: Path) -> subprocess.Complete
         timeout=200,
         check=False,
     )
-
-
-def of_shop(shop: Path) -> list[str]:
-    return ["--image-side", "64", "--labels", str(shop / "labels.txt")]
-
-
-@pytest.fixture(scope="module")
-def from_module(shop: Path, photos: list[Path]) -> Path:
-    """A repository of the user's module."""
-    done = place_module(shop, "shop_network:build", shop / "served")
     assert done.returncode == 0, done.stderr
     return shop / "served"
 
@@ -95,10 +94,12 @@ def from_module(shop: Path, photos: list[Path]) -> Path:
         ("shop_network", "Expected --module module:factory"),
     ],
 )
-def test_module_that_is_not_there_is_refused(shop: Path, photos: list[Path], name: str, sentence: str) -> None:
-    done = place_module(shop, name, shop / "nothing")
-    assert done.returncode == 1
-    assert sentence in done.stderr
+def test_module_that_is_not_there_is_refused(
+    shop: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, sentence: str
+) -> None:
+    monkeypatch.syspath_prepend(shop)
+    assert main(words_of_module(shop, name, shop / "nothing")) == 1
+    assert sentence in capsys.readouterr().err
     assert not (shop / "nothing").exists()
 
 
@@ -109,23 +110,29 @@ def features(repository: Path) -> Floats:
     return answer
 
 
+def export_network(network: nn.Module, file: Path, opset: int = 18) -> Path:
+    (name,) = inspect.signature(network.forward).parameters
+    torch.onnx.export(
+        network,
+        (torch.zeros(2, 3, 64, 64),),
+        str(file),
+        dynamic_shapes={name: {0: torch.export.Dim("n")}},
+        opset_version=opset,
+        verbose=False,
+        dynamo=True,
+    )
+    return file
+
+
 @pytest.mark.parametrize(("opset", "softmax"), [(17, False), (18, False), (18, True)])
 def test_onnx_file_is_placed_as_the_module_it_came_from(
     from_module: Path, shop: Path, tmp_path: Path, opset: int, softmax: bool
 ) -> None:
     network = build().eval()
     whole = torch.nn.Sequential(network, torch.nn.Softmax(1)).eval() if softmax else network
-    torch.onnx.export(
-        whole,
-        (torch.zeros(2, 3, 64, 64),),
-        str(tmp_path / "shop.onnx"),
-        dynamic_shapes={("input" if softmax else "images"): {0: torch.export.Dim("n")}},
-        opset_version=opset,
-        verbose=False,
-        dynamo=True,
-    )
+    file = export_network(whole, tmp_path / "shop.onnx", opset)
     from_onnx = tmp_path / "onnx"
-    words = ["build", "--onnx", str(tmp_path / "shop.onnx"), "--repository", str(from_onnx), *of_shop(shop)]
+    words = ["build", "--onnx", str(file), "--repository", str(from_onnx), *of_shop(shop)]
     assert main(words) == 0
     np.testing.assert_allclose(features(from_onnx), features(from_module), atol=1e-6)
     for repository in (from_module, from_onnx):
@@ -161,42 +168,29 @@ def test_weights_that_cannot_be_fetched_are_refused_with_their_address(monkeypat
         find_architecture("resnet50").fetch("default")
 
 
-def few(photos: list[Path], count: int, folder: Path) -> Path:
-    """A folder of the first photos: what is compared in 38 encodings takes its time from them."""
-    folder.mkdir()
-    for photo in photos[:count]:
-        shutil.copy(photo, folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
-def placed(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -> tuple[Path, Path]:
-    """A repository of its own with a small network, and the photos it was placed with."""
+def placed(shop: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A repository of its own with a small network from an ONNX file, and the words of `build` that placed it."""
     folder = tmp_path_factory.mktemp("placed")
-    own = few(photos, 3, folder / "photos")
-    assert main(words_for(folder / "served", own)) == 0
-    return folder / "served", own
-
-
-def words_for(repository: Path, photos: Path) -> list[str]:
-    choice = ["--model", "mobilenet_v3_small", "--weights", "none"]
-    return ["build", *choice, "--repository", str(repository), "--photos", str(photos)]
+    words = ["build", "--onnx", str(export_network(build().eval(), folder / "shop.onnx")), *of_shop(shop)]
+    assert main([*words, "--repository", str(folder / "served")]) == 0
+    return folder / "served", words
 
 
 @pytest.fixture
-def served(placed: tuple[Path, Path], tmp_path: Path) -> Path:
+def served(placed: tuple[Path, list[str]], tmp_path: Path) -> Path:
     """A copy that a test may change."""
     return Path(shutil.copytree(placed[0], tmp_path / "served"))
 
 
-def test_second_run_with_nothing_changed_places_nothing(served: Path, placed: tuple[Path, Path]) -> None:
+def test_second_run_with_nothing_changed_places_nothing(served: Path, placed: tuple[Path, list[str]]) -> None:
     before = {path: path.stat().st_mtime_ns for path in served.rglob("*")}
-    assert main(words_for(served, placed[1])) == 0
+    assert main([*placed[1], "--repository", str(served)]) == 0
     assert {path: path.stat().st_mtime_ns for path in served.rglob("*")} == before
 
 
 def test_code_is_placed_as_it_was_verified_when_the_repository_has_another(
-    served: Path, placed: tuple[Path, Path]
+    served: Path, placed: tuple[Path, list[str]]
 ) -> None:
     manifest = json.loads((served / "manifest.json").read_text())
     assert package_files().items() <= {name: (served / name).read_bytes() for name in manifest["files"]}.items()
@@ -210,14 +204,18 @@ def test_code_is_placed_as_it_was_verified_when_the_repository_has_another(
     (served / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(RepositoryError, match=r"errors\.py differs, old/gone\.py must be removed"):
         require_same_package(served)
-    assert main(words_for(served, placed[1])) == 0
+    assert main([*placed[1], "--repository", str(served)]) == 0
     require_same_package(served)
     assert not (served / "triptych_models/old").exists()
     shim = "models/index/1/model.py"
     assert (served / shim).read_bytes() == (CHECKOUT_REPOSITORY / shim).read_bytes() != b""
 
 
-def test_other_photos_give_another_reference(served: Path, photos: list[Path], tmp_path: Path) -> None:
+def test_other_photos_give_another_reference(
+    served: Path, placed: tuple[Path, list[str]], photos: list[Path], tmp_path: Path
+) -> None:
     reference = (served / REFERENCE).read_bytes()
-    assert main(words_for(served, few(photos, 5, tmp_path / "others"))) == 0
+    for photo in photos[2:4]:
+        shutil.copy(photo, tmp_path)
+    assert main([*placed[1], "--repository", str(served), "--photos", str(tmp_path)]) == 0
     assert (served / REFERENCE).read_bytes() != reference

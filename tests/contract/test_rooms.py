@@ -94,6 +94,7 @@ def test_imports_keep_the_contracts_of_pyproject() -> None:
     ("module", "imported", "broken"),
     [
         ("export", "ops", "export imports the serving package, and the client for bulk embedding"),
+        ("export", "triptych", "In export, bulk embedding alone imports the client"),
         ("loadtest", "export", "loadtest imports the client and the serving package"),
         ("ops", "triptych", "ops imports no other room"),
         ("triptych", "triptych_models", "The client imports no other room"),

@@ -13,8 +13,7 @@ from pathlib import Path
 from ops.server import launch, probe
 from ops.server.ports import choose_ports
 from ops.server.processes import ProcessIdentity, kill_remains, new_prefix, remove_segments
-from ops.server.python_backend import prepare
-from ops.server.server_binary import WheelServer, find_server
+from ops.server.server_binary import WheelServer, find_server, prepare
 from ops.settings import ADDRESS, REPOSITORY, Ports
 
 PATIENCE_S = 60.0

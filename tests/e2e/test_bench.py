@@ -69,7 +69,7 @@ def test_sweep_goes_from_1_to_32_cold_and_hot_and_draws(
         (["c1", "--http", "http://127.0.0.1:1"], 1, "No Triton server answers over HTTP at 127.0.0.1:1"),
         (["c1", "--pid", "4194305"], 1, "No process has pid 4194305."),
         (["c1", "--sweep-chart", "s.png"], 1, "The chart needs the scenario sweep; the report has only c1."),
-        (["c1", "--photos", "/nowhere"], 1, "No *.jpg in /nowhere. Fetch the samples with `make photos`."),
+        (["c1", "--photos", "/nowhere"], 1, "No *.jpg in /nowhere. Fetch the samples with `make photos`"),
     ],
 )
 def test_bench_says_what_is_wrong(server: LocalServer, arguments: list[str], exit_code: int, sentence: str) -> None:

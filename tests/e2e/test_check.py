@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from ops.check import exposure
+from ops import check
 from ops.cli.main import main
 from ops.server import launch
 from ops.server.local_server import LocalServer
@@ -52,7 +52,7 @@ def test_open_server_is_fine_on_this_machine_alone(bare: BareServer, capsys: pyt
 def test_open_server_that_others_reach_is_an_error(
     bare: BareServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exposure, "is_loopback", lambda host: False)  # no server is bound to other addresses here
+    monkeypatch.setattr(check, "is_loopback", lambda host: False)  # no server is bound to other addresses here
     assert main(["check", f"--url={bare.ports.http_url}"]) == 1
     said = capsys.readouterr().out
     assert "--http-restricted-api=model-repository,shared-memory,trace,logging:KEY=VALUE" in said
@@ -61,7 +61,7 @@ def test_open_server_that_others_reach_is_an_error(
 def test_server_of_serve_is_fine_for_others_too(
     server: LocalServer, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exposure, "is_loopback", lambda host: False)
+    monkeypatch.setattr(check, "is_loopback", lambda host: False)
     assert main(["check", f"--url={server.http_url}"]) == 0
     assert "Restricted: model-repository, shared-memory, trace, logging." in capsys.readouterr().out
 

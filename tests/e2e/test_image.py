@@ -41,7 +41,7 @@ def make_release(folder: Path) -> Path:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
-    manifest = {"release": {"format": 1, "name": "efficientnet-lite0"}, "files": files}
+    manifest = {"release": {"format": 1, "name": "efficientnet-lite0"}, "files": files, "golden": {}}
     (folder / "manifest.json").write_text(json.dumps(manifest))
     return folder
 

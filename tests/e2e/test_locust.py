@@ -21,7 +21,7 @@ from loadtest.server.counters import count_requests, searcher_calls_recognizer
 from loadtest.traffic.calls import NO_RETRY
 from loadtest.traffic.corpus import Corpus
 from loadtest.traffic.latency_histogram import LatencyHistogram
-from loadtest.traffic.reference_answers import write_references
+from loadtest.traffic.reference_answers import write_prepared
 from ops.server.local_server import LocalServer
 from tests.e2e.delayed_path import DelayedPath
 from triptych import Client, InvalidInput
@@ -113,7 +113,7 @@ def measure_rate(
     prepared: Path, users_class: str, path: DelayedPath, users: int, think_s: float, duration_s: int
 ) -> float:
     """Calls a second."""
-    result_file = prepared / "result.json"
+    result_file = prepared.with_name("result.json")
     subprocess.run(
         [
             sys.executable, "-m", "locust", "-f", str(LOCUSTFILE), users_class, "--headless", "--users", str(users),
@@ -140,13 +140,13 @@ def test_users_do_not_wait_for_each_other(
     The network delay is 0.1 s each way without CPU time, and the cache answers the photos. If a call blocks the loop,
     12 users make 1 / 0.2 s = 5 calls per second in all; if not, 12 / 0.4 s = 30.
     """
-    Corpus({file.stem: file.read_bytes() for file in photos[:3]}).write(tmp_path)
-    write_references({}, tmp_path / "references.npz")
+    prepared = tmp_path / "prepared.json"
+    write_prepared(prepared, Corpus({file.stem: file.read_bytes() for file in photos[:3]}), {})
     target = server.grpc_target if users_class == "GrpcUser" else server.http_url.removeprefix("http://")
     with DelayedPath(target, 0.1) as path:
-        single = measure_rate(tmp_path, users_class, path, users=1, think_s=0.2, duration_s=10)
+        single = measure_rate(prepared, users_class, path, users=1, think_s=0.2, duration_s=10)
         before = path.connections
-        together = measure_rate(tmp_path, users_class, path, users=12, think_s=0.2, duration_s=10)
+        together = measure_rate(prepared, users_class, path, users=12, think_s=0.2, duration_s=10)
     # 12 on an idle machine, fewer on a busy one; 2 where a call blocks the loop.
     assert 7 <= together / single <= 15
     # One connection per user, kept through all its calls.
@@ -194,13 +194,13 @@ def _await_page(url: str, deadline_s: float) -> str:
     [
         (["ramp"], 2, "unknown shape 'ramp'; expected one of smoke, step, spike, soak, breakpoint"),
         (["smoke", "--scale", "0"], 2, "got 0, expected more than 0"),
-        (["smoke", "--bad-share", "2"], 1, "expected shares from 0 to 1"),
+        (["smoke", "--bad-share", "2"], 2, "got 2, expected 0 or more, at most 1"),
         (["smoke", "--metrics", "http://127.0.0.1:1/metrics"], 1, "No metrics at http://127.0.0.1:1/metrics"),
         (["smoke", "--metrics", "8002"], 1, "expected http://HOST:8002/metrics"),
         (["smoke", "--http", "http://127.0.0.1:1"], 1, "Pass the server's HTTP address with --http"),
         (["smoke", "--photos", "/nowhere"], 1, "No *.jpg in /nowhere. Fetch the samples with `make photos`"),
         (["smoke", "--slo", "/nowhere"], 1, "Pass the file with --slo"),
-        (["smoke", "--baseline", "/nowhere"], 1, "Cannot read /nowhere as a baseline"),
+        (["smoke", "--baseline", "/nowhere"], 1, "Cannot read /nowhere as a report"),
         (["smoke", "--catalogue-key-file", "/nowhere"], 1, "Cannot read the catalogue's key in /nowhere"),
     ],
 )

@@ -37,7 +37,7 @@ def run_open_loop(server: LocalServer, *arguments: str) -> subprocess.CompletedP
 def test_curve_has_single_requests_capacity_and_points_that_a_plan_reads(server: LocalServer, tmp_path: Path) -> None:
     result = run_open_loop(server, "--curve", "--duration-s", "1", "--json", str(tmp_path / "curve.json"))
     assert result.returncode == 0, result.stderr
-    curve = read_curve(tmp_path / "curve.json")
+    curve, _ = read_curve(tmp_path / "curve.json")
     assert len(curve["trials"]) == 5
     assert 0 < curve["single"]["p50_ms"] <= curve["single"]["p99_ms"]
     assert all(0 < trial["p50_ms"] <= trial["p90_ms"] <= trial["p99_ms"] for trial in curve["trials"])
@@ -75,7 +75,7 @@ def test_overload_is_seen_from_the_moment_a_photo_was_due(server: LocalServer, t
         ([], 2, "one of the arguments --rate --find-peak --curve is required"),
         (["--rate", "-3"], 2, "got -3, expected more than 0"),
         (["--rate", "ten"], 2, "'ten' is not a number"),
-        (["--rate", "5", "--sizes", "huge"], 2, "expected shop, or a width and a height"),
+        (["--rate", "5", "--sizes", "huge"], 2, "got 'huge', expected shop, or a width and a height"),
         (["--rate", "5", "--target", "127.0.0.1:1"], 1, "127.0.0.1:1 does not answer (UNAVAILABLE"),
         (["--rate", "5", "--metrics", "http://127.0.0.1:1/metrics"], 1, "No metrics at"),
     ],

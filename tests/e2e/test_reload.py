@@ -310,7 +310,7 @@ def test_server_that_dies_after_a_killed_reload_serves_the_old_release_whole(
 
 
 def test_reload_refuses_a_repository_that_is_no_release(served: LocalServer, tmp_path: Path) -> None:
-    with pytest.raises(WrongUsage, match="is not a release, so it has no golden requests"):
+    with pytest.raises(WrongUsage, match="is not a release: it has no manifest with digests and golden requests"):
         reload(state_dir(served), tmp_path, LOAD_TIMEOUT_S)
 
 

@@ -28,10 +28,11 @@ Floats = npt.NDArray[np.float32]
 
 
 @pytest.fixture(scope="module")
-def torch_server(tmp_path_factory: pytest.TempPathFactory, photos: list[Path]) -> object:
+def torch_server(tmp_path_factory: pytest.TempPathFactory, two_photos: Path) -> object:
     """As placed, but for the kind of device and the batch a CPU is warmed up with."""
     repository = tmp_path_factory.mktemp("torch") / "repository"
-    assert main(["build", "--profiles", "gpu-torch", "--repository", str(repository)]) == 0
+    words = ["build", "--profiles", "gpu-torch", "--photos", str(two_photos), "--repository", str(repository)]
+    assert main(words) == 0
     for model in MODELS:
         file = repository / model_file(model, "configs/gpu-torch.pbtxt")
         config = text_format.Parse(file.read_text(), ModelConfig())

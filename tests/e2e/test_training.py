@@ -55,12 +55,8 @@ def trained(shop: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def placed(shop: Path, trained: Path, photos: list[Path]) -> Path:
-    few = shop / "few"
-    few.mkdir()
-    for photo in photos[:2]:
-        (few / photo.name).write_bytes(photo.read_bytes())
-    arguments = ["build", "--heads", str(trained), "--repository", str(shop / "served"), "--photos", str(few)]
+def placed(shop: Path, trained: Path, two_photos: Path) -> Path:
+    arguments = ["build", "--heads", str(trained), "--repository", str(shop / "served"), "--photos", str(two_photos)]
     assert main([*arguments, "--cores", "1", "--profiles", "cpu,cpu-native,gpu"]) == 0
     return shop / "served"
 
@@ -149,9 +145,9 @@ def test_heads_are_refused_when_they_say_something_else_than_in_training(trained
     from export.training.heads.trained_folder import read_trained_folder
 
     probe = read_trained_folder(trained).tensors("probe.safetensors")
-    require_same_scores(probe, lambda features: probe)
+    require_same_scores(probe, probe)
     with pytest.raises(VerificationError, match="side_scores of the probe differ"):
-        require_same_scores(probe, lambda features: {**probe, "side_scores": probe["side_scores"][:, ::-1]})
+        require_same_scores(probe, {**probe, "side_scores": probe["side_scores"][:, ::-1]})
 
 
 def test_heads_are_refused_when_the_backbone_is_another(trained: Path) -> None:

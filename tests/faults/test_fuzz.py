@@ -53,10 +53,11 @@ def test_decoder_answers_or_refuses_whatever_it_is_given(request: pytest.Fixture
             assert pixels.shape == (224, 224, 3)
             fates["ANSWERED"] += 1
 
-    end_s = time.monotonic() + request.config.getoption("--fuzz-s")
+    # Of the processor: the same number of photos beside other tests.
+    end_s = time.process_time() + request.config.getoption("--fuzz-s")
     while True:
         turn()
-        if time.monotonic() >= end_s:
+        if time.process_time() >= end_s:
             break
     keep(
         InputRow(

@@ -87,7 +87,7 @@ def test_decoder_refuses_each_hostile_photo_with_a_sentence_within_bounds(corpus
     assert [row for row in everything if row["cpu_s"] > 2 * CPU_S] == []
 
 
-@pytest.fixture(params=["cpu", None], ids=["fused", "ensemble"])
+@pytest.fixture(scope="module", params=["cpu", None], ids=["fused", "ensemble"])
 def either(request: pytest.FixtureRequest) -> Iterator[LocalServer]:
     """Without a cache: every answer is computed."""
     with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, profile=request.param, cache_mb=0)) as server:
@@ -104,7 +104,7 @@ def test_server_refuses_each_hostile_photo_and_answers_those_beside_it(
 ) -> None:
     sent = corpus if either.settings.profile else corpus[::3]
     decoder = "recognizer" if either.settings.profile else "preprocess"
-    with Client(either.grpc_target) as client:
+    with Client(either.grpc_target, timeout_s=SILENCE_S) as client:
         golden = Golden(client, contents)
         stubs = stubs_of(either, decoder)
         for pid in stubs:

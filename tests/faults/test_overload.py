@@ -34,6 +34,7 @@ PATIENCE_S = 90.0
 # A queue of these photos is 6 MB; the rest is what Triton's allocator keeps.
 MEMORY_MB = 300.0
 BULK_WAITING = 48
+pytestmark = pytest.mark.alone
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_interactive_photo_waits_for_no_more_than_what_is_at_work_when_bulk_is_q
 @pytest.fixture(scope="module")
 def flood(one_core: LocalServer, photos: list[Path]) -> Iterator[tuple[StreamResult, StreamResult, int, float]]:
     """What the callers saw at capacity and beyond, how many photos were computed meanwhile, and MB the server grew."""
-    requests = EncodedRequests([photo.read_bytes() for photo in photos[:8]], {})
+    requests = EncodedRequests([photo.read_bytes() for photo in photos[:8]])
     references = fetch_references(one_core.grpc_target, requests)
     with Client(one_core.grpc_target) as client:
         full = run_closed_loop(one_core.grpc_target, requests, references, concurrency=8, duration_s=TURN_S)

@@ -33,6 +33,7 @@ CALM_S = 1.0
 HANGING = 16
 OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 LEAVING = 8
+pytestmark = pytest.mark.alone
 needs_mounts = pytest.mark.skipif(not can_mount(), reason="this user may not mount file systems (unshare --mount)")
 
 
@@ -56,13 +57,13 @@ def full(folder: Path, room: int = 0) -> Iterator[None]:
 
 @contextmanager
 def eight_callers(served: Served, contents: list[bytes]) -> Iterator[tuple[Load, Client]]:
-    """Callers who never pause and never retry, from a second before to a second after."""
+    """Callers who never pause and never retry: all are answered before, and a second passes after."""
     key = served.folder.catalogue_key_file.read_text().strip()
     with (
         Client(served.target, retry=Retry(tries=1), timeout_s=60, catalogue_key=key) as client,
         loaded(client, Golden(client, contents)) as load,
     ):
-        time.sleep(CALM_S)
+        assert wait_for(lambda: len(load.took_s) > CALLERS)
         yield load, client
         ended_s = time.monotonic()
         assert wait_for(lambda: load.answered_after(ended_s + CALM_S) > CALLERS)
@@ -212,7 +213,7 @@ def test_callers_who_hang_delay_nobody(patient: Served, contents: list[bytes]) -
 def test_callers_who_leave_cost_the_others_nothing(patient: Served, contents: list[bytes]) -> None:
     """Each sends a photo and cancels the call at once, while it waits, or while it is at work."""
     since_s, cancelled, is_over = time.monotonic(), Counter[str](), threading.Event()
-    body = EncodedRequests(contents, {})
+    body = EncodedRequests(contents)
 
     def leave(number: int) -> None:
         chance = random.Random(number)

@@ -24,7 +24,8 @@ from tests.faults.test_hostile_requests import exchange
 from triptych import Client, Retry
 
 HERE = "tests/faults/test_recovery.py"
-# Before a fault, and after its end: enough to see that calls are answered.
+pytestmark = pytest.mark.alone
+# After the end of a fault: enough to see that calls are answered.
 CALM_S = 1.0
 RECOVERED_WITHIN_S = 15.0
 # Without a limit for a try, a call to a server that stands still takes its whole deadline.
@@ -116,7 +117,7 @@ def under_load(fault: Fault, served: list[Served], contents: list[bytes], retry:
         golden = Golden(client, contents)
         said = len(served[0].said())
         with loaded(client, golden) as load:
-            time.sleep(CALM_S)
+            assert wait_for(lambda: len(load.took_s) > CALLERS)
             since_s = time.monotonic()
             fault.cause(served[0])
             assert wait_for(lambda: re.search(fault.says, served[0].said()[said:]) is not None, 30.0), served[0].said()

@@ -22,6 +22,7 @@ from tests.faults.served import Served, serving, wait_for
 from triptych import Client, Retry
 
 HERE = "tests/faults/test_releases.py"
+pytestmark = pytest.mark.alone
 CALM_S = 1.0
 
 
@@ -90,7 +91,7 @@ def test_no_call_fails_while_a_release_is_taken_or_refused(
         Client(served.target, retry=Retry(tries=1), timeout_s=60) as client,
         loaded(client, Golden(client, contents)) as load,
     ):
-        time.sleep(CALM_S)
+        assert wait_for(lambda: len(load.took_s) > CALLERS)
         since_s = time.monotonic()
         reloaded = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, timeout=200, check=False)
         ended_s = time.monotonic()

@@ -36,6 +36,7 @@ GOOD_CALLERS = 4
 # machine meets the largest photos of the corpus only after the first quarter: what they take would look like a leak.
 LARGEST = 24
 AT_ONCE = 8
+pytestmark = pytest.mark.alone
 
 
 # With pages of the answer cache, whose file is of fixed size, and of /dev/shm, which has a row of its own: each stub

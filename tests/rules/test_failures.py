@@ -11,11 +11,11 @@ import psutil
 import pytest
 import tritonclient.grpc as triton
 
-from ops.observability.prometheus.local_prometheus import LocalPrometheus, ScrapeTarget
+from ops.observability.prometheus.local_prometheus import LocalPrometheus, run_prometheus
 from ops.observability.render import OBJECTIVE_RULES, SERVER_RULES, read_deployment, render_rules
 from ops.observability.rules.indicators import SHORTEST_S, availability
 from ops.server.local_server import LocalServer
-from ops.server.python_backend import STUB
+from ops.server.server_binary import STUB
 from ops.settings import Settings
 from tests.rules.conftest import find_program, wait_for
 
@@ -78,10 +78,10 @@ def test_failures_count_once_and_a_dead_model_fires(doomed: LocalServer, photos:
     dead = "recognizer" if fused else "embedder"
     deployment = read_deployment(time_scale=ALERT_SCALE)
     rendered = render_rules(deployment)
-    target = ScrapeTarget(f"127.0.0.1:{doomed.ports.metrics}")
+    targets: dict[str, dict[str, str]] = {f"127.0.0.1:{doomed.ports.metrics}": {}}
     rules = [rendered[OBJECTIVE_RULES], rendered[SERVER_RULES]]
     caller = Caller(doomed, photos)
-    with LocalPrometheus([target], deployment.objectives.job, rules, SCRAPE_S) as prometheus:
+    with run_prometheus(targets, deployment.objectives.job, rules, SCRAPE_S) as prometheus:
         assert wait_for(lambda: bool(prometheus.query("sum(nv_inference_request_success)")))
         assert [caller.send() for _ in range(GOOD)] == [None] * GOOD
         refused = {caller.send(b"not a photo") for _ in range(REFUSED)}

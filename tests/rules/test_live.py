@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
-from ops.observability.prometheus.local_prometheus import LocalPrometheus, ScrapeTarget
+from ops.observability.prometheus.local_prometheus import LocalPrometheus, run_prometheus
 from ops.observability.prometheus.preview import draw_dashboards, expand, list_panels
 from ops.observability.prometheus.sample_load import SampleLoad
 from ops.observability.render import KUBERNETES_RULES, OBJECTIVE_RULES, SERVER_RULES, read_deployment, render_rules
@@ -92,13 +92,13 @@ def runbook_queries(file: Path) -> list[str]:
 def prometheus(server: LocalServer, ensemble_server: LocalServer, photos: list[Path]) -> Iterator[LocalPrometheus]:
     """Scrapes both forms, each as a namespace of its own; every photo has been asked of both for a while."""
     find_program("prometheus")
-    targets = [
-        ScrapeTarget(f"127.0.0.1:{one.ports.metrics}", {"namespace": namespace})
+    targets = {
+        f"127.0.0.1:{one.ports.metrics}": {"namespace": namespace}
         for one, namespace in ((server, "fused"), (ensemble_server, "ensemble"))
-    ]
+    }
     rules = [RENDERED[OBJECTIVE_RULES], RENDERED[SERVER_RULES]]
     with (
-        LocalPrometheus(targets, DEPLOYMENT.objectives.job, rules, SCRAPE_S) as prometheus,
+        run_prometheus(targets, DEPLOYMENT.objectives.job, rules, SCRAPE_S) as prometheus,
         SampleLoad(server.grpc_target, server.catalogue_key_file) as fused,
         SampleLoad(ensemble_server.grpc_target, ensemble_server.catalogue_key_file) as ensemble,
     ):

@@ -100,24 +100,38 @@ def test_python_pages_have_every_public_name(site: Path) -> None:
     assert [name for name in triptych.__all__ if f'id="triptych.{name}"' not in pages] == []
 
 
-@pytest.mark.parametrize(("program", "module"), command_lines.PROGRAMS.values())
-def test_command_page_has_every_command_with_its_options(program: str, module: str | None) -> None:
-    parser = command_lines.capture_parser(program, module)
-    page = command_lines.render_program(parser)
+def test_command_page_has_every_command_with_its_options() -> None:
+    parser = command_lines.capture_parser("triptych", None)
+    page, modules = (each.text for each in command_lines.render())
     commands = dict(command_lines.list_commands(parser))
-    assert len(commands) >= 7
+    assert len(commands) > 40
     for words, command in commands.items():
         assert re.search(rf"^##+ {re.escape(words)}$", page, re.M), words
         for action in command._actions:
             options = [option for option in action.option_strings if option not in ("-h", "--help")]
             assert action.help == "==SUPPRESS==" or all(option in page for option in options), (words, options)
-    assert str(ROOT) not in page
+    assert str(ROOT) not in page + modules
+
+
+@pytest.mark.parametrize("module", command_lines.MODULES)
+def test_page_of_the_modules_has_the_commands_that_triptych_lacks_and_no_other(module: str) -> None:
+    _, modules = (each.text for each in command_lines.render())
+    names = [words for words, _ in command_lines.list_commands(command_lines.capture_parser("python -m x", module))]
+    line = next(line for line in modules.splitlines() if line.startswith(f"- `python -m {module}`"))
+    assert all(f"`{name}`" in line for name in names if " " not in name)
+    assert re.findall(r"^## (.*)$", modules, re.M) == ["chart", "release-check"]
+    assert ("`triptych` lacks `chart`, `release-check`" in line) == (module == "ops")
 
 
 def test_program_that_parses_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("runpy.run_module", lambda *_, **__: None)
     with pytest.raises(GenerationError, match="parsed no arguments"):
         command_lines.capture_parser("python -m other", "other")
+
+
+def test_shapes_with_open_dimensions_show_their_asterisks(site: Path) -> None:
+    page = (site / "reference/tensors/index.html").read_text(encoding="utf-8")
+    assert ">FP32[N,*,*]<" in page.replace("&#91;", "[")
 
 
 def test_tensor_page_has_every_tensor_of_every_model() -> None:
@@ -173,6 +187,13 @@ def test_navigation_entry_of_a_folder_becomes_its_pages() -> None:
         {"A": ["a/index.md", "a/b.md"]},
         "c.md",
     ]
+
+
+def test_short_inline_code_is_kept_on_one_line(site: Path) -> None:
+    page = (site / "guides/recognize-folders/index.html").read_text(encoding="utf-8")
+    assert '<code class="unbroken">--resume</code>' in page
+    assert "code.unbroken" in (site / "assets/site.css").read_text(encoding="utf-8")
+    assert not re.search(r'<pre[^>]*>(?:<span></span>)?<code class="unbroken">', page)
 
 
 def test_table_shows_bars_and_tags_as_text() -> None:

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -45,14 +45,19 @@ DOCUMENTS = [document for document in SNIPPETS if document not in (*GUIDES, *PRE
 
 @pytest.fixture(scope="module")
 def docs_server() -> Iterator[LocalServer]:
-    """A server whose catalogue is empty."""
+    """One server for all documents."""
     with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0)) as server:
         yield server
 
 
 @pytest.fixture
-def session(docs_server: LocalServer, photos: list[Path], tmp_path: Path) -> Iterator[Session]:
-    """A folder like the repository's root after `make serve`; stops a server that a document has left."""
+def session(
+    docs_server: LocalServer, remove_products: Callable[[LocalServer], None], photos: list[Path], tmp_path: Path
+) -> Iterator[Session]:
+    """A folder like the repository's root after `make serve`, and an empty catalogue; stops a server that a document
+    has left.
+    """
+    remove_products(docs_server)
     for name in (".cache", ".venv"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / ".run").symlink_to(docs_server.catalogue_key_file.parent)
