@@ -86,8 +86,8 @@ rules: build ## rules and dashboards: alerts silent, then firing; every query ag
 observe: build ## server, Prometheus with the rules, a short load; Ctrl-C stops it all
 	@$(BIN)/python -m ops observe
 
-dashboards: build ## draw the dashboards' panels from a live server into ops/observability/dashboards/preview
-	@$(BIN)/python -m ops observe --load-s 300 --for 0 --draw ops/observability/dashboards/preview
+dashboards: build ## draw the dashboards' panels from a live server into docs/assets/dashboards
+	@$(BIN)/python -m ops observe --load-s 300 --for 0 --draw docs/assets/dashboards
 
 chart-tools: setup ## fetch the real Helm 3 and 4 and the schemas of custom resources (70 MB; needs Go)
 	@$(BIN)/python -m tests.chart.tools
