@@ -1,1 +1,1 @@
-"""Grafana dashboards as code; the JSON is beside the code, drawings of a live server in docs/assets/dashboards/. Starts nothing."""
+"""Grafana dashboards as code; the JSON is beside the code, drawings are in docs/assets/dashboards. Starts nothing."""
