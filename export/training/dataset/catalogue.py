@@ -143,10 +143,10 @@ def _drop_missing(rows: Sequence[Row], notes: list[str]) -> list[Row]:
     kept = [row for row in rows if row.photo.is_file()]
     missing = [str(row.photo) for row in rows if not row.photo.is_file()]
     if missing:
-        notes.append(f"{len(missing)} photos do not exist and are left out: {shorten(missing)}.")
+        notes.append(f"Photos that do not exist and are left out ({len(missing)}): {shorten(missing)}.")
     unlabelled = sum(not row.labels for row in kept)
     if unlabelled:
-        notes.append(f"{unlabelled} rows have no label and are left out.")
+        notes.append(f"Rows without a label, left out: {unlabelled}.")
     return [row for row in kept if row.labels]
 
 

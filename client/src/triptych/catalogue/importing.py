@@ -64,7 +64,8 @@ class Journal:
             self._file = io.FileIO(path, "ab+")
         except OSError as error:
             raise InvalidInput(
-                f"The journal {path!r} cannot be written ({error.strerror or error}). Pass another: journal=..."
+                f"The journal {path!r} cannot be written ({error.strerror or error}). "
+                "Pass another (`journal=...`, `--journal`)."
             ) from error
         try:
             self._take_up(target)
@@ -104,15 +105,16 @@ class Journal:
             self._done = {json.loads(line)["row"] for line in lines[1:]}
         except (ValueError, KeyError, TypeError) as error:
             raise InvalidInput(
-                f"{self.path!r} was not written by an import. Remove it, or pass another: journal=..."
+                f"{self.path!r} was not written by an import. Remove it, or pass another (`journal=...`, `--journal`)."
             ) from error
-        if found not in (None, target):
+        if found not in (None, target) and self._done:
             raise InvalidInput(
                 f"{self.path!r} is of an import into {found!r}, not {target!r}. "
-                "Remove it to start again, or pass another: journal=..."
+                "Remove it to start again, or pass another (`journal=...`, `--journal`)."
             )
-        self._file.truncate(len(whole) + 1 if whole else 0)
-        if found is None:
+        is_new = found != target  # none, or one of an import that added nothing
+        self._file.truncate(0 if is_new else len(whole) + 1)
+        if is_new:
             self._file.write(f"{json.dumps({'import': target})}\n".encode())
 
 

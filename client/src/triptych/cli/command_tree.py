@@ -257,10 +257,12 @@ def suggest(word: str, commands: Mapping[str, argparse.ArgumentParser], group: s
     found = [_synonym(word, commands, group), *(f"{name} {word}" for name in _groups_with(word, commands))]
     near = difflib.get_close_matches(word, commands, n=2)
     meant = [name for name in found if name] or [f"{group} {name}".strip() for name in near]
-    if meant:
-        return f"; did you mean {' or '.join(f'`{PROGRAM} {name}`' for name in meant)}?"
-    advice = "" if entry_points(group=ENTRY_POINTS) else f". {WORKSPACE_ADVICE}"
-    return f", expected one of {', '.join(commands)}{advice}"
+    sentence = (
+        f"; did you mean {' or '.join(f'`{PROGRAM} {name}`' for name in meant)}?"
+        if meant
+        else f", expected one of {', '.join(commands)}."
+    )
+    return sentence.rstrip(".") if entry_points(group=ENTRY_POINTS) else f"{sentence} {WORKSPACE_ADVICE}"
 
 
 def _synonym(word: str, commands: Mapping[str, argparse.ArgumentParser], group: str) -> str | None:

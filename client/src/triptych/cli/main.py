@@ -43,7 +43,8 @@ examples:
   triptych explain shoe.jpg -o out.png
 
 Each command has its own --help. The connection options are also read from the environment: TRIPTYCH_TARGET,
-TRIPTYCH_TIMEOUT_S, TRIPTYCH_TRANSPORT, TRIPTYCH_TLS_CA, TRIPTYCH_TLS_CERT, TRIPTYCH_TLS_KEY, TRIPTYCH_API_KEY.
+TRIPTYCH_TIMEOUT_S, TRIPTYCH_TRANSPORT, TRIPTYCH_PRIORITY, TRIPTYCH_TLS_CA, TRIPTYCH_TLS_CERT, TRIPTYCH_TLS_KEY,
+TRIPTYCH_API_KEY, TRIPTYCH_CATALOGUE_KEY_FILE.
 
 exit codes: 0 done, 1 something failed (message on stderr), 2 wrong usage, 130 interrupted
 """

@@ -374,6 +374,15 @@ def test_journal_is_refused_when_it_is_of_another_server_or_no_journal(
     assert listed.read_bytes().startswith(b"\xef\xbb\xbfproduct_id")
 
 
+def test_journal_of_an_import_that_added_nothing_stops_no_other(fake: FakeServer, client: Client, listed: Path) -> None:
+    journal = Path(f"{listed}.import.jsonl")
+    journal.write_text('{"import": "no-server.invalid:8001"}\n')
+    cut_off(fake, listed)
+    assert journal.read_text().splitlines()[0] == '{"import": "192.0.2.1:8001"}'
+    assert client.catalogue.import_file(listed).skipped > 0
+    assert not journal.exists()
+
+
 def test_both_clients_import_alike(fake: FakeServer, listed: Path) -> None:
     async def main() -> None:
         async with fake_async_client(fake) as client:

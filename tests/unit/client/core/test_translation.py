@@ -367,7 +367,7 @@ def test_error_says_where_why_and_what_next_when_no_server_answers(text: str, re
     message = str(translate(TransportError("UNAVAILABLE", text), SENT))
     assert message == (
         f"No Triptych server answers at shop:8001 ({reason}). "
-        "Start one with `make serve`, or pass the right target (`--target`)."
+        "Start one with `make serve`, or pass the right target (`--target`, TRIPTYCH_TARGET)."
     )
 
 

@@ -74,7 +74,7 @@ _NO_EXPLAINER = (
 _OVER_MESSAGE = "The photo exceeds the size limit of a message ({detail}). Send a smaller copy of the photo."
 _UNREACHED = (
     "No Triptych server answers at {target} ({detail}). "
-    "Start one with `make serve`, or pass the right target (`--target`)."
+    "Start one with `make serve`, or pass the right target (`--target`, TRIPTYCH_TARGET)."
 )
 _UNTRUSTED = (
     "The certificate of the server at {target} is not trusted ({detail}). Pass the authority that signed it or the "

@@ -138,5 +138,5 @@ def test_catalogue_says_which_photos_are_missing_and_which_classes_have_one(tmp_
     (tmp_path / "shop.csv").write_text("image,brand\na.jpg,Acme\nb.jpg,Acme\nc.jpg,Bolt\ngone.jpg,Acme\n")
     catalogue = read_catalogue(tmp_path / "shop.csv")
     assert len(catalogue.rows) == 3
-    assert any("1 photos do not exist" in notice and "gone.jpg" in notice for notice in catalogue.notices)
+    assert any("do not exist and are left out (1)" in notice and "gone.jpg" in notice for notice in catalogue.notices)
     assert any("1 classes have 1 photo" in notice and "Bolt" in notice for notice in catalogue.notices)
