@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-client test-client photos build export image serve demo train-demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
-.PHONY: dashboards lint types
+.PHONY: dashboards lint types release-check
 .PHONY: docs docs-serve sbom bench loadtest generate check clean
 
 help: ## list the commands
@@ -46,7 +46,7 @@ build: setup photos ## weights -> verified ONNX in model_repository/
 	@$(BIN)/python -m export build
 
 export: build
-	@echo "warning: \`make export\` is deprecated and will be removed in 0.3; use \`make build\`" >&2
+	@echo "warning: \`make export\` is deprecated and will be removed in the next release; use \`make build\`" >&2
 
 serve: build ## start the server and stay up (Ctrl-C stops it)
 	@$(BIN)/python -m ops serve
@@ -134,7 +134,7 @@ generate: setup ## write what is derived: constraints, rules, dashboards, chart'
 	@$(BIN)/uv pip compile -q model_repository/pyproject.toml -c constraints.txt --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate -o ops/packaging/image/requirements.txt
 	@$(BIN)/python -m ops sbom --licences ops/packaging/image/LICENCES.md
 
-check: lint types test ## what CI runs
+check: lint types docs release-check test ## what CI runs
 
 clean: ## remove what was built, placed and downloaded, and the local server's state with its catalogue (not .venv, not releases/)
 	@rm -rf .cache .run .mypy_cache .ruff_cache .pytest_cache .hypothesis model_repository/manifest.json

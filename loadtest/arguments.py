@@ -32,6 +32,13 @@ _SERVER: dict[str, tuple[str, str | None, str, Callable[[str], Any], str]] = {
 }  # fmt: skip
 
 
+def as_path(text: str) -> Path:
+    """Type of an option that names a file or a folder; "" would mean the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no path; expected the name of a file or a folder")
+    return Path(text)
+
+
 def add_command(
     commands: Any, name: str, run: Run, *, summary: str, description: str, epilog: str | None = None
 ) -> argparse.ArgumentParser:
@@ -91,7 +98,7 @@ def read_catalogue_key(file: Path) -> str:
 
 
 def add_objective(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--slo", type=Path, default=SLO_FILE, metavar="FILE", help="objectives (%(default)s)")
+    command.add_argument("--slo", type=as_path, default=SLO_FILE, metavar="FILE", help="objectives (%(default)s)")
     command.add_argument(
         "--profile",
         default=os.environ.get("TRIPTYCH_PROFILE", "cpu"),
@@ -100,7 +107,7 @@ def add_objective(command: argparse.ArgumentParser) -> None:
 
 
 def add_photo_folder(command: Any) -> None:
-    command.add_argument("--photos", type=Path, default=PHOTOS, metavar="FOLDER", help="of *.jpg (%(default)s)")
+    command.add_argument("--photos", type=as_path, default=PHOTOS, metavar="FOLDER", help="of *.jpg (%(default)s)")
 
 
 class Sizes(NamedTuple):
@@ -192,6 +199,6 @@ class Deprecated(argparse.Action):
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, value: Any, option: str | None = None
     ) -> None:
         advice = f"use {self.const}" if self.const else "it has no effect"
-        print(f"warning: {option} is deprecated and will be removed: {advice}", file=sys.stderr)
+        print(f"warning: {option} is deprecated and will be removed in the next release: {advice}", file=sys.stderr)
         if self.const:
             setattr(namespace, self.dest, value)

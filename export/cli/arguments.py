@@ -6,6 +6,7 @@ import argparse
 import sys
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from export.repository.configs import CHECKOUT_REPOSITORY
@@ -15,6 +16,13 @@ SAMPLE_PHOTOS = ROOT / ".cache/photos"
 FEATURE_CACHE = ROOT / ".cache/features"
 
 _JSON_HELP = "print one JSON object to stdout; progress goes to stderr"
+
+
+def as_path(text: str) -> Path:
+    """Type of an option that names a file or a folder; "" would mean the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no path; expected the name of a file or a folder")
+    return Path(text)
 
 
 def add_json_option(parser: argparse._ActionsContainer) -> None:
@@ -55,5 +63,8 @@ class DeprecatedFlag(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
     ) -> None:
-        print(f"warning: {option} is deprecated and will be removed; use {self._replacement}.", file=sys.stderr)
+        print(
+            f"warning: {option} is deprecated and will be removed in the next release; use {self._replacement}.",
+            file=sys.stderr,
+        )
         setattr(namespace, self.dest, True)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from loky import cpu_count
 from rich.console import Console
 
-from export.cli.arguments import SAMPLE_PHOTOS, HelpFormatter, add_json_option, positive_integer
+from export.cli.arguments import SAMPLE_PHOTOS, HelpFormatter, add_json_option, as_path, positive_integer
 from export.cli.execution import set_run
 from export.placement.placing import PRECISIONS, Settings, place
 from export.profiles.cpu import size_for
@@ -62,14 +61,14 @@ def _add_source_options(parser: argparse.ArgumentParser) -> None:
     )
     kinds = source.add_mutually_exclusive_group()
     kinds.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="a state dict (torch.save or safetensors) of a known network"
+        "--checkpoint", type=as_path, metavar="FILE", help="a state dict (torch.save or safetensors) of a known network"
     )
     kinds.add_argument("--module", metavar="MODULE:FACTORY", help="your function that returns a torch.nn.Module")
-    kinds.add_argument("--onnx", type=Path, metavar="FILE", help="float32[N,3,S,S] -> logits float32[N,C]")
+    kinds.add_argument("--onnx", type=as_path, metavar="FILE", help="float32[N,3,S,S] -> logits float32[N,C]")
     source.add_argument(
-        "--heads", type=Path, metavar="DIR", help="trained folder: its heads, and its backbone if it was fine-tuned"
+        "--heads", type=as_path, metavar="DIR", help="trained folder: its heads, and its backbone if it was fine-tuned"
     )
-    source.add_argument("--labels", type=Path, metavar="FILE", help="one class per line (default: ImageNet-1k)")
+    source.add_argument("--labels", type=as_path, metavar="FILE", help="one class per line (default: ImageNet-1k)")
     source.add_argument(
         "--precision",
         choices=PRECISIONS,
@@ -97,24 +96,24 @@ def _add_target_options(parser: argparse.ArgumentParser) -> None:
     target = parser.add_argument_group("target repository and machine")
     target.add_argument(
         "--repository",
-        type=Path,
+        type=as_path,
         default=CHECKOUT_REPOSITORY,
         metavar="DIR",
         help="model repository; created if missing (default: %(default)s)",
     )
     target.add_argument(
         "--photos",
-        type=Path,
+        type=as_path,
         default=SAMPLE_PHOTOS,
         metavar="DIR",
         help="*.jpg photos to verify on (default: %(default)s)",
     )
     target.add_argument(
-        "--calibration", type=Path, metavar="DIR", help="calibration photos for int8 (default: those of --photos)"
+        "--calibration", type=as_path, metavar="DIR", help="calibration photos for int8 (default: those of --photos)"
     )
     target.add_argument(
         "--evaluation",
-        type=Path,
+        type=as_path,
         metavar="DIR",
         help="labelled photos for int8: DIR/<class>/*.jpg, or *_<class index>.jpg (default: those of --photos)",
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import HelpFormatter, add_json_option, positive_integer
+from export.cli.arguments import HelpFormatter, add_json_option, as_path, positive_integer
 from export.cli.execution import set_run
 from export.errors import WrongUsage
 
@@ -38,10 +38,10 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("catalogue", type=Path, metavar="CATALOGUE", help="a table, or a folder of photos")
+    parser.add_argument("catalogue", type=as_path, metavar="CATALOGUE", help="a table, or a folder of photos")
     parser.add_argument(
         "--output",
-        type=Path,
+        type=as_path,
         required=True,
         metavar="DIR",
         help="folder to write; on a cluster: one that all nodes share",
@@ -58,7 +58,7 @@ def _add_run_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--catalogue-key-file",
-        type=Path,
+        type=as_path,
         default=os.environ.get("TRIPTYCH_CATALOGUE_KEY_FILE"),
         metavar="FILE",
         help="file with the catalogue key of the server (default: $TRIPTYCH_CATALOGUE_KEY_FILE)",

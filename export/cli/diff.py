@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import add_json_option
+from export.cli.arguments import add_json_option, as_path
 from export.cli.execution import set_run
 from export.release.difference import compare
 
@@ -23,8 +22,8 @@ def add_parser(commands: Any) -> None:
         description="Compares files, config fields, labels and measurements. Exit code 0: no difference. Exit code 1: "
         "at least one difference.",
     )
-    command.add_argument("before", type=Path, metavar="A", help="a model repository or a release")
-    command.add_argument("after", type=Path, metavar="B", help="a model repository or a release")
+    command.add_argument("before", type=as_path, metavar="A", help="a model repository or a release")
+    command.add_argument("after", type=as_path, metavar="B", help="a model repository or a release")
     add_json_option(command)
     set_run(command, run)
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import FEATURE_CACHE, ROOT, HelpFormatter, add_json_option, names
+from export.cli.arguments import FEATURE_CACHE, ROOT, HelpFormatter, add_json_option, as_path, names
 from export.cli.execution import set_run
 from export.errors import WrongUsage
 from export.repository.configs import CHECKOUT_REPOSITORY
@@ -37,27 +36,33 @@ def add_parser(commands: Any) -> None:
         epilog=_EPILOG,
         formatter_class=HelpFormatter,
     )
-    parser.add_argument("trained", type=Path, metavar="TRAINED", help="folder that `train` wrote")
+    parser.add_argument("trained", type=as_path, metavar="TRAINED", help="folder that `train` wrote")
     parser.add_argument(
-        "catalogue", type=Path, metavar="CATALOGUE", help="a folder, or a .csv, .jsonl or .parquet file, with labels"
+        "catalogue",
+        type=as_path,
+        metavar="CATALOGUE",
+        help="a folder, or a .csv, .jsonl or .parquet file, with labels",
     )
     parser.add_argument("--image-column", metavar="NAME", help="paths of the photos (default: found by name)")
     parser.add_argument(
         "--attributes", type=names, default=(), metavar="NAME,...", help="label columns (default: found by name)"
     )
     parser.add_argument(
-        "--output", type=Path, metavar="DIR", help="folder of the report (default: evaluated/<TRAINED>-on-<CATALOGUE>)"
+        "--output",
+        type=as_path,
+        metavar="DIR",
+        help="folder of the report (default: evaluated/<TRAINED>-on-<CATALOGUE> of the checkout)",
     )
     parser.add_argument("--replace", action="store_true", help="replace an existing report")
     parser.add_argument(
         "--repository",
-        type=Path,
+        type=as_path,
         default=CHECKOUT_REPOSITORY,
         metavar="DIR",
         help="model repository with the backbone of the training (default: %(default)s)",
     )
     parser.add_argument(
-        "--cache", type=Path, default=FEATURE_CACHE, metavar="DIR", help="feature cache (default: %(default)s)"
+        "--cache", type=as_path, default=FEATURE_CACHE, metavar="DIR", help="feature cache (default: %(default)s)"
     )
     add_json_option(parser)
     set_run(parser, run)

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from export.cli.arguments import add_json_option
+from export.cli.arguments import add_json_option, as_path
 from export.cli.execution import set_run
 from export.release.contents import describe
 from export.release.model_card import flatten
@@ -26,7 +25,7 @@ def add_parser(commands: Any) -> None:
         description="Shows models, versions, tensors, profiles, sizes, the digest, and the measurements taken at "
         "placing.",
     )
-    command.add_argument("path", type=Path, metavar="PATH", help="a model repository or a release")
+    command.add_argument("path", type=as_path, metavar="PATH", help="a model repository or a release")
     add_json_option(command)
     set_run(command, run)
 

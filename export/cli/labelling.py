@@ -9,7 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import FEATURE_CACHE, HelpFormatter, add_json_option, positive_integer
+from export.cli.arguments import FEATURE_CACHE, HelpFormatter, add_json_option, as_path, positive_integer
 from export.cli.execution import set_run
 from export.errors import WrongUsage
 from export.repository.configs import CATEGORY, CHECKOUT_REPOSITORY
@@ -49,7 +49,7 @@ def _add_suggest(commands: Any) -> None:
         "--count", type=positive_integer, default=50, metavar="N", help="number of photos (default: %(default)s)"
     )
     suggest.add_argument(
-        "--output", type=Path, default=Path("to-label"), metavar="DIR", help="folder to write (default: %(default)s)"
+        "--output", type=as_path, default=Path("to-label"), metavar="DIR", help="folder to write (default: %(default)s)"
     )
 
 
@@ -63,7 +63,7 @@ def _add_auto(commands: Any) -> None:
     )
     auto.add_argument(
         "--output",
-        type=Path,
+        type=as_path,
         default=Path("labelled.csv"),
         metavar="FILE",
         help="table to write (default: %(default)s)",
@@ -75,7 +75,7 @@ def _add_check(commands: Any) -> None:
     _add_catalogue_arguments(check)
     check.add_argument(
         "--output",
-        type=Path,
+        type=as_path,
         default=Path("label-errors"),
         metavar="DIR",
         help="folder to write (default: %(default)s)",
@@ -103,13 +103,13 @@ def _add_command(commands: Any, name: str, run: Callable[..., dict[str, Any]], t
     )
     parser.add_argument(
         "--repository",
-        type=Path,
+        type=as_path,
         default=CHECKOUT_REPOSITORY,
         metavar="DIR",
         help="model repository whose backbone extracts the features (default: %(default)s)",
     )
     parser.add_argument(
-        "--cache", type=Path, default=FEATURE_CACHE, metavar="DIR", help="feature cache (default: %(default)s)"
+        "--cache", type=as_path, default=FEATURE_CACHE, metavar="DIR", help="feature cache (default: %(default)s)"
     )
     add_json_option(parser)
     set_run(parser, lambda options, console: _run(run, options, console))
@@ -117,13 +117,13 @@ def _add_command(commands: Any, name: str, run: Callable[..., dict[str, Any]], t
 
 
 def _add_trained_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("trained", type=Path, metavar="TRAINED", help="folder that `train` wrote")
-    parser.add_argument("photos", type=Path, metavar="PHOTOS", help="folder of photos without labels")
+    parser.add_argument("trained", type=as_path, metavar="TRAINED", help="folder that `train` wrote")
+    parser.add_argument("photos", type=as_path, metavar="PHOTOS", help="folder of photos without labels")
     parser.add_argument("--attribute", default=CATEGORY, metavar="NAME", help="attribute (default: %(default)s)")
 
 
 def _add_catalogue_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("catalogue", type=Path, metavar="CATALOGUE", help="folder or table, as for `train`")
+    parser.add_argument("catalogue", type=as_path, metavar="CATALOGUE", help="folder or table, as for `train`")
     parser.add_argument("--attribute", metavar="NAME", help="attribute (default: the first of the catalogue)")
 
 

@@ -64,7 +64,10 @@ def add_commands(add_section: Callable[[str], Any]) -> tuple[dict[str, str], dic
 def _with_current_name(words: list[str]) -> list[str]:
     if not words or words[0] not in RENAMED:
         return words
-    print(f"warning: `{words[0]}` is deprecated and will be removed; use `{RENAMED[words[0]]}`.", file=sys.stderr)
+    print(
+        f"warning: `{words[0]}` is deprecated and will be removed in the next release; use `{RENAMED[words[0]]}`.",
+        file=sys.stderr,
+    )
     return [*RENAMED[words[0]].split(), *words[1:]]
 
 

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import HelpFormatter, add_json_option, positive_integer
+from export.cli.arguments import HelpFormatter, add_json_option, as_path, positive_integer
 from export.cli.execution import set_run
 from export.release.folder import DIGITS
 from export.release.publishing import prune, publish, roll_back
@@ -33,7 +32,7 @@ def add_parser(commands: Any) -> None:
         "Copies the release, checks the copy, then points TARGET/current to it in one step. If the command is killed, "
         "TARGET/current names the old release or the new one, and that release is complete.",
     )
-    command.add_argument("release", type=Path, metavar="RELEASE", help="folder of the release")
+    command.add_argument("release", type=as_path, metavar="RELEASE", help="folder of the release")
     _add_target(command, _publish)
     command = _add_command(
         commands,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import SAMPLE_PHOTOS, HelpFormatter, add_json_option
+from export.cli.arguments import SAMPLE_PHOTOS, HelpFormatter, add_json_option, as_path
 from export.cli.execution import set_run
 from export.repository.configs import CHECKOUT_REPOSITORY
 
@@ -39,28 +38,28 @@ def add_parser(commands: Any) -> None:
 def _add_folder_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--repository",
-        type=Path,
+        type=as_path,
         default=CHECKOUT_REPOSITORY,
         metavar="DIR",
         help="model repository (default: %(default)s)",
     )
     parser.add_argument(
         "--photos",
-        type=Path,
+        type=as_path,
         default=SAMPLE_PHOTOS,
         metavar="DIR",
         help="*.jpg photos to verify on (default: %(default)s)",
     )
     parser.add_argument(
         "--calibration",
-        type=Path,
+        type=as_path,
         default=SAMPLE_PHOTOS,
         metavar="DIR",
         help="photos like those in production; 100 are used (default: %(default)s)",
     )
     parser.add_argument(
         "--evaluation",
-        type=Path,
+        type=as_path,
         default=SAMPLE_PHOTOS,
         metavar="DIR",
         help="at least 100 photos that are not used for calibration; 400 are used; labels as DIR/<class>/*.jpg or "

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import ROOT, HelpFormatter, add_json_option
+from export.cli.arguments import ROOT, HelpFormatter, add_json_option, as_path
 from export.cli.execution import set_run
 from export.release.assembly import make_release
 from export.repository.configs import CHECKOUT_REPOSITORY
@@ -32,12 +31,12 @@ def add_parser(commands: Any) -> None:
         formatter_class=HelpFormatter,
     )
     command.add_argument(
-        "--repository", type=Path, default=CHECKOUT_REPOSITORY, help="model repository (default: %(default)s)"
+        "--repository", type=as_path, default=CHECKOUT_REPOSITORY, help="model repository (default: %(default)s)"
     )
     command.add_argument(
-        "--output", type=Path, default=ROOT / "releases", help="folder of releases (default: %(default)s)"
+        "--output", type=as_path, default=ROOT / "releases", help="folder of releases (default: %(default)s)"
     )
-    command.add_argument("--sign", type=Path, metavar="KEY", help="private key (PEM) to sign the release with")
+    command.add_argument("--sign", type=as_path, metavar="KEY", help="private key (PEM) to sign the release with")
     add_json_option(command)
     set_run(command, run)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -15,6 +14,7 @@ from export.cli.arguments import (
     DeprecatedFlag,
     HelpFormatter,
     add_json_option,
+    as_path,
     names,
     positive_integer,
 )
@@ -55,7 +55,7 @@ def add_parser(commands: Any) -> None:
         formatter_class=HelpFormatter,
     )
     parser.add_argument(
-        "catalogue", type=Path, metavar="CATALOGUE", help="a folder, or a .csv, .jsonl or .parquet file"
+        "catalogue", type=as_path, metavar="CATALOGUE", help="a folder, or a .csv, .jsonl or .parquet file"
     )
     _add_column_options(parser)
     _add_head_options(parser)
@@ -113,7 +113,7 @@ def _add_incremental_options(parser: argparse.ArgumentParser) -> None:
     incremental.add_argument(
         "--from",
         dest="previous",
-        type=Path,
+        type=as_path,
         metavar="DIR",
         help="trained folder to start from: its classes are kept, and its photos are used for training again",
     )
@@ -135,18 +135,18 @@ def _add_incremental_options(parser: argparse.ArgumentParser) -> None:
 def _add_path_options(parser: argparse.ArgumentParser) -> None:
     paths = parser.add_argument_group("input and output folders")
     paths.add_argument(
-        "--output", type=Path, metavar="DIR", help="trained folder (default: trained/<name of the catalogue>)"
+        "--output", type=as_path, metavar="DIR", help="trained folder (default: trained/<name of the catalogue>)"
     )
     paths.add_argument("--replace", action="store_true", help="replace an existing trained folder")
     paths.add_argument(
         "--repository",
-        type=Path,
+        type=as_path,
         default=CHECKOUT_REPOSITORY,
         metavar="DIR",
         help="model repository whose backbone extracts the features (default: %(default)s)",
     )
     paths.add_argument(
-        "--cache", type=Path, default=FEATURE_CACHE, metavar="DIR", help="feature cache (default: %(default)s)"
+        "--cache", type=as_path, default=FEATURE_CACHE, metavar="DIR", help="feature cache (default: %(default)s)"
     )
     add_json_option(parser)
 
@@ -212,7 +212,9 @@ def _add_tuning_options(parser: argparse.ArgumentParser) -> None:
         help="metric-learning loss beside the classification loss, for better search",
     )
     tuning.add_argument("--model", metavar="NAME", help="architecture of the placed backbone, if not the default")
-    tuning.add_argument("--checkpoint", type=Path, metavar="FILE", help="weights of the placed backbone, if your own")
+    tuning.add_argument(
+        "--checkpoint", type=as_path, metavar="FILE", help="weights of the placed backbone, if your own"
+    )
 
 
 def _add_augmentation_options(tuning: argparse._ArgumentGroup) -> None:

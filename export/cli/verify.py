@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from export.cli.arguments import add_json_option
+from export.cli.arguments import add_json_option, as_path
 from export.cli.execution import set_run
 from export.release.folder import SIGNATURE, Release, find_faults, read_release
 
@@ -22,8 +21,8 @@ def add_parser(commands: Any) -> None:
         "complete and unchanged (and, with --key, signed with that key). Exit code 1: it is not. Exit code 2: the "
         "folder is not a release.",
     )
-    command.add_argument("release", type=Path, metavar="RELEASE", help="folder of the release")
-    command.add_argument("--key", type=Path, metavar="PUB", help="public key (PEM) that the signature must match")
+    command.add_argument("release", type=as_path, metavar="RELEASE", help="folder of the release")
+    command.add_argument("--key", type=as_path, metavar="PUB", help="public key (PEM) that the signature must match")
     add_json_option(command)
     set_run(command, run)
 

@@ -41,6 +41,8 @@ class Confusion:
 
 def count_confusions(targets: Integers, answers: Integers, classes: int) -> Integers:
     """Returns int64[C,C]: rows are true classes, columns are predictions."""
+    if not len(targets):  # scikit-learn refuses empty arrays
+        return np.zeros((classes, classes), np.int64)
     matrix: Integers = confusion_matrix(targets, answers, labels=np.arange(classes))
     return matrix
 

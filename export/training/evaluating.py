@@ -128,9 +128,8 @@ def _describe_left_out(features: Features, counts: Mapping[str, int]) -> list[st
     if counts.keys() - {UNUSED}:
         total = sum(counts.values())
         notices.append(
-            f"The training has seen {total - counts[UNUSED]} of {total} photos: {counts[TRAIN]} were used for "
-            f"training, {counts[VALIDATION]} for validation, {counts[NEAR_DUPLICATE]} are near-duplicates of these. "
-            "They are left out."
+            f"Left out are {total - counts[UNUSED]} of {total} photos: {counts[TRAIN]} were used for training, "
+            f"{counts[VALIDATION]} for validation, {counts[NEAR_DUPLICATE]} are near-duplicates of these."
         )
     return notices
 
@@ -178,9 +177,9 @@ def _require_photos(
         )
     if not any(len(one.test) for one in measured.values()):
         raise CatalogueError(
-            f"{settings.catalogue} has no photo to evaluate: the training has not seen {counts[UNUSED]} of "
-            f"{sum(counts.values())} readable photos, and none of them has a label that the heads know. Name labelled "
-            "photos that were not used for training."
+            f"{settings.catalogue} has no photo to evaluate: {counts[UNUSED]} of "
+            f"{sum(counts.values())} readable photos were not used for training, and none of these has a label that "
+            "the heads know. Name other labelled photos."
         )
 
 
@@ -189,7 +188,7 @@ def _facts(settings: Settings, features: Features, counts: Mapping[str, int]) ->
     return {
         "trained folder": settings.trained.resolve().name,
         "catalogue": settings.catalogue.resolve().name,
-        "photos that the training has not seen": counts[UNUSED],
+        "photos that were not used for training": counts[UNUSED],
         "left out: photos of the training": counts[TRAIN],
         "left out: photos of its validation": counts[VALIDATION],
         "left out: near-duplicates of these": counts[NEAR_DUPLICATE],

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import statistics
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from loadtest import arguments
+from loadtest.arguments import as_path
 from loadtest.files import read_report, write_json
 from loadtest.locust import baseline
 
@@ -31,7 +31,7 @@ def add(commands: Any) -> None:
         "100 figures that did not change fails. At least 3 runs; the band of 5 runs is half as wide as that of 3.",
         epilog=_EPILOG,
     )
-    command.add_argument("reports", nargs="+", type=Path, metavar="RUN.json", help="of `locust --json`")
+    command.add_argument("reports", nargs="+", type=as_path, metavar="RUN.json", help="of `locust --json`")
     command.add_argument(
         "--write", type=arguments.output_file, required=True, metavar="FILE", help="loadtest/baseline.json"
     )

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
 from loadtest import arguments
+from loadtest.arguments import as_path
 from loadtest.bench.scenario import SCENARIOS
 from loadtest.files import ROOT
 from loadtest.reports.environment import describe_environment, format_environment
@@ -42,7 +42,12 @@ def add(commands: Any) -> None:
     option("scenarios", nargs="*", type=scenario, metavar="SCENARIO", help=f"{', '.join(SCENARIOS)} (default: all)")
     arguments.add_server(command, "--target", "--http", "--pid")
     arguments.add_photo_folder(command)
-    option("--repository", type=Path, default=ROOT / "model_repository", help="the server's repository (%(default)s)")
+    option(
+        "--repository",
+        type=as_path,
+        default=ROOT / "model_repository",
+        help="the server's repository (%(default)s)",
+    )
     option("--rounds", type=arguments.positive(int), default=4, help="turns of each variant (%(default)s)")
     option("--turn-s", type=arguments.positive(float), default=1.5, help="seconds of a turn (%(default)s)")
     option("--seed", type=int, default=1, help="of the order in each round (%(default)s)")

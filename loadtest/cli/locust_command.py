@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -13,6 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from loadtest import arguments
+from loadtest.arguments import as_path
 from loadtest.files import BASELINE_FILE
 from loadtest.locust import baseline, runner
 from loadtest.locust.run_result import RunResult, find_knee
@@ -70,7 +70,7 @@ def add(commands: Any) -> None:
     arguments.add_outputs(command)
     option("--junit", type=arguments.output_file, metavar="FILE", help="write the checks as JUnit XML")
     option("--web", type=int, nargs="?", const=8089, metavar="PORT", help="Locust's web UI instead of shapes")
-    option("--baseline", type=Path, default=BASELINE_FILE, metavar="FILE", help="of an earlier release (%(default)s)")
+    option("--baseline", type=as_path, default=BASELINE_FILE, metavar="FILE", help="earlier release (%(default)s)")
 
 
 def run(options: argparse.Namespace, console: Console) -> int:

@@ -46,7 +46,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit code: 0 done, 1 a check failed, 2 wrong usage."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in RENAMED:
-        print(f"warning: `{words[0]}` is deprecated and will be removed; use `{RENAMED[words[0]]}`.", file=sys.stderr)
+        print(
+            f"warning: `{words[0]}` is deprecated and will be removed in the next release; use `{RENAMED[words[0]]}`.",
+            file=sys.stderr,
+        )
         words[0] = RENAMED[words[0]]
     parser = make_parser()
     if words and words[0] in REMOVED:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from loadtest import arguments
+from loadtest.arguments import as_path
 from loadtest.capacity.curve import check_points, read_curve, summarize_errors
 from loadtest.capacity.queueing import describe, plan
 from loadtest.files import CURVE_FILE
@@ -40,7 +41,7 @@ def add(commands: Any) -> None:
     option = command.add_argument
     option("--rate", type=arguments.positive(float), required=True, metavar="N", help="photos per second")
     option("--p99", type=arguments.positive(float), required=True, metavar="S", help="bound of p99 in seconds")
-    option("--curve", type=Path, default=CURVE_FILE, metavar="FILE", help="of `open-loop --curve` (%(default)s)")
+    option("--curve", type=as_path, default=CURVE_FILE, metavar="FILE", help="of `open-loop --curve` (%(default)s)")
     option("--spare", type=arguments.positive(int, or_zero=True), default=1, help="spare replicas (%(default)s)")
     option("--no-simulation", action=arguments.Deprecated, dest="ignored", nargs=0)
     option("--peak", action=arguments.Deprecated, dest="ignored")

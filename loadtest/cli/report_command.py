@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from loadtest import arguments
+from loadtest.arguments import as_path
 from loadtest.files import read_report
 
 
@@ -23,7 +23,7 @@ def add(commands: Any) -> None:
     )
     command.add_argument("html", type=arguments.output_file, metavar="OUT.html", help="file to write")
     command.add_argument(
-        "reports", type=Path, nargs="+", metavar="FILE.json", help="of locust, open-loop, bench or plan"
+        "reports", type=as_path, nargs="+", metavar="FILE.json", help="of locust, open-loop, bench or plan"
     )
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from loadtest import arguments
+from loadtest.arguments import as_path
 from loadtest.files import ROOT
 from loadtest.reports.environment import describe_environment
 from loadtest.traffic.corpus import read_photos, unique_photos
@@ -27,7 +27,7 @@ def add(commands: Any) -> None:
         epilog="example:\n  triptych run -- triptych loadtest search ~/clothing ~/grocery --sizes 10000 100000",
     )
     option = command.add_argument
-    option("folders", type=Path, nargs="+", metavar="FOLDER", help="photos to embed")
+    option("folders", type=as_path, nargs="+", metavar="FOLDER", help="photos to embed")
     option(
         "--sizes", type=int, nargs="+", default=[10_000, 20_000, 50_000, 100_000], metavar="N", help="10000 ... 100000"
     )

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from ops.cli.options import add_command, add_serving, on_free_ports, seconds
+from ops.cli.options import add_command, add_serving, as_path, on_free_ports, seconds
 from ops.settings import ROOT
 
 RENDERED = ROOT / "ops" / "observability"
@@ -30,7 +29,9 @@ def add_observe(commands: Any) -> None:
         metavar="SECONDS",
         help="how long to keep running after the load (default: until Ctrl-C)",
     )
-    parser.add_argument("--draw", type=Path, metavar="FOLDER", help="draw the panels of each dashboard there as a PNG")
+    parser.add_argument(
+        "--draw", type=as_path, metavar="FOLDER", help="draw the panels of each dashboard there as a PNG"
+    )
 
 
 def run_observe(options: argparse.Namespace) -> int:
@@ -58,7 +59,7 @@ def add_render(commands: Any) -> None:
         help="the page runbooks/ of the published documentation site: alerts and panels link to it (default: that of "
         "slo.yaml; without one they name the files of this repository)",
     )
-    parser.add_argument("--output", type=Path, default=RENDERED, help="folder to write to (default: %(default)s)")
+    parser.add_argument("--output", type=as_path, default=RENDERED, help="folder to write to (default: %(default)s)")
 
 
 def run_render(options: argparse.Namespace) -> int:

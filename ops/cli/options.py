@@ -16,6 +16,13 @@ from ops.settings import STATE_DIR, Settings
 Run = Callable[[argparse.Namespace], int]
 
 
+def as_path(text: str) -> Path:
+    """Type of an option that names a file or a folder; "" would mean the working directory."""
+    if not text:
+        raise argparse.ArgumentTypeError("'' is no path; expected the name of a file or a folder")
+    return Path(text)
+
+
 def add_command(
     commands: Any, name: str, run: Run, *, summary: str, description: str | None = None
 ) -> argparse.ArgumentParser:
@@ -89,7 +96,10 @@ def add_server_options(parser: argparse._ActionsContainer) -> None:
 
 def add_state_dir(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
-        "--state-dir", type=Path, default=STATE_DIR, help="folder of the server's state and log (default: %(default)s)"
+        "--state-dir",
+        type=as_path,
+        default=STATE_DIR,
+        help="folder of the server's state and log (default: %(default)s)",
     )
 
 

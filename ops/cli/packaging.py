@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
-from ops.cli.options import add_command
+from ops.cli.options import add_command, as_path
 from ops.errors import WrongUsage
 from ops.settings import ROOT
 
@@ -24,11 +23,11 @@ def add_image(commands: Any) -> None:
         description="Copies the Dockerfile, the pinned packages and one release into a build context and runs `docker "
         "build` on it.",
     )
-    parser.add_argument("release", type=Path, help="a folder that `triptych release` made")
+    parser.add_argument("release", type=as_path, help="a folder that `triptych release` made")
     parser.add_argument("--name", default="triptych", help="registry and name of the image (default: %(default)s)")
     parser.add_argument("--base-digest", default="", metavar="sha256:...", help="pin NVIDIA's image by its digest")
     parser.add_argument(
-        "--context", type=Path, default=CONTEXT, help="folder of the build context (default: %(default)s)"
+        "--context", type=as_path, default=CONTEXT, help="folder of the build context (default: %(default)s)"
     )
     parser.add_argument("--no-build", action="store_true", help="write the build context and print the docker command")
 
@@ -55,12 +54,14 @@ def add_sbom(commands: Any) -> None:
         description="Lists the components of the serving image as validated CycloneDX JSON: every package with "
         "version, hashes and licence, the base image and the weights.",
     )
-    parser.add_argument("--output", type=Path, metavar="FILE", help="write the SBOM there (default: standard output)")
     parser.add_argument(
-        "--licences", type=Path, metavar="FILE", help="write a Markdown table of licences there instead of the SBOM"
+        "--output", type=as_path, metavar="FILE", help="write the SBOM there (default: standard output)"
     )
     parser.add_argument(
-        "--requirements", type=Path, default=REQUIREMENTS, help="pinned packages of the image (default: %(default)s)"
+        "--licences", type=as_path, metavar="FILE", help="write a Markdown table of licences there instead of the SBOM"
+    )
+    parser.add_argument(
+        "--requirements", type=as_path, default=REQUIREMENTS, help="pinned packages of the image (default: %(default)s)"
     )
 
 
@@ -115,7 +116,10 @@ def add_release_check(commands: Any) -> None:
     )
     parser.add_argument("--helm", default="helm", help="the Helm program (%(default)s)")
     parser.add_argument(
-        "--output", type=Path, default=ROOT / ".cache/dist", help="folder of what is built, emptied first (%(default)s)"
+        "--output",
+        type=as_path,
+        default=ROOT / ".cache/dist",
+        help="folder of what is built, emptied first (%(default)s)",
     )
 
 

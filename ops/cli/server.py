@@ -7,7 +7,6 @@ import contextlib
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 from ops.cli.options import (
@@ -16,6 +15,7 @@ from ops.cli.options import (
     add_server_options,
     add_serving,
     add_state_dir,
+    as_path,
     build_settings,
     on_free_ports,
     seconds,
@@ -129,7 +129,7 @@ def add_reload(commands: Any) -> None:
     )
     parser.add_argument(
         "release",
-        type=Path,
+        type=as_path,
         nargs="?",
         help="folder of the release, or a link to it (default: the path that the server was started from, which may "
         "be a link to another release by now)",

@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
+from collections.abc import Callable
+from functools import cached_property
 from pathlib import Path
+from types import ModuleType
+from typing import ParamSpec, TypeVar
 
 import pytest
 
@@ -19,6 +24,27 @@ from triptych.admin import Admin, AsyncAdmin
 from triptych.catalogue import AsyncCatalogue, Catalogue
 
 CLIENT = Path(__file__).resolve().parents[2] / "client"
+
+PACKAGE = CLIENT / "src/triptych"
+
+# Modules that users import through `triptych`, which lists and documents each of their names.
+REEXPORTED_MODULES = ("triptych.async_client", "triptych.client", "triptych.errors", "triptych.results")
+# Module without `_` in its name that the reference does not document -> the reason. Every other module without `_`
+# is public: name it in MODULES of docs/generation/python_api.py, or give a new inner module a name with `_`.
+INNER_MODULES = {
+    **dict.fromkeys(REEXPORTED_MODULES, "`triptych` exports its names"),
+    "triptych.catalogue.async_catalogue": "`triptych.catalogue` exports `AsyncCatalogue`",
+    "triptych.catalogue.catalogue": "`triptych.catalogue` exports `Catalogue`",
+    "triptych.catalogue.embedded_files": "file format of bulk embedding, for `export.bulk_embedding` and the catalogue",
+    "triptych.catalogue.file_replacement": "atomic file replacement, for `export.bulk_embedding` and the catalogue",
+    "triptych.catalogue.files": "parser of catalogue files, for `export.bulk_embedding` and the catalogue",
+    "triptych.catalogue.importing": "import journal, for `export.bulk_embedding` and the catalogue",
+    "triptych.testing.fake_catalogue": "`triptych.testing` exports its public names",
+    "triptych.testing.fake_clients": "`triptych.testing` exports its public names",
+    "triptych.testing.fake_explainer": "the explanations of `FakeServer`",
+    "triptych.testing.fake_outputs": "the output tensors of `FakeServer`",
+    "triptych.testing.fake_server": "`triptych.testing` exports its public names",
+}
 
 OPTIONAL = ("PIL", "httpcore", "httpx", "tqdm", "rich", "opentelemetry", "prometheus_client", "pyarrow")
 
@@ -80,11 +106,13 @@ def test_all_names_every_public_name_when_compared_with_what_is_imported() -> No
     assert list(triptych.__all__) == sorted(triptych.__all__, key=lambda name: (not name.isupper(), name))
 
 
-def public_modules() -> list[str]:
-    """Modules and packages of the first level that are neither private nor the command."""
-    package = CLIENT / "src/triptych"
-    names = {path.stem for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").is_file()}
-    return sorted(f"triptych.{name}" for name in names if not name.startswith("_") and name != "cli")
+def module_names(package: Path) -> set[str]:
+    """Modules of the package `triptych` that no `_` marks as private, without the command and its modules."""
+    paths = [path.relative_to(package).with_suffix("").parts for path in package.rglob("*.py")]
+    parts = {path[:-1] if path[-1] == "__init__" else path for path in paths}
+    return {
+        ".".join(("triptych", *path)) for path in parts if path[:1] != ("cli",) and not any(p[0] == "_" for p in path)
+    }
 
 
 def documented_names() -> list[str]:
@@ -92,11 +120,142 @@ def documented_names() -> list[str]:
     return [name for page in python_api.render() for name in re.findall(r"^::: (\S+)$", page.text, re.M)]
 
 
-@pytest.mark.parametrize("module", public_modules())
-def test_public_module_names_what_the_reference_documents(module: str) -> None:
+def documented_value(name: str) -> object:
+    module, _, attribute = name.rpartition(".")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def unlisted_names(module: ModuleType) -> list[str]:
+    """Functions and classes that a module or its submodules define and its `__all__` omits.
+
+    A base class of a listed class counts as listed: the reference shows its members with the derived class.
+    """
+    listed = [getattr(module, name) for name in module.__all__]
+    bases = {base for each in listed if inspect.isclass(each) for base in each.__mro__}
+    return [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_")
+        and name not in module.__all__
+        and callable(value)
+        and not isinstance(value, (TypeVar, ParamSpec))
+        and f"{getattr(value, '__module__', None)}.".startswith(f"{module.__name__}.")
+        and value not in bases
+    ]
+
+
+def members_without_docstring(name: str, value: object) -> list[str]:
+    """The value and its public members, inherited ones included, that have no docstring of their own."""
+    if not inspect.isclass(value):
+        return [name] if inspect.isroutine(value) and not value.__doc__ else []
+    found = [] if has_docstring(value) else [name]
+    for base in value.__mro__:
+        if base.__module__.partition(".")[0] == "triptych":
+            found += [f"{name}.{each}" for each, member in vars(base).items() if lacks_docstring(each, member)]
+    return found
+
+
+def has_docstring(kind: type) -> bool:
+    """A dataclass without a docstring gets its signature as one, which does not count."""
+    return bool(kind.__doc__) and not str(kind.__doc__).startswith(f"{kind.__name__}(")
+
+
+def lacks_docstring(name: str, member: object) -> bool:
+    is_member = inspect.isroutine(member) or isinstance(member, (property, cached_property, classmethod, staticmethod))
+    return is_member and not name.startswith("_") and not member.__doc__
+
+
+def test_every_module_is_documented_or_inner() -> None:
+    documented = {"triptych", *python_api.MODULES}
+    assert not documented & INNER_MODULES.keys()
+    found = module_names(PACKAGE)
+    assert sorted(found - documented - INNER_MODULES.keys()) == []
+    assert sorted((documented | INNER_MODULES.keys()) - found) == []
+
+
+@pytest.mark.parametrize("planted", ["zz.py", "zz/__init__.py", "catalogue/zz.py", "zz/inner.py"])
+def test_module_is_noticed_when_a_public_one_is_planted(tmp_path: Path, planted: str) -> None:
+    copy = tmp_path / "triptych"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    for private in ("_zz.py", "catalogue/_zz.py", "cli/zz.py", "_core/zz.py", planted):
+        (copy / private).parent.mkdir(exist_ok=True)
+        (copy / private).touch()
+    expected = "triptych." + planted.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    assert module_names(copy) - module_names(PACKAGE) == {expected}
+
+
+@pytest.mark.parametrize("module", python_api.MODULES)
+def test_module_lists_what_the_reference_documents(module: str) -> None:
     names = importlib.import_module(module).__all__
     assert names
-    assert set(names) <= {name.rpartition(".")[2] for name in documented_names()}
+    documented = [name for name in documented_names() if name.rpartition(".")[0] == module]
+    assert sorted(documented) == sorted(f"{module}.{name}" for name in names)
+
+
+@pytest.mark.parametrize("module", REEXPORTED_MODULES)
+def test_module_lists_only_names_that_triptych_exports(module: str) -> None:
+    source = importlib.import_module(module)
+    assert source.__all__
+    exported = {name: getattr(triptych, name, None) for name in source.__all__}
+    assert exported == {name: getattr(source, name) for name in source.__all__}
+    assert set(exported) <= set(triptych.__all__)
+
+
+@pytest.mark.parametrize("module", ["triptych", *python_api.MODULES, *REEXPORTED_MODULES])
+def test_module_lists_every_public_function_and_class(module: str) -> None:
+    assert unlisted_names(importlib.import_module(module)) == []
+
+
+@pytest.mark.parametrize("module", ["triptych", *python_api.MODULES, *REEXPORTED_MODULES])
+def test_function_is_noticed_when_planted_outside_all(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed = importlib.import_module(module)
+    # `__module__` is that of a function written in the module, or in a submodule and imported.
+    for name, place in {"planted": module, "planted_below": f"{module}.zz", "_private": module}.items():
+        monkeypatch.setattr(changed, name, planted_function(place), raising=False)
+    monkeypatch.setattr(changed, "PlantedClass", type("PlantedClass", (), {"__module__": module}), raising=False)
+    assert sorted(unlisted_names(changed)) == ["PlantedClass", "planted", "planted_below"]
+
+
+def test_documented_names_and_their_members_have_docstrings() -> None:
+    names = documented_names()
+    assert [each for name in names for each in members_without_docstring(name, documented_value(name))] == []
+    without = [name for name in ("triptych", *python_api.MODULES) if not importlib.import_module(name).__doc__]
+    assert without == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [value for value in map(documented_value, documented_names()) if inspect.isclass(value)],
+    ids=lambda kind: kind.__name__,
+)
+def test_member_is_noticed_when_planted_without_a_docstring(kind: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    function = planted_function(kind.__module__)
+    planted = {
+        "planted_method": function,
+        "planted_property": property(function),
+        "planted_cached_property": cached_property(function),
+        "planted_class_method": classmethod(function),
+        "planted_static_method": staticmethod(function),
+    }
+    for name, member in {**planted, "_private": function}.items():
+        monkeypatch.setattr(kind, name, member, raising=False)
+    assert members_without_docstring("kind", kind) == [f"kind.{name}" for name in planted]
+    monkeypatch.setattr(kind, "__doc__", None)
+    assert members_without_docstring("kind", kind) == ["kind", *(f"kind.{name}" for name in planted)]
+
+
+def test_function_is_noticed_when_it_has_no_docstring() -> None:
+    assert members_without_docstring("planted", planted_function("triptych")) == ["planted"]
+
+
+def planted_function(module: str) -> Callable[..., None]:
+    """A new function without a docstring that says it was written in `module`."""
+
+    def planted(*_: object) -> None:
+        pass
+
+    planted.__module__ = module
+    return planted
 
 
 def test_all_has_every_error_when_compared_with_their_module() -> None:

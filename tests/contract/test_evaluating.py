@@ -75,7 +75,7 @@ def test_catalogue_of_the_training_gives_the_figures_of_its_test_photos(run: Any
         assert written[name] == first[name], name
     page = (tmp_path / "report/report.html").read_text()
     assert "trained: evaluated on photos" in page
-    assert f"The training has seen {sizes['train'] + sizes['validation']} of 120 photos" in page
+    assert f"Left out are {sizes['train'] + sizes['validation']} of 120 photos" in page
 
 
 def test_photos_that_the_training_has_seen_are_left_out(run: Any, folder: Path, tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_photos_that_the_training_has_seen_are_left_out(run: Any, folder: Path, 
     assert figures["photos"] == 30
     assert figures["accuracy"] > 0.6
     assert {name: one["photos"] for name, one in figures["classes"].items()} == dict.fromkeys(COLOURS, 10)
-    assert "The training has seen 2 of 36 photos: 1 were used for training, 0 for validation, 1 are" in said
+    assert "Left out are 2 of 36 photos: 1 were used for training, 0 for validation, 1 are" in said
     assert "category: 4 photos have labels that the head does not know and are left out: yellow." in said
     assert "1 photos cannot be read and are left out" in said
 
@@ -131,8 +131,8 @@ def test_evaluation_is_refused_with_a_sentence(run: Any, folder: Path, tmp_path:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(folder / "photos" / photo, target)
     catalogue, trained, sentence = {
-        "seen": (tmp_path / "seen", folder / "trained", "the training has not seen 0 of 5 readable photos"),
-        "unknown": (tmp_path / "unknown", folder / "trained", "none of them has a label that the heads know"),
+        "seen": (tmp_path / "seen", folder / "trained", "0 of 5 readable photos were not used for training"),
+        "unknown": (tmp_path / "unknown", folder / "trained", "none of these has a label that the heads know"),
         "attribute": (tmp_path / "unknown/other.csv", folder / "trained", "has heads of category"),
         "nowhere": (tmp_path / "nowhere", folder / "trained", "does not exist"),
         "untrained": (folder / "photos", folder / "photos", "is not a trained folder"),

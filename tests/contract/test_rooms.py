@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import ast
+import re
 import shutil
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 
 import pytest
+
+import triptych
+from docs.generation.python_api import MODULES, public_names
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +27,10 @@ PACKAGES = {
     "ops": Path("ops"),
     "loadtest": Path("loadtest"),
 }
+# Code outside the packages: the site's generators, Triton's shims, the chart's scripts, the client's examples.
+# In tests/ only modules are limited: a few functions that list cases are longer, and tiers hold more modules.
+SCRIPTS = (Path("docs"), Path("model_repository/models"), Path("helm"), Path("client/examples"))
+LIMITED = (*PACKAGES.values(), *SCRIPTS)
 LONGEST_MODULE = 400
 LONGEST_FUNCTION = 40
 # Modules of one folder, `__init__.py` and `__main__.py` not counted.
@@ -63,6 +72,36 @@ def large_folders(folder: Path) -> list[str]:
     """Folders of more than `LARGEST_FOLDER` modules."""
     sizes = Counter(path.parent for path in python_files(folder) if path.name not in ("__init__.py", "__main__.py"))
     return [f"{place.relative_to(folder)}: {size}" for place, size in sizes.items() if size > LARGEST_FOLDER]
+
+
+def forbidden_imports(folder: Path, allowed: Callable[[str], bool]) -> list[str]:
+    """Names that modules below a folder import and that are neither of the standard library nor allowed."""
+    return [
+        f"{path.relative_to(folder)}: {name}"
+        for path in python_files(folder)
+        for name in imported_names(ast.parse(path.read_text(encoding="utf-8")))
+        if name.partition(".")[0] not in sys.stdlib_module_names and not allowed(name)
+    ]
+
+
+def imported_names(tree: ast.Module) -> Iterator[str]:
+    """Every imported module or name, dotted, wherever the statement stands; a relative import begins with a dot."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (each.name for each in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{'.' * node.level}{node.module or ''}.{each.name}" for each in node.names)
+
+
+def allowed_in_shim(name: str) -> bool:
+    return name.partition(".")[0] in ("triptych_models", "triton_python_backend_utils")
+
+
+def allowed_in_example(name: str) -> bool:
+    """`triptych`, a public module of it, or a name that one of them documents."""
+    public = {"triptych": triptych.__all__, **{path: public_names(import_module(path)) for path in MODULES}}
+    module, _, attribute = name.rpartition(".")
+    return name in public or attribute in public.get(module, ())
 
 
 def python_files(folder: Path) -> Iterator[Path]:
@@ -111,6 +150,26 @@ def test_imports_break_a_contract_when_a_forbidden_one_is_planted(
     assert f"{broken} BROKEN" in result.stdout
 
 
+def unprotected_packages(root: Path) -> set[str]:
+    """Private modules and packages of the client that no `protected` contract names."""
+    text = (root / "pyproject.toml").read_text(encoding="utf-8")
+    protected = {
+        name for names in re.findall(r"^protected_modules = (\[.*\])$", text, re.M) for name in ast.literal_eval(names)
+    }
+    private = {
+        path.stem for path in (root / PACKAGES["triptych"]).glob("_[!_]*") if path.is_dir() or path.suffix == ".py"
+    }
+    assert private
+    return {f"triptych.{name}" for name in private} - protected
+
+
+def test_every_private_package_of_the_client_is_protected(copy: Path) -> None:
+    assert unprotected_packages(ROOT) == set()
+    (copy / PACKAGES["triptych"] / "_planted").mkdir()
+    (copy / PACKAGES["triptych"] / "_planted_too.py").touch()
+    assert unprotected_packages(copy) == {"triptych._planted", "triptych._planted_too"}
+
+
 @pytest.mark.parametrize("package", PACKAGES)
 def test_imports_break_a_contract_when_a_circle_is_planted(copy: Path, package: str) -> None:
     room = copy / PACKAGES[package]
@@ -123,19 +182,32 @@ def test_imports_break_a_contract_when_a_circle_is_planted(copy: Path, package: 
     assert "No import circle between siblings, modules or folders BROKEN" in result.stdout
 
 
-@pytest.mark.parametrize("folder", [*PACKAGES.values(), Path("tests"), Path("client"), Path("helm")])
+@pytest.mark.parametrize("folder", [*LIMITED, Path("tests")], ids=str)
 def test_modules_are_short(folder: Path) -> None:
+    assert list(python_files(ROOT / folder))
     assert long_modules(ROOT / folder) == []
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_functions_are_short(package: str) -> None:
-    assert long_functions(ROOT / PACKAGES[package]) == []
+@pytest.mark.parametrize("folder", LIMITED, ids=str)
+def test_functions_are_short(folder: Path) -> None:
+    assert long_functions(ROOT / folder) == []
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_folders_are_small(package: str) -> None:
-    assert large_folders(ROOT / PACKAGES[package]) == []
+@pytest.mark.parametrize("folder", LIMITED, ids=str)
+def test_folders_are_small(folder: Path) -> None:
+    assert large_folders(ROOT / folder) == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["docs", "docs/generation", "model_repository/models/index/1", "helm/triptych/files", "client/examples", "ops"],
+)
+def test_limits_are_noticed_when_a_violation_is_planted(tmp_path: Path, place: str) -> None:
+    (tmp_path / place).mkdir(parents=True)
+    for number in range(LARGEST_FOLDER + 1):
+        (tmp_path / place / f"planted_{number}.py").write_text("def planted():\n" + "    x = 0\n" * LONGEST_MODULE)
+    for check in (long_modules, long_functions, large_folders):
+        assert [each for folder in LIMITED for each in check(tmp_path / folder)], check.__name__
 
 
 def test_limits_are_noticed_when_they_are_passed(tmp_path: Path) -> None:
@@ -147,3 +219,48 @@ def test_limits_are_noticed_when_they_are_passed(tmp_path: Path) -> None:
     assert long_functions(tmp_path) == ["long.py: long"]
     assert long_modules(tmp_path) == [f"long.py: {LONGEST_FUNCTION + LONGEST_MODULE + 2}"]
     assert large_folders(tmp_path) == [f".: {LARGEST_FOLDER + 1}"]
+
+
+@pytest.mark.parametrize(
+    ("folder", "allowed"),
+    [(Path("model_repository/models"), allowed_in_shim), (Path("client/examples"), allowed_in_example)],
+    ids=["shims", "examples"],
+)
+def test_scripts_import_only_what_is_allowed(folder: Path, allowed: Callable[[str], bool]) -> None:
+    assert list(python_files(ROOT / folder))
+    assert forbidden_imports(ROOT / folder, allowed) == []
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("import export.graphs", "export.graphs"),
+        ("from triptych import Client", "triptych.Client"),
+        ("import os, numpy", "numpy"),
+        ("from . import sibling", "..sibling"),
+    ],
+)
+def test_shim_is_noticed_when_it_imports_another_room(tmp_path: Path, statement: str, name: str) -> None:
+    shutil.copytree(ROOT / "model_repository/models/index/1", tmp_path / "1", ignore=shutil.ignore_patterns("__py*"))
+    text = f"import json\nimport triton_python_backend_utils as pb_utils\ntry:\n    {statement}\nfinally:\n    pass\n"
+    (tmp_path / "1/planted.py").write_text(text)
+    assert forbidden_imports(tmp_path, allowed_in_shim) == [f"1/planted.py: {name}"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "name"),
+    [
+        ("import triptych._core", "triptych._core"),
+        ("from triptych import _runtime", "triptych._runtime"),
+        ("from triptych._transport import connection", "triptych._transport.connection"),
+        ("from triptych.catalogue.importing import Journal", "triptych.catalogue.importing.Journal"),
+        ("from triptych.client import Client", "triptych.client.Client"),
+        ("import triptych_models", "triptych_models"),
+        ("import numpy", "numpy"),
+    ],
+)
+def test_example_is_noticed_when_it_imports_private_names(tmp_path: Path, statement: str, name: str) -> None:
+    shutil.copytree(ROOT / "client/examples", tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__py*"))
+    allowed = "import triptych.testing\nfrom triptych import Client\nfrom triptych.admin import Admin\n"
+    (tmp_path / "planted.py").write_text(f"{allowed}def read():\n    {statement}\n")
+    assert forbidden_imports(tmp_path, allowed_in_example) == [f"planted.py: {name}"]

@@ -75,6 +75,11 @@ def read_catalogue(
     """
     notes: list[str] = []
     if source.is_dir():
+        if columns not in (None, Columns()):
+            raise CatalogueError(
+                f"{source} is a folder of class folders, which has the attribute {CATEGORY} and no columns. Leave out "
+                "the names of columns, or name a table."
+            )
         rows = _read_folder(source)
     elif source.is_file():
         columns, found = read_table(source, columns or Columns())

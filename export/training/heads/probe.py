@@ -68,7 +68,7 @@ def require_same_backbone(probe: Mapping[str, Any], embed: Callable[[Pixels], Fl
 
 def _other_backbone(found: str) -> VerificationError:
     return VerificationError(
-        f"The heads were trained on another backbone than this one: {found}. Nothing was placed. "
+        f"The heads were trained on another backbone than this one: {found}. "
         "Place the backbone of their training, or train on this one with `triptych train --repository`."
     )
 

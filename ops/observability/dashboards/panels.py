@@ -69,7 +69,7 @@ class Panels:
         return self.deployment.select(metric, **{"namespace": "=~$namespace", "instance": "=~$instance", **labels})
 
     def recorded(self, record: str, **labels: str) -> str:
-        """Returns a selector of a recorded series of a fleet."""
+        """Returns a selector of a recorded series of all servers."""
         return self.deployment.select(record, namespace="=~$namespace", **labels)
 
     def lines(

@@ -29,12 +29,13 @@ def objective_groups(deployment: Deployment) -> list[Group]:
     indicators = [*availability(deployment), *(one for model in models for one in latency(deployment, model))]
     windows_s = {parse_span(span) for burn in deployment.objectives.burn_rates for span in (burn.short, burn.long)}
     ratios = [_ratio(deployment, seconds) for seconds in sorted(windows_s | {SHORTEST_S})]
-    judged = [(model, objective) for objective in ALERTS for model in models]
-    alerts: list[Rule] = [_alert(deployment, *one, burn) for one in judged for burn in deployment.objectives.burn_rates]
+    measured = [(model, objective) for objective in ALERTS for model in models]
+    budgets = deployment.objectives.burn_rates
+    alerts: list[Rule] = [_alert(deployment, *one, burn) for one in measured for burn in budgets]
     return [
         Group("triptych_indicators", interval, [*indicators, *ratios]),
         # Each evaluation reads 30 days of samples.
-        Group("triptych_budgets", deployment.span(300), [_budget(deployment, *one) for one in judged]),
+        Group("triptych_budgets", deployment.span(300), [_budget(deployment, *one) for one in measured]),
         Group("triptych_burn_rates", interval, alerts),
     ]
 

@@ -76,7 +76,7 @@ def _searches(deployment: Deployment) -> tuple[str, str]:
 
 
 def _sum(deployment: Deployment, *counters: str, minus: str = "") -> str:
-    """Returns the rate of all counters of a fleet. A sum over a union keeps the other terms when a server lacks one."""
+    """Returns the rate of all counters of all servers. A sum over a union keeps the rest when a server lacks one."""
     window = deployment.span(SHORTEST_S)
     terms = [f"rate({counter}[{window}])" for counter in counters] + ([f"-rate({minus}[{window}])"] if minus else [])
     union = "\n  or\n".join(f"    {term}" for term in terms)

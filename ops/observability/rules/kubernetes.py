@@ -62,6 +62,6 @@ def _autoscaler(deployment: Deployment) -> Alert:
         deployment.span(30 * MINUTE_S),
         "ticket",
         "{{ $labels.horizontalpodautoscaler }} cannot add more servers",
-        "It has requested its maximum of {{ $value }} replicas for 30 minutes, so the fleet has no reserve for more "
+        "It has requested its maximum of {{ $value }} replicas for 30 minutes, so there is no reserve for more "
         "traffic.",
     )

@@ -142,9 +142,8 @@ class _Root(Parser):
             self.error(f"the command `{old}` was removed. {self.removed[old]}")
         for old in (name for name in typed if name in self.renamed):
             new = self.renamed[old]
-            print(
-                f"warning: `{PROGRAM} {old}` is deprecated and will be removed; use `{PROGRAM} {new}`.", file=sys.stderr
-            )
+            advice = f"deprecated and will be removed in the next release; use `{PROGRAM} {new}`."
+            print(f"warning: `{PROGRAM} {old}` is {advice}", file=sys.stderr)
             return [*new.split(), *words[len(old.split()) :]]
         return words
 
@@ -163,7 +162,7 @@ class _PrintCompletion(argparse.Action):
             shtab = require("shtab", extra="cli", wanted_by="--print-completion")
         except ImportError as error:
             parser.error(str(error))
-        print(shtab.complete(parser, values))
+        print(shtab.complete(parser, values), flush=True)
         parser.exit(0)
 
 

@@ -46,7 +46,7 @@ Each command has its own --help. The connection options are also read from the e
 TRIPTYCH_TIMEOUT_S, TRIPTYCH_TRANSPORT, TRIPTYCH_PRIORITY, TRIPTYCH_TLS_CA, TRIPTYCH_TLS_CERT, TRIPTYCH_TLS_KEY,
 TRIPTYCH_API_KEY, TRIPTYCH_CATALOGUE_KEY_FILE.
 
-exit codes: 0 done, 1 something failed (message on stderr), 2 wrong usage, 130 interrupted
+exit codes: 0 done, 1 something failed (message on stderr), 2 wrong usage, 130 interrupted, 141 output closed
 """
 
 
@@ -55,12 +55,14 @@ def main(argv: Sequence[str] | None = None, *, open_client: OpenClient = Client.
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-    arguments = _parse(sys.argv[1:] if argv is None else argv, open_client)
     try:
-        code: int = arguments.run(arguments)
-    except WrongUsage as error:
-        refuse: Parser = arguments.parser
-        refuse.error(str(error))
+        arguments = _parse(sys.argv[1:] if argv is None else argv, open_client)
+        try:
+            code: int = arguments.run(arguments)
+            sys.stdout.flush()
+        except WrongUsage as error:
+            refuse: Parser = arguments.parser
+            refuse.error(str(error))
     except (CommandFailed, TriptychError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:

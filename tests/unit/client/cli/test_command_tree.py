@@ -101,9 +101,21 @@ def test_unknown_command_names_the_repository_when_the_client_is_alone(monkeypat
 @pytest.mark.parametrize(
     ("words", "code", "now"),
     [
-        (["launch"], 7, "`triptych launch` is deprecated and will be removed; use `triptych serve`."),
-        (["speed"], 8, "`triptych speed` is deprecated and will be removed; use `triptych loadtest bench`."),
-        (["loadtest", "closed"], 8, "`triptych loadtest closed` is deprecated and will be removed; use"),
+        (
+            ["launch"],
+            7,
+            "`triptych launch` is deprecated and will be removed in the next release; use `triptych serve`.",
+        ),
+        (
+            ["speed"],
+            8,
+            "`triptych speed` is deprecated and will be removed in the next release; use `triptych loadtest bench`.",
+        ),
+        (
+            ["loadtest", "closed"],
+            8,
+            "`triptych loadtest closed` is deprecated and will be removed in the next release; use",
+        ),
     ],
 )
 def test_renamed_command_runs_with_a_warning(

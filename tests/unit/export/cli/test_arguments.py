@@ -17,7 +17,9 @@ def parse(*words: str) -> argparse.Namespace:
 
 def test_deprecated_flag_sets_the_new_option_and_warns(capsys: pytest.CaptureFixture[str]) -> None:
     assert parse("--publish-worse").allow_regression
-    warning = "warning: --publish-worse is deprecated and will be removed; use --allow-regression.\n"
+    warning = (
+        "warning: --publish-worse is deprecated and will be removed in the next release; use --allow-regression.\n"
+    )
     assert capsys.readouterr().err == warning
 
 
@@ -41,3 +43,13 @@ def test_count_is_a_whole_number_from_one(count: str, capsys: pytest.CaptureFixt
         parse("--trials", count)
     assert usage.value.code == 2
     assert "expected a whole number from 1" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [("--output", ""), ("--cache=",), ("--repository", "")])
+def test_empty_path_is_refused_because_it_would_be_the_working_directory(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        parse(*words)
+    assert exit_.value.code == 2
+    assert "'' is no path; expected the name of a file or a folder" in capsys.readouterr().err

@@ -152,3 +152,11 @@ def test_evaluation_chooses_on_validation_and_tells_of_test() -> None:
 def test_predictions_are_refused_when_an_array_is_not_finite(name: str) -> None:
     with pytest.raises(EvaluationError, match=f"got {name} that are not finite"):
         replace(judged(), **{name: np.full((400, 4), np.nan, np.float32)})  # type: ignore[arg-type]
+
+
+def test_confusions_of_no_photo_are_zeros() -> None:
+    none = np.zeros(0, np.int64)
+    matrix = count_confusions(none, none, 3)
+    assert matrix.shape == (3, 3)
+    assert not matrix.any()
+    assert [row.support for row in measure_classes(list("abc"), matrix)] == [0, 0, 0]

@@ -163,7 +163,9 @@ def test_options_of_the_removed_simulation_warn_and_change_nothing(capsys: pytes
     assert main([*words, "--no-simulation", "--peak", "6000", "--seed", "4"]) == 0
     output = capsys.readouterr()
     assert output.out == expected
-    assert "warning: --no-simulation is deprecated and will be removed: it has no effect" in output.err
+    assert (
+        "warning: --no-simulation is deprecated and will be removed in the next release: it has no effect" in output.err
+    )
 
 
 def test_committed_curve_is_of_a_cpu_and_the_plan_says_so(capsys: pytest.CaptureFixture[str]) -> None:

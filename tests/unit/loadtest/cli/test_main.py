@@ -11,7 +11,7 @@ def test_renamed_command_warns_and_runs(capsys: pytest.CaptureFixture[str]) -> N
     words = ["--rate", "5", "--metrics", "http://127.0.0.1:1/metrics"]
     assert main(["server", *words]) == 1
     errors = capsys.readouterr().err
-    assert "warning: `server` is deprecated and will be removed; use `open-loop`." in errors
+    assert "warning: `server` is deprecated and will be removed in the next release; use `open-loop`." in errors
     assert "No metrics at http://127.0.0.1:1/metrics" in errors
 
 
@@ -25,7 +25,10 @@ def test_removed_command_names_its_replacement(name: str, capsys: pytest.Capture
 def test_renamed_option_warns_and_sets_its_replacement(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["locust", "--users-of", "http", "--metrics", "http://127.0.0.1:1/metrics"]
     assert main(words) == 1
-    assert "warning: --users-of is deprecated and will be removed: use --transport" in capsys.readouterr().err
+    assert (
+        "warning: --users-of is deprecated and will be removed in the next release: use --transport"
+        in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize(
