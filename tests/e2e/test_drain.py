@@ -129,18 +129,24 @@ def connections(pod: BareServer) -> int:
     return sum(one.status == psutil.CONN_ESTABLISHED and one.laddr.port == pod.ports.grpc for one in open_ones)
 
 
+def wait_for_callers(pod: BareServer) -> None:
+    """Returns once every caller is connected; the servers close old connections, so one may be on its way."""
+    deadline_s = time.monotonic() + 20
+    while connections(pod) != CALLERS:
+        assert time.monotonic() < deadline_s, f"{connections(pod)} of {CALLERS} callers are connected"
+        time.sleep(0.05)
+
+
 def test_pod_that_sleeps_before_sigterm_loses_no_call(pods: tuple[BareServer, BareServer], photos: list[Path]) -> None:
     old, new = pods
     with Service(old) as service, calling(service.target, photos[0].read_bytes()) as failures:
-        time.sleep(1)
-        assert connections(old) == CALLERS
+        wait_for_callers(old)
         service.pod = new
         time.sleep(SLEEP_S)
         assert connections(old) == 0, "the sleep is too short: callers are still there"
         old.process.send_signal(signal.SIGTERM)
         old.process.wait(30)
-        time.sleep(0.5)
-        assert connections(new) == CALLERS
+        wait_for_callers(new)
     assert failures == []
 
 
@@ -148,6 +154,6 @@ def test_pod_without_the_sleep_still_has_its_callers(pods: tuple[BareServer, Bar
     """What the sleep is for: without it SIGTERM would come while every caller is connected."""
     old, new = pods
     with Service(old) as service, calling(service.target, photos[0].read_bytes()):
-        time.sleep(0.5)
+        wait_for_callers(old)
         service.pod = new
         assert connections(old) == CALLERS
