@@ -140,3 +140,9 @@ def test_catalogue_says_which_photos_are_missing_and_which_classes_have_one(tmp_
     assert len(catalogue.rows) == 3
     assert any("do not exist and are left out (1)" in notice and "gone.jpg" in notice for notice in catalogue.notices)
     assert any("1 classes have 1 photo" in notice and "Bolt" in notice for notice in catalogue.notices)
+
+
+def test_names_of_columns_are_refused_for_a_folder(tmp_path: Path) -> None:
+    make_photos(tmp_path, "red/a.jpg", "blue/b.jpg")
+    with pytest.raises(CatalogueError, match="has the attribute category and no columns"):
+        read_catalogue(tmp_path, Columns(attributes=("brand",)))
