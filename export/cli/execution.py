@@ -30,8 +30,6 @@ def _execute(run: Run, options: argparse.Namespace) -> int:
     except ExportError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
-        raise  # whoever read the output, such as `head`, has ended
     except OSError as error:  # for example a full disk under the temporary folder, or a file without read permission
         print(f"error: {error}. Nothing was changed.", file=sys.stderr)
         return 1

@@ -28,6 +28,7 @@ from export.training.dataset.tables import Columns
 from export.training.features.cache import Features, extract_features
 from export.training.features.extractor import open_feature_extractor
 from export.training.heads.fitting import Head
+from export.training.heads.trained_folder import FACTS
 from export.training.reporting import Measured, make_report
 
 UNUSED, NEAR_DUPLICATE = "unused", "near-duplicate"
@@ -214,7 +215,7 @@ def _require_free(output: Path, replace: bool) -> None:
     """Raises TrainingError if the folder has content that may not be replaced."""
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
-    if not (output / FIGURES).is_file() or (output / "training.json").exists():
+    if not (output / FIGURES).is_file() or (output / FACTS).exists():
         raise TrainingError(f"{output} exists and is not a report of `evaluate`. Name another folder with --output.")
     if not replace:
         raise TrainingError(f"{output} exists. Name another folder with --output, or replace it with --replace.")

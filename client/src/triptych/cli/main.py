@@ -57,12 +57,8 @@ def main(argv: Sequence[str] | None = None, *, open_client: OpenClient = Client.
             stream.reconfigure(errors="backslashreplace")
     try:
         arguments = _parse(sys.argv[1:] if argv is None else argv, open_client)
-        try:
-            code: int = arguments.run(arguments)
-            sys.stdout.flush()
-        except WrongUsage as error:
-            refuse: Parser = arguments.parser
-            refuse.error(str(error))
+        code: int = arguments.run(arguments)
+        sys.stdout.flush()
     except (CommandFailed, TriptychError) as error:
         return _fail(str(error))
     except KeyboardInterrupt:
@@ -106,7 +102,11 @@ def make_parser(open_client: OpenClient = Client.from_env, *, with_installed: bo
 def _run(
     run: Callable[[argparse.Namespace, OpenClient], int], open_client: OpenClient, arguments: argparse.Namespace
 ) -> int:
-    return run(arguments, open_client)
+    try:
+        return run(arguments, open_client)
+    except WrongUsage as error:
+        refuse: Parser = arguments.parser
+        refuse.error(str(error))
 
 
 def _describe(error: OSError) -> str:
