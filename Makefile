@@ -12,7 +12,7 @@ PYTEST := $(BIN)/python -m pytest $(PYTEST_OPTIONS)
 .DEFAULT_GOAL := help
 .PHONY: help setup setup-client test-client photos build export image serve demo train-demo test unit faults soak contract chart chart-tools chart-e2e e2e families distributed rules observe
 .PHONY: dashboards lint types release-check
-.PHONY: docs docs-serve sbom bench loadtest generate check clean
+.PHONY: docs docs-serve sbom audit bench loadtest generate check clean
 
 help: ## list the commands
 	@grep -hE '^[a-z0-9 -]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -119,8 +119,12 @@ docs-serve: setup ## show the documentation site on http://127.0.0.1:8003, built
 release-check: chart-tools ## check that this version can be published: versions agree, wheel and chart build (tag: v<version>)
 	@$(BIN)/python -m ops release-check --helm .cache/tools/helm4/helm
 
-sbom: setup ## what the serving image is made of, as CycloneDX (.cache/triptych.cdx.json)
+sbom: setup ## what the image and the wheel's server are made of, as CycloneDX (.cache/triptych*.cdx.json)
 	@mkdir -p .cache && $(BIN)/python -m ops sbom --output .cache/triptych.cdx.json
+	@$(BIN)/python -m ops sbom --wheel --output .cache/triptych-wheel.cdx.json
+
+audit: setup ## compare Triton and pinned packages with known vulnerabilities (AUDIT="--database all.zip"; 3: none reached)
+	@$(BIN)/python -m ops.packaging.audit $(AUDIT)
 
 bench: build ## cost of serving over the in-process and FastAPI baselines (10 minutes)
 	@$(BIN)/python -m ops run -- $(BIN)/python -m loadtest bench --json .cache/bench.json --chart .cache/bench.png --sweep-chart .cache/sweep.png
@@ -131,8 +135,9 @@ loadtest: build ## load test with users against a local server: three shapes and
 generate: setup ## write what is derived: constraints, rules, dashboards, chart's copies, image's packages and licences
 	@$(BIN)/uv pip compile -q client/pyproject.toml model_repository/pyproject.toml $(GROUPS) --universal --python-version 3.10 --no-emit-index-url --no-header --no-annotate -o constraints.txt
 	@$(BIN)/python -m ops render && $(BIN)/python -m ops chart
-	@$(BIN)/uv pip compile -q model_repository/pyproject.toml -c constraints.txt --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_28 --no-emit-index-url --no-header --no-annotate -o ops/packaging/image/requirements.txt
+	@$(BIN)/uv pip compile -q model_repository/pyproject.toml --group pyproject.toml:front -c constraints.txt --generate-hashes --python-version 3.12 --python-platform x86_64-manylinux_2_31 --no-emit-index-url --no-header --no-annotate -o ops/packaging/image/requirements.txt
 	@$(BIN)/python -m ops sbom --licences ops/packaging/image/LICENCES.md
+	@$(BIN)/python -m ops.packaging.vulnerabilities docs/reference/vulnerabilities.md
 
 check: lint types docs release-check test ## what CI runs
 

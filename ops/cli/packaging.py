@@ -63,12 +63,16 @@ def add_sbom(commands: Any) -> None:
     parser.add_argument(
         "--requirements", type=as_path, default=REQUIREMENTS, help="pinned packages of the image (default: %(default)s)"
     )
+    parser.add_argument(
+        "--wheel", action="store_true", help="list the components of the local server instead, with its compiled files"
+    )
 
 
 def run_sbom(options: argparse.Namespace) -> int:
     from ops.packaging.sbom import make_licence_table, make_sbom
+    from ops.packaging.wheel_sbom import make_wheel_sbom
 
-    sbom = make_sbom(options.requirements)
+    sbom = make_wheel_sbom(options.requirements) if options.wheel else make_sbom(options.requirements)
     try:
         if options.licences is not None:
             options.licences.write_text(make_licence_table(sbom), encoding="utf-8")

@@ -1,9 +1,12 @@
-"""The chart's derived files. Helm reads no file outside the chart, so it holds copies of rules and dashboards."""
+"""The chart's derived files. Helm reads no file outside the chart, so it holds copies of rules and dashboards
+and the front's configuration.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+from ops.packaging import chart_front
 from ops.settings import ROOT
 
 CHART = ROOT / "helm" / "triptych"
@@ -13,11 +16,13 @@ COPIED = {"rules": "*.yaml", "dashboards": "*.json"}
 
 def derive() -> dict[Path, str]:
     """Returns the content of every derived file, by path."""
-    return {
+    copies = {
         CHART / "files" / folder / source.name: source.read_text(encoding="utf-8")
         for folder, pattern in COPIED.items()
         for source in sorted((ROOT / "ops/observability" / folder).glob(pattern))
     }
+    front = {"front.json": chart_front.render(), "front-tls.json": chart_front.render_tls()}
+    return copies | {CHART / "files" / name: text for name, text in front.items()}
 
 
 def find_differences(files: dict[Path, str]) -> list[Path]:

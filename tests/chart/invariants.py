@@ -54,8 +54,9 @@ def selects(selector: Object, labels: dict[str, str]) -> bool:
 
 
 def named_ports(rendered: Rendered) -> dict[str, int]:
-    """The server's ports by name."""
-    return {port["name"]: port["containerPort"] for port in rendered.server()["ports"]}
+    """The ports of the server's pod by name."""
+    containers = [*rendered.init_containers().values(), *rendered.pod()["spec"]["containers"]]
+    return {port["name"]: port["containerPort"] for container in containers for port in container.get("ports", [])}
 
 
 def server_labels(rendered: Rendered) -> dict[str, str]:

@@ -68,6 +68,7 @@ TOGGLES: dict[str, Values] = {
                 "apiKey": {"existingSecret": "weaviate-key", "secretKey": "api"},
             },
         },
+        "networkPolicy": {"weaviate": [{"podSelector": {"matchLabels": {"app": "weaviate"}}}]},
     },
     "one-replica": {"workload": {"replicas": 1}, "pdb": {"enabled": False}},
     "image-digest": {"image": {"registry": "registry.example:5000", "digest": DIGEST, "pullSecrets": ["registry"]}},
@@ -94,6 +95,15 @@ TOGGLES: dict[str, Values] = {
         "triton": {"version": "24.10", "metrics": {"histograms": False}},
     },
     "deep-always": {"probes": {"deep": {"mode": "always"}}},
+    "front-off": {"front": {"enabled": False}},
+    "front-options": {
+        "front": {"accessLog": 5, "resources": {"requests": {"cpu": "1"}, "limits": {"memory": "512Mi"}}},
+        "triton": {"grpc": {"maxConnectionAgeSeconds": 0}},
+    },
+    "front-off-tls": {
+        "front": {"enabled": False},
+        "triton": {"grpc": {"tls": {"existingSecret": "grpc-tls", "mutual": True}}},
+    },
     "tls": {"triton": {"grpc": {"tls": {"existingSecret": "grpc-tls"}}}},
     "mutual-tls": {"triton": {"grpc": {"tls": {"existingSecret": "grpc-tls", "mutual": True}}}},
     "restricted-key": {"triton": {"restrictedApis": {"existingSecret": "triton-key"}}},
@@ -106,7 +116,7 @@ TOGGLES: dict[str, Values] = {
     },
     "tracing": {
         "triton": {"tracing": {"enabled": True, "url": "http://otel.tracing.svc:4318/v1/traces"}},
-        "networkPolicy": {"egress": [{"ports": [{"protocol": "TCP", "port": 4318}, {"protocol": "UDP", "port": 53}]}]},
+        "networkPolicy": {"collector": [{"namespaceSelector": {"matchLabels": {"name": "tracing"}}}]},
     },
     "server-options": {
         "triton": {
@@ -191,6 +201,13 @@ TOGGLES: dict[str, Values] = {
             "callerPorts": ["grpc"],
             "egress": [{"to": [{"ipBlock": {"cidr": "10.1.0.0/16"}}], "ports": [{"protocol": "TCP", "port": 4318}]}],
         }
+    },
+    "network-egress": {
+        "modelRepository": {**RELEASED, "type": "gcs", "gcs": {"bucket": "models"}},
+        "networkPolicy": {
+            "dns": [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "openshift-dns"}}}],
+            "store": [{"ipBlock": {"cidr": "199.36.153.8/30"}}],
+        },
     },
     "pod-monitor": {"monitoring": {"podMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}},
     "service-monitor": {"monitoring": {"serviceMonitor": {"enabled": True, "labels": {"release": "prometheus"}}}},

@@ -64,6 +64,18 @@ class Rendered:
         """The container that runs tritonserver."""
         return self.pod()["spec"]["containers"][0]  # type: ignore[no-any-return]
 
+    def init_containers(self) -> dict[str, Object]:
+        """The init containers of the server's pod by name, in their order."""
+        return {container["name"]: container for container in self.pod()["spec"].get("initContainers", [])}
+
+    def front(self) -> Object:
+        """The sidecar that runs Envoy."""
+        return self.init_containers()["front"]
+
+    def front_config(self) -> Object:
+        """The configuration of Envoy."""
+        return json.loads(self.one("ConfigMap", "-front")["data"]["front.json"])  # type: ignore[no-any-return]
+
 
 def render(
     values: Values | None = None,

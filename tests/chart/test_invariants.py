@@ -26,7 +26,7 @@ BREAKS: dict[str, tuple[Callable[[Rendered], object], str]] = {
         lambda found: found.one("HTTPRoute")["spec"].update(hostname="a"),
         "Additional properties",
     ),
-    "wrong-type": (lambda found: server(found)["ports"][0].update(containerPort="8000"), "is not of type 'integer'"),
+    "wrong-type": (lambda found: found.front()["ports"][0].update(containerPort="8000"), "is not of type 'integer'"),
     "null": (lambda found: found.one("Ingress")["metadata"].update(annotations=None), "annotations is null"),
     "long-name": (lambda found: found.one("ServiceAccount")["metadata"].update(name="a" * 64), "is not a DNS label"),
     "label": (lambda found: found.one("Ingress")["metadata"]["labels"].update(team="a b"), "'a b' is not allowed"),
@@ -43,7 +43,7 @@ BREAKS: dict[str, tuple[Callable[[Rendered], object], str]] = {
         lambda found: found.one("Service", "triptych")["spec"]["ports"][0].update(targetPort="web"),
         "has the target port web",
     ),
-    "probe-port": (lambda found: server(found)["readinessProbe"]["httpGet"].update(port="web"), "uses port web"),
+    "probe-port": (lambda found: found.front()["livenessProbe"]["httpGet"].update(port="web"), "uses port web"),
     "monitor-port": (
         lambda found: found.one("ServiceMonitor")["spec"]["endpoints"][0].update(port="web"),
         "which its Service does not have",

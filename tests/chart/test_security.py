@@ -53,7 +53,7 @@ def test_every_explanation_still_explains_something(findings: set[tuple[str, str
     assert set(EXPLAINED) == {check for check, _ in findings}
 
 
-def test_hardened_profile_has_only_findings_about_a_uid_a_key_and_test_pods(findings: set[tuple[str, str]]) -> None:
+def test_hardened_profile_has_only_findings_about_a_uid_and_test_pods(findings: set[tuple[str, str]]) -> None:
     hardened = {(check, where.split("/")[1]) for check, where in findings if where.startswith("hardened/")}
     server = {check for check, kind in hardened if kind == "Deployment"}
-    assert server == {"CKV_K8S_35", "CKV_K8S_40"}
+    assert server == {"CKV_K8S_40"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -24,10 +25,10 @@ def arguments(values: Values, replaced: dict[str, str]) -> list[str]:
     """The container's arguments with the variables and paths of this test, without the ports."""
     found = []
     for argument in render(merged(OLD, values)).server()["args"]:
-        for text, other in {"=/models/": f"={REPOSITORY}/", "$(TRIPTYCH_ADMIN_KEY)": KEY, **replaced}.items():
+        for text, other in {"=/models/": f"={REPOSITORY}/", "@KEY@": KEY, **replaced}.items():
             argument = argument.replace(text, other)
         # The test uses free ports.
-        if argument.split("=")[0] not in ("--http-port", "--grpc-port", "--metrics-port"):
+        if not re.match("--(http|grpc|metrics)-(port|address)=", argument):
             found.append(argument)
     return found
 

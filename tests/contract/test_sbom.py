@@ -1,7 +1,8 @@
-"""The SBOM says what the image's requirements say, and under which licence each part comes."""
+"""The SBOMs say what the image's requirements say, what the wheel's server is made of, and under which licences."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from pathlib import Path
@@ -9,8 +10,11 @@ from typing import Any
 
 import pytest
 
+import ops.packaging.wheel_sbom as wheel_module
 from ops.cli.main import main
+from ops.errors import OpsError
 from ops.packaging.sbom import LICENCES, REQUIREMENTS, UNKNOWN, make_licence_table, make_sbom
+from ops.packaging.wheel_sbom import FRONT, SERVER, compiled_files, make_wheel_sbom
 
 PINNED = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 
@@ -80,3 +84,47 @@ def test_requirements_that_are_none_are_told(
         file.write_text(content)
     assert main(["sbom", "--requirements", str(file)]) == code
     assert re.search(sentence, capsys.readouterr().err)
+
+
+@pytest.fixture(scope="module")
+def wheel_sbom() -> dict[str, Any]:
+    return json.loads(make_wheel_sbom(REQUIREMENTS))  # type: ignore[no-any-return]
+
+
+def files_of(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {each["name"]: each for each in document["components"] if each["type"] == "file"}
+
+
+def test_server_of_the_wheel_is_listed_with_its_backend_libraries_and_the_front(wheel_sbom: dict[str, Any]) -> None:
+    files = files_of(wheel_sbom)
+    versions = {name.rpartition("/")[2]: each["version"] for name, each in files.items()}
+    assert versions["tritonserver"] == versions["libtriton_python.so"] == "2.51.0"
+    assert versions["envoy"] == "1.40.0"
+    assert any(name.startswith("nvidia_pytriton.libs/libcrypto") for name in files)
+    assert len(files) == len(compiled_files(SERVER)) + len(compiled_files(FRONT)) > 40
+    listed = {each["name"]: each["version"] for each in wheel_sbom["components"] if each["type"] == "library"}
+    assert (listed[SERVER], listed[FRONT]) == ("0.7.0", "1.40.0")
+    assert set(PINNED.findall(REQUIREMENTS.read_text())) <= set(listed.items())
+
+
+def test_every_compiled_file_has_its_own_digest_and_a_licence(wheel_sbom: dict[str, Any]) -> None:
+    files = files_of(wheel_sbom)
+    for distribution in (SERVER, FRONT):
+        for path in compiled_files(distribution):
+            (entry,) = [each for name, each in files.items() if path.as_posix().endswith(name)]
+            assert entry["hashes"] == [{"alg": "SHA-256", "content": hashlib.sha256(path.read_bytes()).hexdigest()}]
+            assert entry["licenses"] != [{"license": {"name": UNKNOWN}}]
+
+
+def test_file_without_a_licence_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shortened = tmp_path / "libraries.yaml"
+    lines = wheel_module.LIBRARIES.read_text().splitlines()
+    shortened.write_text("\n".join(line for line in lines if not line.startswith("libzstd")))
+    monkeypatch.setattr(wheel_module, "LIBRARIES", shortened)
+    with pytest.raises(OpsError, match=r"libzstd.* has no entry in libraries\.yaml\. Add its project and licence"):
+        make_wheel_sbom(REQUIREMENTS)
+
+
+def test_command_writes_the_parts_of_the_wheel(tmp_path: Path, wheel_sbom: dict[str, Any]) -> None:
+    assert main(["sbom", "--wheel", "--output", str(tmp_path / "x.json")]) == 0
+    assert json.loads((tmp_path / "x.json").read_text()) == wheel_sbom

@@ -90,8 +90,8 @@ def started_as_image(
         without: packages that the Python lacks.
         directory: working directory and PYTHONPATH; None is the image's.
     """
-    program, *options = json.loads(instruction("ENTRYPOINT")) + json.loads(instruction("CMD"))
-    assert program == "tritonserver"
+    assert json.loads(instruction("ENTRYPOINT"))[-1] == "tritonserver"
+    options = json.loads(instruction("CMD"))
     assert (instruction("WORKDIR"), instruction("ENV PYTHONPATH=")) == ("/models", "/models")
     options = [option.replace("=/models/", f"={root}/models/") for option in options]
     python = make_python(folder / "python", root / "packages", without)

@@ -7,8 +7,11 @@ metadata:
     {{- toYaml (merge $labels .Values.podLabels) | nindent 4 }}
   annotations:
     kubectl.kubernetes.io/default-container: triton
-    # A changed script restarts the pods.
+    # A changed script or front restarts the pods.
     triptych-scripts: {{ include "triptych.scripts" . | sha256sum }}
+    {{- if .Values.front.enabled }}
+    triptych-front: {{ include "triptych.frontData" . | sha256sum }}
+    {{- end }}
     {{- with .Values.modelRepository.release }}
     triptych-release: {{ . | quote }}
     {{- end }}
@@ -18,7 +21,7 @@ metadata:
 spec:
   {{- include "triptych.podSettings" . | nindent 2 }}
   {{- $modelContainers := include "triptych.modelContainers" . }}
-  {{- if or .Values.extraInitContainers $modelContainers }}
+  {{- if or .Values.extraInitContainers $modelContainers .Values.front.enabled }}
   initContainers:
     {{- with .Values.extraInitContainers }}
     {{- toYaml . | nindent 4 }}
@@ -26,12 +29,15 @@ spec:
     {{- with $modelContainers }}
     {{- trim . | nindent 4 }}
     {{- end }}
+    {{- if .Values.front.enabled }}
+    {{- include "triptych.frontContainer" . | nindent 4 }}
+    {{- end }}
   {{- end }}
   containers:
     - name: triton
       image: {{ include "triptych.image" . }}
       imagePullPolicy: {{ .Values.image.pullPolicy }}
-      command: [tritonserver]
+      command: {{ include "triptych.serverCommand" . }}
       workingDir: /models
       # `kubectl describe pod` shows the last log lines of a failed container.
       terminationMessagePolicy: FallbackToLogsOnError
@@ -43,10 +49,10 @@ spec:
       envFrom:
         {{- toYaml . | nindent 8 }}
       {{- end }}
+      {{- if not .Values.front.enabled }}
       ports:
-        - {name: http, containerPort: 8000, protocol: TCP}
-        - {name: grpc, containerPort: 8001, protocol: TCP}
-        - {name: metrics, containerPort: 8002, protocol: TCP}
+        {{- include "triptych.publicPorts" . | nindent 8 }}
+      {{- end }}
       {{- include "triptych.probes" . | nindent 6 }}
       {{- with .Values.lifecycle.preStopSleepSeconds }}
       lifecycle:
@@ -149,7 +155,10 @@ resourceClaims:
 - {name: tmp, mountPath: /tmp}
 {{- include "triptych.modelMount" . }}
 - {{ include "triptych.scriptMount" . }}
-{{- if .Values.triton.grpc.tls.existingSecret }}
+{{- if include "triptych.adminSecret" . }}
+- {name: admin-key, mountPath: /etc/triptych/admin, readOnly: true}
+{{- end }}
+{{- if and .Values.triton.grpc.tls.existingSecret (not .Values.front.enabled) }}
 - {name: tls, mountPath: /etc/triptych/tls, readOnly: true}
 {{- end }}
 {{- if .Values.gpu.enabled }}
@@ -178,6 +187,17 @@ resourceClaims:
   emptyDir: {sizeLimit: {{ .Values.tmp.sizeLimit }}}
 {{- include "triptych.modelVolume" . }}
 - {{ include "triptych.scriptVolume" . }}
+{{- if .Values.front.enabled }}
+- {name: front, configMap: {name: {{ include "triptych.fullname" . }}-front, defaultMode: 0444}}
+- {name: front-admin, emptyDir: {medium: Memory, sizeLimit: 1Mi}}
+{{- end }}
+{{- with include "triptych.adminSecret" . }}
+- name: admin-key
+  secret:
+    secretName: {{ . | quote }}
+    items: [{key: {{ $.Values.triton.restrictedApis.secretKey | quote }}, path: key}]
+    defaultMode: 0440
+{{- end }}
 {{- with .Values.triton.grpc.tls.existingSecret }}
 - name: tls
   secret: {secretName: {{ . | quote }}, defaultMode: 0440}

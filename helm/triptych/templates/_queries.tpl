@@ -33,11 +33,18 @@ sum(rate(nv_inference_queue_duration_us{ {{- include "triptych.series" . -}} }[1
 {{- end }}
 {{- end -}}
 
-{{/* Endpoint of a PodMonitor or ServiceMonitor. Argument: the values of the monitor. */}}
-{{- define "triptych.metricsEndpoint" -}}
-port: metrics
-path: /metrics
-interval: {{ .intervalSeconds }}s
-relabelings:
-  - {targetLabel: job, replacement: {{ include "triptych.job" . }}}
+{{/* Endpoints of a PodMonitor or ServiceMonitor: Triton, and the front as a job of its own. Arguments: root, monitor. */}}
+{{- define "triptych.metricsEndpoints" -}}
+- port: metrics
+  path: /metrics
+  interval: {{ .monitor.intervalSeconds }}s
+  relabelings:
+    - {targetLabel: job, replacement: {{ include "triptych.job" . }}}
+{{- if .root.Values.front.enabled }}
+- port: metrics
+  path: /metrics/front
+  interval: {{ .monitor.intervalSeconds }}s
+  relabelings:
+    - {targetLabel: job, replacement: {{ include "triptych.job" . }}-front}
+{{- end }}
 {{- end -}}

@@ -1,3 +1,17 @@
+{{/* Name of the Secret with the key of the restricted APIs; empty if there is none, or no such API. */}}
+{{- define "triptych.adminSecret" -}}
+{{- with .Values.triton.restrictedApis }}{{ if .apis }}{{ .existingSecret }}{{ end }}{{ end -}}
+{{- end -}}
+
+{{/* Command of the server. start_server.py replaces @KEY@ in the arguments and then itself by the server. */}}
+{{- define "triptych.serverCommand" -}}
+{{- $start := list "python3" "-I" "/opt/triptych/scripts/start_server.py" -}}
+{{- if include "triptych.adminSecret" . -}}
+{{- $start = concat $start (list "--key-file" "/etc/triptych/admin/key") -}}
+{{- end -}}
+{{ toJson (ternary (append $start "tritonserver") (list "tritonserver") (gt (len .Values.triton.restrictedApis.apis) 0)) }}
+{{- end -}}
+
 {{/* All arguments of the server. */}}
 {{- define "triptych.serverArguments" -}}
 {{- $triton := .Values.triton -}}
@@ -13,12 +27,12 @@
 {{- with $triton.modelConfigName }}
 - --model-config-name={{ . }}
 {{- end }}
-- --http-port=8000
+{{- include "triptych.listeners" . }}
 - --http-thread-count={{ $triton.http.threads }}
 {{- with $triton.http.maxInputBytes }}
 - --http-max-input-size={{ int64 . }}
 {{- end }}
-- --grpc-port=8001
+{{- if not .Values.front.enabled }}
 {{- with $triton.grpc }}
 {{- if .maxConnectionAgeSeconds }}
 - --grpc-max-connection-age={{ mul .maxConnectionAgeSeconds 1000 }}
@@ -34,15 +48,15 @@
 {{- end }}
 {{- end }}
 {{- end }}
-- --metrics-port=8002
+{{- end }}
 - --metrics-config=summary_latencies={{ $triton.metrics.summaries }}
 {{- if $triton.metrics.histograms }}
 - --metrics-config=histogram_latencies=true
 {{- end }}
 {{- with $triton.restrictedApis.apis }}
-# The kubelet inserts the key; the pod's spec contains only the name of the variable.
-- --http-restricted-api={{ join "," . }}:triptych-key=$(TRIPTYCH_ADMIN_KEY)
-- --grpc-restricted-protocol={{ join "," . }}:triptych-key=$(TRIPTYCH_ADMIN_KEY)
+# start_server.py inserts the key.
+- --http-restricted-api={{ join "," . }}:triptych-key=@KEY@
+- --grpc-restricted-protocol={{ join "," . }}:triptych-key=@KEY@
 {{- end }}
 {{- if $triton.tracing.enabled }}
 - --trace-config=mode=opentelemetry
@@ -70,11 +84,13 @@ log-format: nothing, it is always ISO8601
 log-verbose: triton.logVerbose
 model-config-name: triton.modelConfigName
 allow-http: nothing, the probes need it
-http-port: nothing, it is always 8000
+http-address: front.enabled
+http-port: front.enabled
 http-thread-count: triton.http.threads
 http-max-input-size: triton.http.maxInputBytes
 allow-grpc: nothing, callers need it
-grpc-port: nothing, it is always 8001
+grpc-address: front.enabled
+grpc-port: front.enabled
 grpc-max-connection-age: triton.grpc.maxConnectionAgeSeconds
 grpc-max-connection-age-grace: triton.grpc.maxConnectionAgeGraceSeconds
 grpc-use-ssl: triton.grpc.tls
@@ -83,13 +99,14 @@ grpc-server-cert: triton.grpc.tls.existingSecret
 grpc-server-key: triton.grpc.tls.existingSecret
 grpc-root-cert: triton.grpc.tls.existingSecret
 allow-metrics: nothing, the autoscaler needs them
-metrics-port: nothing, it is always 8002
+metrics-address: front.enabled
+metrics-port: front.enabled
 http-restricted-api: triton.restrictedApis
 grpc-restricted-protocol: triton.restrictedApis
 trace-config: triton.tracing
 {{- end -}}
 
-{{/* Environment of the server; its arguments refer to TRIPTYCH_ADMIN_KEY. */}}
+{{/* Environment of the server. */}}
 {{- define "triptych.serverEnvironment" -}}
 # Triton, ONNX Runtime and Python write their files to /tmp.
 - {name: HOME, value: /tmp}
@@ -97,17 +114,6 @@ trace-config: triton.tracing
 # The models import `triptych_models` from here; Triton's isolated Python stubs import it through the working directory.
 - {name: PYTHONPATH, value: /models}
 - {name: TRIPTYCH_CACHE_MB, value: {{ .Values.triton.answerCache.sizeMb | quote }}}
-{{- with .Values.triton.restrictedApis }}
-{{- if .apis }}
-- name: TRIPTYCH_ADMIN_KEY
-  valueFrom:
-    {{- if .existingSecret }}
-    secretKeyRef: {name: {{ .existingSecret | quote }}, key: {{ .secretKey | quote }}}
-    {{- else }}
-    fieldRef: {fieldPath: metadata.uid}
-    {{- end }}
-{{- end }}
-{{- end }}
 {{- with .Values.catalogue }}
 {{- if .enabled }}
 - {name: TRIPTYCH_CATALOGUE_KEY_FILE, value: {{ printf "/etc/triptych/catalogue/%s" .key.secretKey | quote }}}

@@ -28,6 +28,6 @@ spec:
   selector:
     {{- include "triptych.selectorLabels" (dict "root" .root "component" "server") | nindent 4 }}
   ports:
-    - {name: http, port: {{ $service.httpPort }}, targetPort: http, protocol: TCP, appProtocol: http}
-    - {name: grpc, port: {{ $service.grpcPort }}, targetPort: grpc, protocol: TCP, appProtocol: {{ include "triptych.grpcProtocol" .root }}}
+    - {name: http, port: {{ $service.httpPort }}, targetPort: 8000, protocol: TCP, appProtocol: http}
+    - {name: grpc, port: {{ $service.grpcPort }}, targetPort: 8001, protocol: TCP, appProtocol: {{ include "triptych.grpcProtocol" .root }}}
 {{- end -}}

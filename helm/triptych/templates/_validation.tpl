@@ -50,6 +50,9 @@ triton.metrics.histograms is true and needs Triton 26.01, but triton.version is 
 {{- if and $triton.http.maxInputBytes (lt $release 2506) }}
 triton.http.maxInputBytes is {{ $triton.http.maxInputBytes | int64 }} and needs Triton 25.06, but triton.version is {{ $triton.version }}. Set it to 0, or build the image from a newer Triton.
 {{- end }}
+{{- if and $triton.http.maxInputBytes .Values.front.enabled (gt (int64 $triton.http.maxInputBytes) 67108864) }}
+triton.http.maxInputBytes is {{ $triton.http.maxInputBytes | int64 }}, but the front refuses bodies over 67108864 bytes. Lower it.
+{{- end }}
 {{- if has "health" $triton.restrictedApis.apis }}
 triton.restrictedApis.apis contains health, but the kubelet's probes send no key, so Kubernetes would restart every pod repeatedly. Remove it.
 {{- end }}
@@ -59,8 +62,10 @@ triton.restrictedApis.apis contains inference, but the deep probe and `helm test
 {{- if and $triton.tracing.enabled (not $triton.tracing.url) }}
 triton.tracing.enabled is true, but triton.tracing.url is empty. Set it to an OTLP/HTTP endpoint, such as http://collector:4318/v1/traces.
 {{- end }}
-{{- if and $triton.tracing.enabled .Values.networkPolicy.enabled (not .Values.networkPolicy.egress) }}
-triton.tracing.enabled is true, but networkPolicy.egress is empty, so no trace reaches the collector. Add the collector of triton.tracing.url and DNS to networkPolicy.egress, such as [{to: [{namespaceSelector: {}}], ports: [{port: 4318, protocol: TCP}]}, {ports: [{port: 53, protocol: UDP}]}].
+{{- with .Values.networkPolicy }}
+{{- if and $triton.tracing.enabled .enabled (not .collector) (not .egress) }}
+triton.tracing.enabled is true, but networkPolicy.collector is empty, so no trace reaches the collector. Set it to the peers of triton.tracing.url, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: monitoring}}}].
+{{- end }}
 {{- end }}
 {{- if and $triton.grpc.tls.mutual (not $triton.grpc.tls.existingSecret) }}
 triton.grpc.tls.mutual is true, but triton.grpc.tls.existingSecret is empty. Set it to a Secret with tls.crt, tls.key and ca.crt.
@@ -128,12 +133,18 @@ modelRepository.type is ociVolume, which needs Kubernetes 1.35; the cluster is {
 {{- if and $limit (ge (include "triptych.bytes" .Values.shm.sizeLimit | int64) (include "triptych.bytes" $limit | int64)) }}
 shm.sizeLimit is {{ .Values.shm.sizeLimit }}, but resources.limits.memory is {{ $limit }} and includes /dev/shm, so a full /dev/shm kills the server. Raise the limit, or lower shm.sizeLimit.
 {{- end }}
-{{- $requests := .Values.resources.requests | default dict -}}
+{{- range $key, $resources := dict "resources" .Values.resources "front.resources" .Values.front.resources }}
 {{- range $what, $unit := dict "memory" "triptych.bytes" "cpu" "triptych.millicores" }}
-{{- $asked := get $requests $what }}
-{{- $allowed := get ($.Values.resources.limits | default dict) $what }}
+{{- $asked := get ($resources.requests | default dict) $what }}
+{{- $allowed := get ($resources.limits | default dict) $what }}
 {{- if and $asked $allowed (gt (include $unit $asked | int64) (include $unit $allowed | int64)) }}
-resources.requests.{{ $what }} is {{ $asked }}, more than resources.limits.{{ $what }} {{ $allowed }}. Lower the request, or raise the limit.
+{{ $key }}.requests.{{ $what }} is {{ $asked }}, more than {{ $key }}.limits.{{ $what }} {{ $allowed }}. Lower the request, or raise the limit.
+{{- end }}
+{{- end }}
+{{- end }}
+{{- with (.Values.front.resources.limits | default dict).memory }}
+{{- if and $.Values.front.enabled (lt (include "triptych.bytes" . | int64) 268435456) }}
+front.resources.limits.memory is {{ . }}, but the front holds whole requests in memory and needs 256Mi. Set it to 256Mi or more, 1280Mi for full load.
 {{- end }}
 {{- end }}
 {{- $cache := mul .Values.triton.answerCache.sizeMb 1048576 -}}
@@ -178,6 +189,9 @@ workload.maxSurge and workload.maxUnavailable are both 0, so a rollout can repla
 {{- if .enabled }}
 {{- if and (eq .engine "weaviate") (not .weaviate.url) }}
 catalogue.engine is weaviate, but catalogue.weaviate.url is empty. Set it to the address of the cluster, such as http://weaviate:8080.
+{{- end }}
+{{- if and (eq .engine "weaviate") $.Values.networkPolicy.enabled (not $.Values.networkPolicy.weaviate) (not $.Values.networkPolicy.egress) }}
+catalogue.engine is weaviate, but networkPolicy.weaviate is empty, so no pod reaches the cluster. Set it to the peers of catalogue.weaviate.url, such as [{namespaceSelector: {matchLabels: {kubernetes.io/metadata.name: search}}}].
 {{- end }}
 {{- if and (eq .engine "embedded") .weaviate.url }}
 catalogue.weaviate.url is {{ .weaviate.url }}, but catalogue.engine is embedded, which does not use it. Set catalogue.engine to weaviate, or catalogue.weaviate.url to "".
@@ -296,7 +310,7 @@ canary.route.weightPercent is {{ $canary.route.weightPercent }}, but canary.rout
 {{- end -}}
 
 {{- define "triptych.validate.extras" -}}
-{{- $names := list "HOME" "TMPDIR" "PYTHONPATH" "TRIPTYCH_CACHE_MB" "TRIPTYCH_ADMIN_KEY" "TRIPTYCH_CATALOGUE_DIR" "TRIPTYCH_CATALOGUE_KEY_FILE" "TRIPTYCH_CATALOGUE_WEAVIATE" "TRIPTYCH_CATALOGUE_WEAVIATE_GRPC" "TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS" "TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE" -}}
+{{- $names := list "HOME" "TMPDIR" "PYTHONPATH" "TRIPTYCH_CACHE_MB" "TRIPTYCH_CATALOGUE_DIR" "TRIPTYCH_CATALOGUE_KEY_FILE" "TRIPTYCH_CATALOGUE_WEAVIATE" "TRIPTYCH_CATALOGUE_WEAVIATE_GRPC" "TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS" "TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE" -}}
 {{- range .Values.extraEnv }}
 {{- if has .name $names }}
 extraEnv contains {{ .name }}, which the chart sets itself. Remove it{{ eq .name "TRIPTYCH_CACHE_MB" | ternary " and use triton.answerCache.sizeMb" "" }}{{ hasPrefix "TRIPTYCH_CATALOGUE" .name | ternary " and use catalogue" "" }}.
@@ -305,17 +319,17 @@ extraEnv contains TRIPTYCH_CATALOGUE_OPEN, which lets every caller write to the 
 {{- end }}
 {{- end }}
 {{- range .Values.extraVolumes }}
-{{- if has .name (list "shm" "tmp" "models" "scripts" "tls" "engine-cache" "bucket-credentials" "catalogue" "catalogue-key" "weaviate-key") }}
+{{- if has .name (list "shm" "tmp" "models" "scripts" "front" "front-admin" "admin-key" "tls" "engine-cache" "bucket-credentials" "catalogue" "catalogue-key" "weaviate-key") }}
 extraVolumes contains {{ .name }}, which is the name of a volume of the chart. Rename it.
 {{- end }}
 {{- end }}
 {{- range .Values.extraVolumeMounts }}
-{{- if has (trimSuffix "/" .mountPath) (list "/dev/shm" "/tmp" "/models" "/opt/triptych/scripts" "/etc/triptych/tls" "/var/cache/triptych" "/var/lib/triptych" "/etc/triptych/catalogue" "/etc/triptych/weaviate") }}
+{{- if has (trimSuffix "/" .mountPath) (list "/dev/shm" "/tmp" "/models" "/opt/triptych/scripts" "/etc/triptych/admin" "/etc/triptych/tls" "/var/cache/triptych" "/var/lib/triptych" "/etc/triptych/catalogue" "/etc/triptych/weaviate") }}
 extraVolumeMounts contains {{ .mountPath }}, where the chart mounts its own volume. Use another mountPath.
 {{- end }}
 {{- end }}
 {{- range concat .Values.extraContainers .Values.extraInitContainers }}
-{{- if has .name (list "triton" "fetch-release" "verify-release") }}
+{{- if has .name (list "triton" "front" "fetch-release" "verify-release") }}
 extraContainers or extraInitContainers contains {{ .name }}, which is the name of a container of the chart. Rename it.
 {{- end }}
 {{- end }}

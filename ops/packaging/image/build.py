@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from ops.errors import OpsError
+from ops.packaging import chart_front
 from ops.packaging.chart_files import CHART
 from ops.release import DIGITS, MANIFEST, open_release
 
@@ -16,7 +17,7 @@ HERE = Path(__file__).parent
 
 
 def fill_context(folder: Path, context: Path) -> str:
-    """Empties the build context, then copies Dockerfile, pinned packages and the files of the manifest into it.
+    """Empties the build context, then copies Dockerfile, pinned packages, front and the manifest's files into it.
 
     Returns:
         `sha256:...` of the release in `folder`, which is the digest of its manifest.
@@ -31,8 +32,9 @@ def fill_context(folder: Path, context: Path) -> str:
         raise OpsError(f"{context} holds files that are not a build context. Name another folder with --context.")
     shutil.rmtree(context, ignore_errors=True)
     context.mkdir(parents=True)
-    for name in ("Dockerfile", "requirements.txt"):
+    for name in ("Dockerfile", "requirements.txt", "start.py"):
         shutil.copyfile(HERE / name, context / name)
+    (context / "front.json").write_text(chart_front.render(), encoding="utf-8")
     for name in (*release.files, MANIFEST):
         copy = context / "release" / name
         copy.parent.mkdir(mode=0o755, parents=True, exist_ok=True)

@@ -61,16 +61,65 @@ def test_pods_of_the_chart_are_admitted(toggle: str) -> None:
         assert {8000, 8001} <= admitted_ports(rendered, caller["metadata"]["labels"])
 
 
+def test_metrics_are_closed_to_callers_and_test_pods() -> None:
+    rendered = render(TOGGLES["load-test"])
+    readers = {
+        pod["metadata"]["labels"]["app.kubernetes.io/component"]
+        for _, pod in pods(rendered)
+        if 8002 in admitted_ports(rendered, pod["metadata"]["labels"])
+    }
+    assert readers == {"load-test"}
+    assert 8002 not in admitted_ports(rendered, {"triptych-caller": "true"})
+
+
 def test_bucket_is_reached_over_https_and_dns() -> None:
-    (rule, identity) = policy(TOGGLES["repository-s3"])["egress"]
-    assert ports(rule) == {53, 443}
+    (dns, store, identity) = policy(TOGGLES["repository-s3"])["egress"]
+    assert (ports(dns), ports(store)) == ({53}, {443})
     assert [peer["ipBlock"]["cidr"] for peer in identity["to"]] == ["169.254.169.254/32", "169.254.170.23/32"]
 
 
 def test_metadata_service_is_denied_when_a_secret_opens_the_bucket() -> None:
     for toggle in ("repository-s3-compatible", "repository-gcs-key"):
-        (rule,) = policy(TOGGLES[toggle])["egress"]
-        assert "to" not in rule
+        rules = policy(TOGGLES[toggle])["egress"]
+        assert len(rules) == 2
+        assert "169.254.169.254" not in str(rules)
+
+
+def test_names_are_resolved_by_the_peers_of_the_values_only() -> None:
+    for toggle in ("repository-s3", "catalogue-weaviate", "tracing", "network-egress"):
+        (dns,) = [rule for rule in policy(TOGGLES[toggle])["egress"] if 53 in ports(rule)]
+        assert ports(dns) == {53}
+        assert all(peer.get("namespaceSelector", {}).get("matchLabels") or peer.get("ipBlock") for peer in dns["to"])
+    assert policy(TOGGLES["network-egress"])["egress"][0]["to"] == TOGGLES["network-egress"]["networkPolicy"]["dns"]
+
+
+def test_store_is_reached_at_its_peers_when_the_values_name_them() -> None:
+    (_, store, _) = policy(TOGGLES["network-egress"])["egress"]
+    assert store == {
+        "to": [{"ipBlock": {"cidr": "199.36.153.8/30"}}],
+        "ports": [{"port": 443, "protocol": "TCP"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("toggle", "values", "peers", "expected"),
+    [
+        ("catalogue-weaviate", {}, "weaviate", {8080, 50052}),
+        ("catalogue-weaviate", {"catalogue": {"weaviate": {"url": "https://w.example"}}}, "weaviate", {443, 50052}),
+        ("tracing", {}, "collector", {4318}),
+    ],
+)
+def test_peer_is_reached_on_the_ports_of_its_address(
+    toggle: str, values: Values, peers: str, expected: set[int]
+) -> None:
+    (_, rule) = policy(TOGGLES[toggle], values)["egress"]
+    assert rule["to"] == TOGGLES[toggle]["networkPolicy"][peers]
+    assert ports(rule) == expected
+
+
+def test_peers_of_what_is_off_are_not_reached() -> None:
+    peers = {name: [{"podSelector": {"matchLabels": {"a": "b"}}}] for name in ("store", "weaviate", "collector")}
+    assert "egress" not in policy({"networkPolicy": peers})
 
 
 @pytest.mark.parametrize(
@@ -84,7 +133,7 @@ def test_metadata_service_is_denied_when_a_secret_opens_the_bucket() -> None:
 )
 def test_bucket_is_reached_on_the_port_of_its_address(endpoint: str, port: int) -> None:
     values = {"modelRepository": {"s3": {"endpoint": endpoint}}}
-    assert ports(policy(TOGGLES["repository-s3-compatible"], values)["egress"][0]) == {53, port}
+    assert ports(policy(TOGGLES["repository-s3-compatible"], values)["egress"][1]) == {port}
 
 
 def test_policy_is_absent_when_it_is_off() -> None:

@@ -22,7 +22,9 @@ def mount(values: Values, path: str) -> Object:
     return found  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("toggle", ["defaults", "statefulset", "rollout", "gpu", "load-test", *REPOSITORIES])
+@pytest.mark.parametrize(
+    "toggle", ["defaults", "front-off", "statefulset", "rollout", "gpu", "load-test", *REPOSITORIES]
+)
 def test_every_container_runs_without_privileges(toggle: str) -> None:
     for _, pod in pods(render(TOGGLES[toggle])):
         security = pod["spec"]["securityContext"]
@@ -67,9 +69,13 @@ def test_pod_has_time_to_drain(profile: str | None) -> None:
 
 
 def test_probes_ask_whether_every_model_is_ready() -> None:
-    server = render().server()
+    server = render(TOGGLES["front-off"]).server()
     for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
         assert server[probe]["httpGet"] == {"path": "/v2/health/ready", "port": "http"}
+    server = render().server()
+    for probe in ("startupProbe", "readinessProbe"):
+        assert server[probe]["httpGet"] == {"path": "/v2/health/ready", "port": 8000}
+    assert "http://127.0.0.1:18000/v2/health/ready" in server["livenessProbe"]["exec"]["command"]
     assert server["startupProbe"]["failureThreshold"] * server["startupProbe"]["periodSeconds"] == 600
 
 
@@ -81,9 +87,11 @@ def test_deep_probe_takes_the_place_of_liveness_when_readiness_misses_a_dead_mod
     version: str, mode: str, is_deep: bool
 ) -> None:
     values = {"triton": {"version": version, "metrics": {"histograms": False}}, "probes": {"deep": {"mode": mode}}}
-    liveness = render(values).server()["livenessProbe"]
-    assert ("exec" in liveness) is is_deep
-    assert ("httpGet" in liveness) is not is_deep
+    for front, url in ((True, "http://127.0.0.1:18000"), (False, "http://127.0.0.1:8000")):
+        liveness = render(merged(values, {"front": {"enabled": front}})).server()["livenessProbe"]
+        command = liveness.get("exec", {}).get("command", [])
+        assert ("/opt/triptych/scripts/send_photos.py" in command) is is_deep
+        assert url in command or not is_deep
 
 
 @pytest.mark.parametrize("toggle", TOGGLES)
@@ -101,21 +109,42 @@ def test_key_of_restricted_apis_is_not_in_the_spec(toggle: str) -> None:
     server = render(TOGGLES[toggle]).server()
     restricted = [word for word in server["args"] if "restricted" in word]
     assert [word.split("=")[0] for word in restricted] == ["--http-restricted-api", "--grpc-restricted-protocol"]
-    assert all(word.endswith(":triptych-key=$(TRIPTYCH_ADMIN_KEY)") for word in restricted)
-    (key,) = [variable for variable in server["env"] if variable["name"] == "TRIPTYCH_ADMIN_KEY"]
-    assert set(key) == {"name", "valueFrom"}
+    assert all(word.endswith(":triptych-key=@KEY@") for word in restricted)
+    assert "/opt/triptych/scripts/start_server.py" in server["command"]
+    assert server["command"][-1] == "tritonserver"
+
+
+@pytest.mark.parametrize("toggle", TOGGLES)
+def test_nothing_that_others_can_read_is_a_key(toggle: str) -> None:
+    """Fields of the pod, such as its UID, are in the API and in the metrics of kube-state-metrics."""
+    server = render(TOGGLES[toggle]).server()
+    sources = [variable.get("valueFrom", {}) for variable in server["env"]]
+    assert not [source for source in sources if "fieldRef" in source]
+    assert "KEY" not in " ".join(variable["name"] for variable in server["env"] if "value" not in variable)
+
+
+def test_key_of_a_secret_is_a_file_of_that_key_alone() -> None:
+    values = TOGGLES["restricted-key"]
+    assert render(values).server()["command"][-3:] == ["--key-file", "/etc/triptych/admin/key", "tritonserver"]
+    assert mount(values, "/etc/triptych/admin")["readOnly"] is True
+    (volume,) = [each for each in render(values).pod()["spec"]["volumes"] if each["name"] == "admin-key"]
+    assert volume["secret"] == {
+        "secretName": "triton-key",
+        "items": [{"key": "key", "path": "key"}],
+        "defaultMode": 0o440,
+    }
 
 
 def test_nothing_is_restricted_when_the_values_restrict_nothing() -> None:
     server = render(TOGGLES["restricted-none"]).server()
     assert not [word for word in server["args"] if "restricted" in word]
-    assert "TRIPTYCH_ADMIN_KEY" not in [variable["name"] for variable in server["env"]]
+    assert server["command"] == ["tritonserver"]
+    assert "admin-key" not in str(render(merged(TOGGLES["restricted-key"], TOGGLES["restricted-none"])).pod())
 
 
 def test_mutual_tls_asks_callers_for_a_certificate() -> None:
-    assert "--grpc-use-ssl-mutual=true" in arguments(TOGGLES["mutual-tls"])
-    assert "--grpc-use-ssl-mutual=true" not in arguments(TOGGLES["tls"])
-    assert mount(TOGGLES["tls"], "/etc/triptych/tls")["readOnly"] is True
+    assert "--grpc-use-ssl-mutual=true" in arguments(TOGGLES["front-off-tls"])
+    assert mount(TOGGLES["front-off-tls"], "/etc/triptych/tls")["readOnly"] is True
 
 
 @pytest.mark.parametrize(
@@ -133,17 +162,16 @@ def test_gpu_is_absent_by_default() -> None:
 @pytest.mark.parametrize("toggle", REPOSITORIES)
 def test_models_are_read_only_and_checked_against_their_digest(toggle: str) -> None:
     assert mount(TOGGLES[toggle], "/models")["readOnly"] is True
-    verify = render(TOGGLES[toggle]).pod()["spec"]["initContainers"][-1]
-    assert verify["name"] == "verify-release"
-    assert verify["args"] == ["/models", DIGEST]
+    assert list(render(TOGGLES[toggle]).init_containers())[-2:] == ["verify-release", "front"]
+    assert render(TOGGLES[toggle]).init_containers()["verify-release"]["args"] == ["/models", DIGEST]
     unchecked = merged(TOGGLES[toggle], {"modelRepository": {"verify": False}})
-    containers = render(unchecked).pod()["spec"].get("initContainers", [])
-    assert "verify-release" not in [container["name"] for container in containers]
+    assert "verify-release" not in render(unchecked).init_containers()
 
 
 def test_pod_mounts_no_models_when_the_image_contains_them() -> None:
     assert "/models" not in [mount["mountPath"] for mount in render().server()["volumeMounts"]]
-    assert "initContainers" not in render().pod()["spec"]
+    assert list(render().init_containers()) == ["front"]
+    assert "initContainers" not in render(TOGGLES["front-off"]).pod()["spec"]
 
 
 @pytest.mark.parametrize("toggle", ["defaults", "statefulset", "rollout", *REPOSITORIES])

@@ -12,7 +12,9 @@ def test_monitor_is_absent_by_default() -> None:
 
 def test_monitor_reads_the_metrics_of_this_namespace() -> None:
     monitor = render(TOGGLES["pod-monitor"]).one("PodMonitor")
-    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    endpoint, front = monitor["spec"]["podMetricsEndpoints"]
+    # Rules select the job of Triton alone, so that a pod counts once.
+    assert [front["path"], front["relabelings"][0]["replacement"]] == ["/metrics/front", "triptych-front"]
     assert (endpoint["port"], endpoint["path"], endpoint["interval"]) == ("metrics", "/metrics", "15s")
     assert monitor["spec"]["namespaceSelector"] == {"matchNames": [NAMESPACE]}
     assert monitor["metadata"]["labels"]["release"] == "prometheus"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.chart.matrix import TOGGLES
 from tests.chart.rendering import CHART, render
 
@@ -17,9 +19,7 @@ def test_scripts_are_those_of_the_files() -> None:
 def test_every_script_that_is_run_is_there() -> None:
     for toggle in ("defaults", "deep-always", "repository-pvc"):
         rendered = render(TOGGLES[toggle])
-        wanted = {
-            word.rstrip('",]').rpartition("/")[2] for word in rendered.text.split() if "/opt/triptych/scripts/" in word
-        }
+        wanted = set(re.findall(r"/opt/triptych/scripts/([\w.]+)", rendered.text))
         assert wanted
         assert wanted <= set(rendered.one("ConfigMap", "-scripts")["data"])
 
