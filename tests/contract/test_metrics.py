@@ -16,15 +16,16 @@ from export.profiles.rendering import render_profiles
 from export.repository.configs import read_config, read_configs
 from export.repository.labels import SEPARATOR, read_retail_categories
 from ops.observability.rules.indicators import FAULT_CODES
+from triptych._core import protocol
 from triptych_models.errors import Code, Origin
-from triptych_models.metrics import stages
+from triptych_models.metrics import sources, stages
 from triptych_models.metrics.families import MAX_CATEGORIES, METRICS, REFUSALS, Metric, format_bound
 
 ROOT = Path(__file__).resolve().parents[2]
 REPOSITORY = ROOT / "model_repository"
 
-# Prometheus slows down by series, not by samples. All combinations of labels; what a server has is 249.
-MAX_SERIES = 1000
+# Prometheus slows down by series, not by samples. All combinations of labels; a server has a part of them.
+MAX_SERIES = 4000
 
 
 def test_page_has_every_metric_with_its_labels_and_buckets() -> None:
@@ -67,6 +68,11 @@ def test_refusals_are_counted_by_every_code_that_models_say() -> None:
     assert {code.text for code in Code if code.origin is Origin.MODEL} <= set(REFUSALS.labels["code"])
     assert set(REFUSALS.labels["code"]) <= {code.text for code in Code}
     assert set(REFUSALS.labels["model"]) >= {"recognizer", "preprocess", "index", "catalogue"}
+
+
+def test_client_and_server_know_the_same_sources() -> None:
+    assert (*protocol.SOURCES, sources.OTHER) == sources.SOURCES
+    assert protocol.SOURCES[0] == sources.SHOPPER
 
 
 def test_abstention_threshold_has_one_home() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from triptych_models.errors import MODEL_CODES, Code
+from triptych_models.metrics.sources import SOURCES
 
 Kind = Literal["counter", "gauge", "histogram"]
 
@@ -19,7 +20,7 @@ MODELS = (*RECOGNITION, "activation_map", "index", "catalogue")
 DECODE, EMBED, CLASSIFY = "decode", "embed", "classify"
 STAGES = (DECODE, EMBED, CLASSIFY)
 # `catalogue` also reports the errors of the model that it calls.
-CODES = tuple(code.text for code in (*MODEL_CODES, Code.QUEUE_FULL, Code.MODEL_NOT_READY))
+CODES = tuple(code.text for code in (*MODEL_CODES, Code.QUEUE_FULL, Code.DEADLINE_EXCEEDED, Code.MODEL_NOT_READY))
 CATALOGUE_CALLS = (
     "upsert",
     "get",
@@ -31,6 +32,9 @@ CATALOGUE_CALLS = (
     "status",
     "info",
     "activate",
+    "verify",
+    "backup",
+    "restore",
     "other",
 )
 ANSWERED, REFUSED, FAILED, DONE = "answered", "refused", "failed", "done"
@@ -41,6 +45,8 @@ NO_CATEGORY, OTHER_CATEGORY = "none", "other"
 MAX_CATEGORIES = 64
 
 _MODEL: Mapping[str, tuple[str, ...]] = {"model": RECOGNITION}
+# What a caller works for, so that no import or check changes the figures of the shoppers' photos.
+_SOURCE: Mapping[str, tuple[str, ...]] = {"source": SOURCES}
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ REFUSALS = Metric(
     "",
     "Failed requests of a model, by error code. Triton counts these requests as successes "
     "of the model, and as failures with the reason OTHER of an ensemble that contains the model.",
-    {"model": MODELS, "code": CODES},
+    {"model": MODELS, "code": CODES, **_SOURCE},
 )
 STAGE_DURATION = Metric(
     "triptych_stage_duration_seconds",
@@ -87,7 +93,7 @@ RECOGNITION_DURATION = Metric(
     "Time from the receipt of a request's photos to its scores, without the queueing before. In profile `cpu` it is "
     "the time in the model, including answers from the cache; in an ensemble it is the time from `preprocess` to "
     "`classifier`, including the queueing between them.",
-    {"model": ("recognizer",)},
+    {"model": ("recognizer",), **_SOURCE},
     buckets=STAGE_DURATION.buckets,
 )
 PHOTO_SIZE_BYTES = Metric(
@@ -95,6 +101,7 @@ PHOTO_SIZE_BYTES = Metric(
     "histogram",
     DECODE,
     "Encoded size of the photos that were decoded.",
+    {**_MODEL, **_SOURCE},
     buckets=(1e4, 3e4, 1e5, 3e5, 1e6, 3e6, 1e7, 2e7),
 )
 PHOTO_SIZE_PIXELS = Metric(
@@ -102,30 +109,38 @@ PHOTO_SIZE_PIXELS = Metric(
     "histogram",
     DECODE,
     "Width times height of the photos that were decoded.",
+    {**_MODEL, **_SOURCE},
     buckets=(5e4, 1e5, 3e5, 1e6, 3e6, 1e7, 2.5e7, 5e7),
 )
 DRIFT = Metric(
     "triptych_embedding_drift_ratio",
     "gauge",
     EMBED,
-    "Cosine distance (1 - cos) of the running mean embedding from the release's reference mean; 0 after a start, one "
-    "value for all models of a server. Missing where the release has no reference.",
+    "Cosine distance (1 - cos) of the running mean embedding of photos with source `shopper` from the release's "
+    "reference mean; 0 after a start, one value for all models of a server. Missing where the release has no "
+    "reference.",
 )
 PHOTOS = Metric(
     "triptych_photos_total",
     "counter",
     CLASSIFY,
     "Classified photos, including answers from the cache, without warm-up.",
+    {**_MODEL, **_SOURCE},
 )
 TOP1_SCORE = Metric(
     "triptych_top1_score",
     "histogram",
     CLASSIFY,
     "Score of the best category.",
+    {**_MODEL, **_SOURCE},
     buckets=(0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9),
 )
 ABSTAINED = Metric(
-    "triptych_abstained_total", "counter", CLASSIFY, "Photos whose best score is below `abstain_below` of the config."
+    "triptych_abstained_total",
+    "counter",
+    CLASSIFY,
+    "Photos whose best score is below `abstain_below` of the config.",
+    {**_MODEL, **_SOURCE},
 )
 PREDICTIONS = Metric(
     "triptych_predictions_total",
@@ -133,13 +148,28 @@ PREDICTIONS = Metric(
     CLASSIFY,
     f"Photos by retail category of the best class; `{NO_CATEGORY}` for classes that no shop sells, `{OTHER_CATEGORY}` "
     f"for categories after the first {MAX_CATEGORIES}.",
-    {**_MODEL, "category": ()},
+    {**_MODEL, "category": (), **_SOURCE},
 )
 CACHE_HITS = Metric(
     "triptych_answer_cache_hits_total", "counter", "cache", "Photos answered from the answer cache of `recognizer`."
 )
 CACHE_MISSES = Metric(
     "triptych_answer_cache_misses_total", "counter", "cache", "Photos that the answer cache did not have."
+)
+RESTARTS = Metric(
+    "triptych_server_restarts_total",
+    "counter",
+    "",
+    "Restarts of this server by its supervisor, since the supervisor started; 0 where nothing supervises it.",
+    {},
+)
+INSTANCES = Metric("triptych_model_instances", "gauge", "", "Processes of the model, by its config.", {"model": MODELS})
+ALIVE = Metric(
+    "triptych_model_alive_seconds_total",
+    "counter",
+    "",
+    "Seconds that all processes of the model have lived: its rate is the number of living processes.",
+    {"model": MODELS},
 )
 SHARED_MEMORY_FREE = Metric(
     "triptych_shared_memory_free_bytes", "gauge", "", "Free bytes of /dev/shm, through which Triton passes tensors.", {}
@@ -150,16 +180,16 @@ SEARCH_DURATION = Metric(
     "histogram",
     SEARCH,
     "Time of a successful request in `index`, without queueing and without the embedding of the photo.",
-    {},
+    _SOURCE,
     STAGE_DURATION.buckets,
 )
-SEARCHES_EMPTY = Metric("triptych_searches_empty_total", "counter", SEARCH, "Searches without a result.", {})
+SEARCHES_EMPTY = Metric("triptych_searches_empty_total", "counter", SEARCH, "Searches without a result.", _SOURCE)
 TOP_SIMILARITY = Metric(
     "triptych_search_top_similarity",
     "histogram",
     SEARCH,
     "Cosine of the nearest product of each search with results.",
-    {},
+    _SOURCE,
     (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95),
 )
 CATALOGUE_PHOTOS = Metric("triptych_catalogue_photos", "gauge", SEARCH, "Photos that searches cover.", {})
@@ -209,6 +239,9 @@ METRICS = (
     DRIFT,
     CACHE_HITS,
     CACHE_MISSES,
+    RESTARTS,
+    INSTANCES,
+    ALIVE,
     SHARED_MEMORY_FREE,
     SEARCH_DURATION,
     SEARCHES_EMPTY,

@@ -7,6 +7,7 @@ from typing import Any
 
 from triptych_models.metrics.families import RECOGNITION_DURATION
 from triptych_models.metrics.registry import MetricRegistry
+from triptych_models.metrics.sources import by_source
 
 # Columns of tensor `timing` of model `preprocess`.
 RECEIVED, DECODED = 0, 1
@@ -37,14 +38,15 @@ class RecognitionMetrics:
     """
 
     def __init__(self, registry: MetricRegistry) -> None:
-        self._seconds = registry.histogram(RECOGNITION_DURATION, model="recognizer")
+        self._seconds = by_source(registry.histogram, RECOGNITION_DURATION, model="recognizer")
 
-    def record(self, timing: Any) -> None:
+    def record(self, timing: Any, source: str) -> None:
         """Records a request that ends now.
 
         Args:
             timing: float64[N,2] of `preprocess`; None for a request that did not come from there.
+            source: of the request.
         """
         duration_s = plausible_duration(timing, RECEIVED, time.monotonic())
         if duration_s is not None:
-            self._seconds.observe(duration_s)
+            self._seconds[source].observe(duration_s)

@@ -8,6 +8,7 @@ rise and the publisher remembers the published totals, so a failure to publish l
 from __future__ import annotations
 
 import threading
+import time
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -45,6 +46,10 @@ class Counter:
     def add(self, amount: float = 1) -> None:
         """Adds to the total."""
         self._registry.note(self._registry.add, self._position, amount)
+
+    def add_now(self, amount: float) -> None:
+        """Adds to the total in the thread that reads the totals, also while Triton warms the model up."""
+        self._registry.add(self._position, amount)
 
 
 class Histogram:
@@ -89,6 +94,7 @@ class MetricRegistry:
         self.gauges: list[Gauge] = []
         self.failures: deque[str] = deque(maxlen=4)
         self._totals: list[float] = []
+        self._clocks: list[tuple[Counter, float]] = []
         self._warm_ups = warm_ups
         # Appending needs no lock.
         self._noted: deque[tuple[Callable[..., None], tuple[Any, ...]]] = deque()
@@ -112,6 +118,10 @@ class MetricRegistry:
         bounds = ["+Inf", *map(format_bound, reversed(metric.buckets))]
         parts = [("_count", own), ("_sum", own), *(("_bucket", {**own, "le": bound}) for bound in bounds)]
         return Histogram(self, self._open(metric, "histogram", parts), metric.buckets)
+
+    def clock(self, counter: Counter) -> None:
+        """Makes the counter rise by one each second, from now on."""
+        self._clocks.append((counter, time.monotonic()))
 
     def gauge(self, metric: Metric, read: Callable[[], float], **labels: str) -> None:
         """Publishes the value that `read` returns; called in the publishing thread.
@@ -141,12 +151,16 @@ class MetricRegistry:
             self._noted.append((count, values))
 
     def add(self, position: int, amount: float) -> None:
-        """Adds to the total at a position. Only for queued calls."""
+        """Adds to the total at a position. Only for the thread that reads the totals."""
         self._totals[position] += amount
 
     def totals(self) -> list[float]:
         """Counts the queued events; returns a copy of the totals, in the order of `series`."""
         with self._counting:
+            now_s = time.monotonic()
+            for counter, since_s in self._clocks:
+                counter.add_now(now_s - since_s)
+            self._clocks = [(counter, now_s) for counter, _ in self._clocks]
             while self._noted:  # counting an answer queues more events
                 count, values = self._noted.popleft()
                 try:

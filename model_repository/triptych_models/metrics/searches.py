@@ -8,6 +8,7 @@ from contextlib import contextmanager
 
 from triptych_models.metrics import families
 from triptych_models.metrics.registry import MetricRegistry
+from triptych_models.metrics.sources import by_source
 
 
 class SearchMetrics:
@@ -20,25 +21,25 @@ class SearchMetrics:
     """
 
     def __init__(self, registry: MetricRegistry, photos: Callable[[], float], unindexed: Callable[[], float]) -> None:
-        self._seconds = registry.histogram(families.SEARCH_DURATION)
-        self._empty = registry.counter(families.SEARCHES_EMPTY)
-        self._top = registry.histogram(families.TOP_SIMILARITY)
+        self._seconds = by_source(registry.histogram, families.SEARCH_DURATION)
+        self._empty = by_source(registry.counter, families.SEARCHES_EMPTY)
+        self._top = by_source(registry.histogram, families.TOP_SIMILARITY)
         registry.gauge(families.CATALOGUE_PHOTOS, photos)
         registry.gauge(families.CATALOGUE_UNINDEXED, unindexed)
 
     @contextmanager
-    def timed(self) -> Iterator[None]:
+    def timed(self, source: str) -> Iterator[None]:
         """Records the duration of a request that succeeds."""
         started_s = time.perf_counter()
         yield
-        self._seconds.observe(time.perf_counter() - started_s)
+        self._seconds[source].observe(time.perf_counter() - started_s)
 
-    def record_answer(self, similarities: Sequence[float]) -> None:
+    def record_answer(self, similarities: Sequence[float], source: str) -> None:
         """Records the similarities of one search, the highest first."""
         if similarities:
-            self._top.observe(similarities[0])
+            self._top[source].observe(similarities[0])
         else:
-            self._empty.add()
+            self._empty[source].add()
 
 
 class RebuildMetrics:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from triptych_models.metrics import families
 from triptych_models.metrics.embedding_drift import RunningMean
 from triptych_models.metrics.registry import MetricRegistry
+from triptych_models.metrics.sources import SHOPPER, by_source
 
 # In labels.txt, a class that a shop sells is "<retail category> / <name>".
 SEPARATOR = " / "
@@ -48,13 +49,13 @@ class DecodeMetrics(StageMetrics):
 
     def __init__(self, registry: MetricRegistry) -> None:
         super().__init__(registry, families.DECODE)
-        self._size_bytes = registry.histogram(families.PHOTO_SIZE_BYTES)
-        self._size_pixels = registry.histogram(families.PHOTO_SIZE_PIXELS)
+        self._size_bytes = by_source(registry.histogram, families.PHOTO_SIZE_BYTES)
+        self._size_pixels = by_source(registry.histogram, families.PHOTO_SIZE_PIXELS)
 
-    def record_photo(self, size_bytes: int, size_pixels: int) -> None:
+    def record_photo(self, source: str, size_bytes: int, size_pixels: int) -> None:
         """Records the size of a decoded photo."""
-        self._size_bytes.observe(size_bytes)
-        self._size_pixels.observe(size_pixels)
+        self._size_bytes[source].observe(size_bytes)
+        self._size_pixels[source].observe(size_pixels)
 
 
 class EmbedMetrics(StageMetrics):
@@ -73,9 +74,9 @@ class EmbedMetrics(StageMetrics):
         if running_mean is not None:
             registry.gauge(families.DRIFT, running_mean.drift, **labels)
 
-    def record_answer(self, embeddings: Floats) -> None:
-        """Records embeddings float32[N,D] of L2 norm 1, which must not change afterwards."""
-        if self._running_mean is not None:
+    def record_answer(self, embeddings: Floats, source: str) -> None:
+        """Records shoppers' embeddings float32[N,D] of L2 norm 1, which must not change afterwards."""
+        if self._running_mean is not None and source == SHOPPER:
             self._registry.note(self._running_mean.add, embeddings)
 
 
@@ -92,27 +93,29 @@ class ClassifyMetrics(StageMetrics):
         super().__init__(registry, families.CLASSIFY)
         self._registry = registry
         self._abstain_below = abstain_below
-        self._photos = registry.counter(families.PHOTOS)
-        self._top1 = registry.histogram(families.TOP1_SCORE)
-        self._abstained = registry.counter(families.ABSTAINED)
+        self._photos = by_source(registry.counter, families.PHOTOS)
+        self._top1 = by_source(registry.histogram, families.TOP1_SCORE)
+        self._abstained = by_source(registry.counter, families.ABSTAINED)
         categories = categories_of(labels)
-        counters = {name: registry.counter(families.PREDICTIONS, category=name) for name in dict.fromkeys(categories)}
+        counters = {
+            name: by_source(registry.counter, families.PREDICTIONS, category=name) for name in dict.fromkeys(categories)
+        }
         self._by_class = [counters[category] for category in categories]
 
-    def record_answer(self, category_scores: Floats) -> None:
+    def record_answer(self, category_scores: Floats, source: str) -> None:
         """Records scores float32[N,C], 0 to 1, which must not change afterwards; ignores rows that are not finite."""
-        self._registry.note(self._count, category_scores)
+        self._registry.note(self._count, category_scores, source)
 
-    def _count(self, category_scores: Floats) -> None:
+    def _count(self, category_scores: Floats, source: str) -> None:
         category_scores = category_scores[np.isfinite(category_scores).all(axis=1)]
-        self._photos.add(len(category_scores))
+        self._photos[source].add(len(category_scores))
         for scores in category_scores:
             best = int(scores.argmax())
             score = float(scores[best])
-            self._top1.observe(score)
-            self._by_class[best].add()
+            self._top1[source].observe(score)
+            self._by_class[best][source].add()
             if score < self._abstain_below:
-                self._abstained.add()
+                self._abstained[source].add()
 
 
 def categories_of(labels: Sequence[str]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ops.observability.dashboards.objective_panels import objective_panels
 from ops.observability.dashboards.panels import Panel, Panels, Query, quantile, rate
-from ops.observability.rules.indicators import REFUSALS, SEARCH_SECONDS
+from ops.observability.rules.indicators import REFUSALS, SEARCH_SECONDS, SHOPPERS
 from ops.observability.slo.deployment import INDEX, SEARCHER
 
 DESCRIPTION = "Visual search: objectives, rate, latency, results; the catalogue."
@@ -22,7 +22,7 @@ def make_rows(panels: Panels) -> dict[str, list[Panel]]:
 def _searches(panels: Panels) -> list[Panel]:
     photos = panels.select("nv_inference_request_success", model=SEARCHER)
     everything = panels.select("nv_inference_request_success", model=INDEX)
-    seconds = panels.select(f"{SEARCH_SECONDS}_bucket")
+    seconds = panels.select(f"{SEARCH_SECONDS}_bucket", source=SHOPPERS)
     return [
         panels.lines(
             "Searches by server",
@@ -58,14 +58,14 @@ def _results(panels: Panels) -> list[Panel]:
             "Similarity of the nearest product",
             "Cosine. It falls when shoppers search for products outside the catalogue, or with other kinds of photos.",
             "none",
-            panels.select("triptych_search_top_similarity_bucket"),
+            panels.select("triptych_search_top_similarity_bucket", source=SHOPPERS),
         ),
         panels.lines(
             "Searches without a result",
             "Per second: no photo matches the filters or is similar enough, or the catalogue is empty.",
             "reqps",
-            Query(rate(panels.select("triptych_searches_empty_total")), "empty"),
-            Query(rate(panels.select(f"{SEARCH_SECONDS}_count")), "all"),
+            Query(rate(panels.select("triptych_searches_empty_total", source=SHOPPERS)), "empty"),
+            Query(rate(panels.select(f"{SEARCH_SECONDS}_count", source=SHOPPERS)), "all"),
             width=12,
         ),
     ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ops.observability.dashboards.panels import Panel, Panels, Query, quantile, rate, ratio
-from ops.observability.rules.indicators import PHOTO_CODES, REFUSALS
+from ops.observability.rules.indicators import PHOTO_CODES, REFUSALS, SHOPPER, SHOPPERS
 from ops.observability.rules.symptoms import DRIFT_RISE
 
+PHOTOS_TOTAL = "triptych_photos_total"
 DESCRIPTION = "Scores, categories, abstentions and drift: whether the answers have changed."
 
 
@@ -13,14 +14,26 @@ def make_rows(panels: Panels) -> dict[str, list[Panel]]:
     return {"Answers": _answers(panels), "Drift": _drift(panels), "Photos": _photos(panels)}
 
 
+def _sources(panels: Panels) -> Panel:
+    return panels.lines(
+        "Photos by source",
+        "Classified photos per second by what they are for. The other panels show shoppers' photos alone: an import "
+        "moves only this one.",
+        "reqps",
+        Query(rate(panels.select(PHOTOS_TOTAL), "source"), "{{source}}"),
+        is_stacked=True,
+        width=12,
+    )
+
+
 def _answers(panels: Panels) -> list[Panel]:
-    predictions = panels.select("triptych_predictions_total")
+    predictions = panels.select("triptych_predictions_total", source=SHOPPER)
     return [
         panels.heat(
             "Best score",
             "Score of each photo's best category. A falling band: photos unlike the training data, or a worse model.",
             "percentunit",
-            panels.select("triptych_top1_score_bucket"),
+            panels.select("triptych_top1_score_bucket", source=SHOPPER),
             alerts=["TriptychConfidenceDrift"],
         ),
         panels.bars(
@@ -35,8 +48,8 @@ def _answers(panels: Panels) -> list[Panel]:
 
 def _drift(panels: Panels) -> list[Panel]:
     select = panels.select
-    abstained, photos = select("triptych_abstained_total"), select("triptych_photos_total")
-    scores = select("triptych_top1_score_bucket")
+    abstained, photos = (select(name, source=SHOPPER) for name in ("triptych_abstained_total", PHOTOS_TOTAL))
+    scores = select("triptych_top1_score_bucket", source=SHOPPER)
     return [
         panels.lines(
             "Abstained",
@@ -72,21 +85,21 @@ def _photos(panels: Panels) -> list[Panel]:
             "Photo size",
             "Size of the encoded photo, for photos that were decoded.",
             "decbytes",
-            select("triptych_photo_size_bytes_bucket"),
-            width=8,
+            select("triptych_photo_size_bytes_bucket", source=SHOPPERS),
         ),
         panels.heat(
             "Photo pixels",
             "Width times height, for photos that were decoded.",
             "short",
-            select("triptych_photo_size_pixels_bucket"),
-            width=8,
+            select("triptych_photo_size_pixels_bucket", source=SHOPPERS),
         ),
         panels.lines(
             "Refused photos",
             "Refused requests per second. The caller gets INVALID_ARGUMENT and a message.",
             "reqps",
-            Query(rate(select(REFUSALS, code=f"=~{PHOTO_CODES}"), "code"), "{{code}}"),
+            Query(rate(select(REFUSALS, code=f"=~{PHOTO_CODES}", source=SHOPPERS), "code"), "{{code}}"),
             alerts=["TriptychPhotosRefused"],
+            width=12,
         ),
+        _sources(panels),
     ]

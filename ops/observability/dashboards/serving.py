@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ops.observability.dashboards.panels import Panel, Panels, Query, quantile, rate, ratio
+from ops.observability.dashboards.panels import WINDOW, Panel, Panels, Query, quantile, rate, ratio
 
 DESCRIPTION = "Queue, batching, stages, cache, instances and resources of the servers."
 MODEL = "=~$model"
@@ -13,6 +13,7 @@ def make_rows(panels: Panels) -> dict[str, list[Panel]]:
         "Queue and batching": _queue(panels),
         "Stages": _stages(panels),
         "Cache and instances": _cache_and_instances(panels),
+        "Front and restarts": _front(panels),
         "Resources": _resources(panels),
         "GPU": _gpu(panels),
     }
@@ -105,6 +106,47 @@ def _cache_and_instances(panels: Panels) -> list[Panel]:
             "Requests in each model at once. A model near its number of instances is saturated.",
             "none",
             Query(f"{rate(duration, 'model')} / 1e6", "{{model}}"),
+        ),
+    ]
+
+
+def _front(panels: Panels) -> list[Panel]:
+    """Envoy's own metrics have labels of their own; `instance` is that of the server behind it."""
+    select = panels.select
+    # Of the ports for callers, not of those for metrics and administration.
+    ports = {"envoy_http_conn_manager_prefix": "!~admin|metrics"}
+    restarts = select("triptych_server_restarts_total")
+    requests = select("envoy_http_downstream_rq_xx", envoy_response_code_class="=~4|5", **ports)
+    return [
+        panels.lines(
+            "Refused at the front",
+            "Answers of the front and of the server behind it with status 4xx (the caller) and 5xx, per second; gRPC "
+            "refusals of the models have status 200.",
+            "reqps",
+            Query(rate(requests, "envoy_response_code_class"), "{{envoy_response_code_class}}xx"),
+            width=6,
+        ),
+        panels.lines(
+            "Open connections",
+            "Connections of callers to the front.",
+            "none",
+            Query(f"sum by (instance) ({select('envoy_http_downstream_cx_active', **ports)})", "{{instance}}"),
+            width=6,
+        ),
+        panels.lines(
+            "Memory of the front",
+            "Memory that Envoy has allocated; it refuses requests before its limit.",
+            "bytes",
+            Query(f"sum by (instance) ({select('envoy_server_memory_allocated')})", "{{instance}}"),
+            width=6,
+        ),
+        panels.lines(
+            "Restarts",
+            "Restarts by the supervisor, in the time between two points.",
+            "none",
+            Query(f"sum by (instance) (increase({restarts}[{WINDOW}]))", "{{instance}}"),
+            alerts=["TriptychServerRestarts"],
+            width=6,
         ),
     ]
 

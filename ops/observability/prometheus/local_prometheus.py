@@ -26,6 +26,7 @@ from ops.settings import ADDRESS
 STARTUP_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 10.0
 POLL_S = 0.1
+FRONT_PATH = "/metrics/front"
 
 
 class LocalPrometheus:
@@ -90,10 +91,17 @@ def run_prometheus(
             (folder / f"rules_{number}.yaml").write_text(content, encoding="utf-8")
         interval = f"{round(interval_s * 1000)}ms"
         statics = [{"targets": [target], "labels": dict(labels)} for target, labels in targets.items()]
+        # The front's own metrics, with the job and instance of the server behind it; a server without a front has none.
+        front = {
+            "job_name": f"{job}-front",
+            "metrics_path": FRONT_PATH,
+            "static_configs": statics,
+            "metric_relabel_configs": [{"target_label": "job", "replacement": job}],
+        }
         configuration = {
             "global": {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval},
             "rule_files": ["rules_*.yaml"],
-            "scrape_configs": [{"job_name": job, "static_configs": statics}],
+            "scrape_configs": [{"job_name": job, "static_configs": statics}, front],
         }
         (folder / "prometheus.yaml").write_text(yaml.safe_dump(configuration), encoding="utf-8")
         options = ["--config.file=prometheus.yaml", "--storage.tsdb.path=data", f"--web.listen-address={address}"]

@@ -8,12 +8,14 @@ Observed on Triton 2.51.0 with both forms of `recognizer`; these observations ex
 - A refusal that a model returns counts as a success of the model; its ensemble counts OTHER twice. An unreadable photo
   is not a recognition, so refusals are subtracted from the successes of the fused model.
 - Triton also counts an internal error that a model returns as a success; `triptych_refusals_total` has its code.
+- Callers can cause BACKEND and REJECTED: `faults` decides which of these are ours.
 - `searcher` shares its first steps with the ensemble `recognizer`, and their failures cannot be told apart: they count
   as recognitions. Every request that reaches `index` counts as a search.
 """
 
 from __future__ import annotations
 
+from ops.observability.rules.faults import failure_rates
 from ops.observability.rules.rule import Recording
 from ops.observability.slo.deployment import FLEET, INDEX, RECOGNIZER, SEARCHER, Deployment
 
@@ -23,10 +25,14 @@ INTERVAL_S = 60
 FAILED = "triptych:sli_failed:rate"
 TOTAL = "triptych:sli_total:rate"
 REFUSALS = "triptych_refusals_total"
+SUCCESSES = "nv_inference_request_success"
 # Codes of server faults; other codes are the caller's fault or temporary. A test compares them with
 # model_repository/triptych_models/errors.py.
 FAULT_CODES = ("catalogue_unavailable", "catalogue_unusable", "internal", "model_not_ready", "queue_full")
 FAULTS = "|".join(FAULT_CODES)
+# Values of label `source`: recognitions that shoppers wait for, and photos that shoppers send.
+SHOPPER = "shopper"
+SHOPPERS = "=~shopper|search"
 PHOTO_CODES = "image_too_large|image_unreadable"
 OWN_SECONDS = "triptych_recognition_duration_seconds"
 SEARCH_SECONDS = "triptych_search_duration_seconds"
@@ -45,40 +51,40 @@ def availability(deployment: Deployment) -> list[Recording]:
 
 def _recognitions(deployment: Deployment) -> tuple[str, str]:
     """Subtracts the refusals of the fused model, because its successes include them; the ensemble's do not."""
-    steps, select = "|".join(deployment.steps), deployment.select
+    steps = "|".join(deployment.steps)
     failures = (
-        select("nv_inference_request_failure", model=f"=~{steps}", reason="!=CANCELED"),
-        select("nv_inference_request_failure", model=RECOGNIZER, reason="!~CANCELED|OTHER"),
+        *failure_rates(deployment, SHORTEST_S, f"=~{steps}"),
+        *failure_rates(deployment, SHORTEST_S, RECOGNIZER, is_ensemble=True),
     )
-    failed = _sum(deployment, *failures, select(REFUSALS, model=f"=~{RECOGNIZER}|{steps}", code=f"=~{FAULTS}"))
+    failed = _sum(*failures, _rate(deployment, REFUSALS, model=f"=~{RECOGNIZER}|{steps}", code=f"=~{FAULTS}"))
     total = _sum(
-        deployment,
-        select("nv_inference_request_success", model=RECOGNIZER),
+        _rate(deployment, SUCCESSES, model=RECOGNIZER),
         *failures,
-        select(REFUSALS, model=f"=~{steps}", code=f"=~{FAULTS}"),
-        minus=select(REFUSALS, model=RECOGNIZER, code=f"!~{FAULTS}"),
+        _rate(deployment, REFUSALS, model=f"=~{steps}", code=f"=~{FAULTS}"),
+        minus=_rate(deployment, REFUSALS, model=RECOGNIZER, code=f"!~{FAULTS}"),
     )
     return failed, total
 
 
 def _searches(deployment: Deployment) -> tuple[str, str]:
     """Subtracts refusals, because the successes of `index` include them."""
-    select = deployment.select
-    failures = select("nv_inference_request_failure", model=INDEX, reason="!=CANCELED")
-    failed = _sum(deployment, failures, select(REFUSALS, model=INDEX, code=f"=~{FAULTS}"))
+    failures = failure_rates(deployment, SHORTEST_S, INDEX)
+    failed = _sum(*failures, _rate(deployment, REFUSALS, model=INDEX, code=f"=~{FAULTS}"))
     total = _sum(
-        deployment,
-        select("nv_inference_request_success", model=INDEX),
-        failures,
-        minus=select(REFUSALS, model=INDEX, code=f"!~{FAULTS}"),
+        _rate(deployment, SUCCESSES, model=INDEX),
+        *failures,
+        minus=_rate(deployment, REFUSALS, model=INDEX, code=f"!~{FAULTS}"),
     )
     return failed, total
 
 
-def _sum(deployment: Deployment, *counters: str, minus: str = "") -> str:
-    """Returns the rate of all counters of all servers. A sum over a union keeps the rest when a server lacks one."""
-    window = deployment.span(SHORTEST_S)
-    terms = [f"rate({counter}[{window}])" for counter in counters] + ([f"-rate({minus}[{window}])"] if minus else [])
+def _rate(deployment: Deployment, metric: str, **labels: str) -> str:
+    return f"rate({deployment.select(metric, **labels)}[{deployment.span(SHORTEST_S)}])"
+
+
+def _sum(*rates: str, minus: str = "") -> str:
+    """Returns the sum of all rates of all servers. A sum over a union keeps the rest when a server lacks one."""
+    terms = [*rates, *([f"-{minus}"] if minus else [])]
     union = "\n  or\n".join(f"    {term}" for term in terms)
     total = f"sum by ({FLEET}) (\n{union}\n)"
     return f"clamp_min({total}, 0)" if minus else total
@@ -91,9 +97,9 @@ def latency(deployment: Deployment, model: str) -> list[Recording]:
     if deployment.has_latency_histogram:
         metric, bound = TRITON_MS, f"{threshold_s * 1000:g}"
     elif model == SEARCHER:
-        metric, labels = SEARCH_SECONDS, {}
+        metric, labels = SEARCH_SECONDS, {"source": SHOPPERS}
     else:
-        metric = OWN_SECONDS
+        metric, labels = OWN_SECONDS, {**labels, "source": SHOPPER}
     everything = deployment.rate(f"{metric}_count", FLEET, SHORTEST_S, **labels)
     fast = deployment.rate(f"{metric}_bucket", FLEET, SHORTEST_S, **labels, le=bound)
     return _pair(deployment, model, "latency", f"clamp_min({everything}\n- {fast}, 0)", everything)
@@ -104,7 +110,8 @@ def describe_latency(deployment: Deployment, model: str = RECOGNIZER) -> str:
     if deployment.has_latency_histogram:
         return (
             "Measured by Triton's own histogram, including the queue and every step. The model's config must define a "
-            "bucket at the threshold; buckets at 100, 500, 2000 and 5000 ms exist by default."
+            "bucket at the threshold; buckets at 100, 500, 2000 and 5000 ms exist by default. It has no label "
+            "`source`: imports count too."
         )
     if model == SEARCHER:
         return (

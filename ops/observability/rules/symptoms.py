@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from ops.observability.rules.indicators import PHOTO_CODES, REFUSALS, TOTAL, counted
+from ops.observability.rules.faults import complete_models, waiting
+from ops.observability.rules.indicators import PHOTO_CODES, REFUSALS, SHOPPER, SHOPPERS
 from ops.observability.rules.rule import Alert, Group, Rule
 from ops.observability.rules.serving import COMPUTE, MODEL, QUEUE, WINDOW_S
 from ops.observability.slo.deployment import FLEET, RECOGNIZER, SERVER, Deployment
@@ -11,6 +12,8 @@ MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86400
 # One failed request during low traffic is no stall; three in 2 minutes without an execution between them are one.
 STALLED_FAILURES = 3
 QUEUE_S = 0.02
+# Triton's queue has no label `source`: while most photos are those of imports and jobs, its figures are theirs.
+BACKGROUND_RATIO = 0.5
 REJECTED_RATIO = 0.01
 IMBALANCE = 2
 # Docker's default for the whole of /dev/shm is 64 MiB, too little for the Python backend under load.
@@ -21,6 +24,8 @@ REFUSED_LEAST = 20
 DRIFT_RISE = 0.05
 ABSTAINED_RISE = 0.15
 ABSTAINED_LEAST = 100
+# More than two: increase() extends two to 2.1.
+RESTARTS_MOST = 2.5
 
 
 def symptom_group(deployment: Deployment) -> Group:
@@ -66,7 +71,11 @@ def _stalled(deployment: Deployment) -> Alert:
         "TriptychModelStalled",
         f"""
         (
-            sum by ({MODEL}) (increase({failures}[{window}])) >= {STALLED_FAILURES}
+            (
+                sum by ({MODEL}) (increase({failures}[{window}])) >= {STALLED_FAILURES}
+              unless
+                {complete_models(deployment)}
+            )
           or
             sum by ({MODEL}) (min_over_time({deployment.select("nv_inference_pending_request_count")}[{window}])) > 0
         )
@@ -86,12 +95,13 @@ def _waiting(deployment: Deployment) -> list[Alert]:
     failures = deployment.rate("nv_inference_request_failure", MODEL, WINDOW_S, reason="!=CANCELED")
     success = deployment.rate("nv_inference_request_success", MODEL, WINDOW_S)
     threshold_s = deployment.threshold_s(RECOGNIZER)
+    for_shoppers = f"unless on ({SERVER})\n{_background(deployment)} > {BACKGROUND_RATIO}"
     # Each server's own 99th percentile, because quantiles cannot be averaged.
     summary = deployment.select("nv_inference_request_summary_us", model=RECOGNIZER, quantile="0.99")
     return [
         Alert(
             "TriptychQueueSaturated",
-            f"{queue} > {compute}\nand\n{queue} > {QUEUE_S}",
+            f"{queue} > {compute}\nand\n{queue} > {QUEUE_S}\n{for_shoppers}",
             deployment.span(10 * MINUTE_S),
             "ticket",
             "{{ $labels.model }} on {{ $labels.instance }} queues requests longer than it computes",
@@ -100,7 +110,7 @@ def _waiting(deployment: Deployment) -> list[Alert]:
         ),
         Alert(
             "TriptychRequestsRejected",
-            f"{rejected}\n/ ({success} + {failures} > 0)\n> {REJECTED_RATIO}",
+            f"{rejected}\n/ ({success} + {failures} > 0)\n> {REJECTED_RATIO}\nand {waiting(deployment)}",
             deployment.span(5 * MINUTE_S),
             "page",
             "{{ $labels.model }} on {{ $labels.instance }} rejects requests",
@@ -109,7 +119,7 @@ def _waiting(deployment: Deployment) -> list[Alert]:
         ),
         Alert(
             "TriptychLatencyHigh",
-            f"max by ({SERVER}) ({summary}) / 1e6 > {threshold_s:g}",
+            f"max by ({SERVER}) ({summary}) / 1e6 > {threshold_s:g}\n{for_shoppers}",
             deployment.span(10 * MINUTE_S),
             "ticket",
             f"Recognitions on {{{{ $labels.instance }}}} take longer than {threshold_s * 1000:g} ms",
@@ -119,11 +129,20 @@ def _waiting(deployment: Deployment) -> list[Alert]:
     ]
 
 
+def _background(deployment: Deployment) -> str:
+    """Returns the share of each server's photos that no shopper waits for."""
+    photos = "triptych_photos_total"
+    everything = deployment.rate(photos, SERVER, WINDOW_S)
+    return f"{deployment.rate(photos, SERVER, WINDOW_S, source=SHOPPERS.replace('=~', '!~'))}\n/ ({everything} > 0)"
+
+
 def _requests(deployment: Deployment) -> list[Alert]:
     # Covers a decoder that refuses valid photos, because availability does not count refused photos.
     window = deployment.span(30 * MINUTE_S)
-    refused = f"sum by ({FLEET}) (increase({deployment.select(REFUSALS, code=f'=~{PHOTO_CODES}')}[{window}]))"
-    recognised = f"sum by ({FLEET}) ({counted(deployment, TOTAL, RECOGNIZER, 'availability', window)})"
+    codes = deployment.select(REFUSALS, code=f"=~{PHOTO_CODES}", source=SHOPPERS)
+    refused = f"sum by ({FLEET}) (increase({codes}[{window}]))"
+    photos = deployment.select("triptych_photos_total", source=SHOPPERS)
+    recognised = f"sum by ({FLEET}) (increase({photos}[{window}]))"
     each = deployment.rate("nv_inference_request_success", SERVER, WINDOW_S, model=RECOGNIZER)
     mean = f"avg by ({FLEET}) ({each})"
     return [
@@ -133,8 +152,8 @@ def _requests(deployment: Deployment) -> list[Alert]:
             deployment.span(5 * MINUTE_S),
             "ticket",
             "Many photos are refused as unreadable or too large",
-            "{{ $value | humanizePercentage }} of the requests of the last 30 minutes. A caller sends files that are "
-            "not photos, or a release refuses valid photos.",
+            "{{ $value | humanizePercentage }} of shoppers' photos of the last 30 minutes. A caller sends files that "
+            "are not photos, or a release refuses valid photos.",
         ),
         Alert(
             "TriptychTrafficImbalance",
@@ -151,6 +170,7 @@ def _requests(deployment: Deployment) -> list[Alert]:
 def _servers(deployment: Deployment) -> list[Alert]:
     # Versions that execute, because the series of an unloaded version stay until the server ends.
     executed = f"rate({deployment.select('nv_inference_exec_count')}[{deployment.span(WINDOW_S)}]) > 0"
+    restarts = deployment.select("triptych_server_restarts_total")
     return [
         Alert(
             "TriptychVersionSkew",
@@ -168,6 +188,15 @@ def _servers(deployment: Deployment) -> list[Alert]:
             "{{ $labels.instance }} is running out of /dev/shm",
             "{{ $value | humanize1024 }}B are free. Python models receive photos and return answers through /dev/shm; "
             "a model whose segment cannot grow fails its requests.",
+        ),
+        Alert(
+            "TriptychServerRestarts",
+            f"sum by ({SERVER}) (increase({restarts}[{deployment.span(15 * MINUTE_S)}])) > {RESTARTS_MOST}",
+            "0s",
+            "ticket",
+            "{{ $labels.instance }} restarts again and again",
+            "Its supervisor restarted it {{ $value | humanize }} times in the last 15 minutes. Calls in flight were "
+            "lost each time.",
         ),
     ]
 
@@ -204,8 +233,9 @@ def _drift(deployment: Deployment) -> list[Alert]:
 
 
 def _abstained(deployment: Deployment, window: str) -> str:
-    """Returns the share of photos below the abstain threshold."""
-    abstained, photos = (deployment.select(f"triptych_{name}_total") for name in ("abstained", "photos"))
+    """Returns the share of shoppers' photos below the abstain threshold."""
+    names = ("triptych_abstained_total", "triptych_photos_total")
+    abstained, photos = (deployment.select(name, source=SHOPPER) for name in names)
     return (
         f"sum by ({FLEET}) (increase({abstained}{window}))\n"
         f"/ (sum by ({FLEET}) (increase({photos}{window})) > {ABSTAINED_LEAST})"

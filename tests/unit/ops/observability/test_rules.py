@@ -39,7 +39,10 @@ def test_latency_comes_from_tritons_histogram_when_the_server_has_it() -> None:
 def test_latency_comes_from_the_models_own_histogram_on_an_older_server_in_every_profile(profile: str) -> None:
     rules = rules_of(release="24.10", profile=profile)
     expressions = "".join(rule["expr"] for rule in rules)
-    assert 'triptych_recognition_duration_seconds_bucket{job="triptych", model="recognizer", le="' in expressions
+    of_shoppers = (
+        'triptych_recognition_duration_seconds_bucket{job="triptych", model="recognizer", source="shopper", le="'
+    )
+    assert of_shoppers in expressions
     assert "nv_inference_first_response" not in expressions
     judged = [rule["labels"] for rule in rules if rule.get("labels", {}).get("objective") == "latency"]
     assert {labels["model"] for labels in judged} == {"recognizer", "searcher"}
