@@ -47,6 +47,8 @@ def fused(configs: Configs, sizing: CpuSizing) -> Configs:
     configs["embedder"].parameters["intra_op_threads"].string_value = str(sizing.lone_threads)
     configs["recognizer"] = _fused_recognizer(configs, sizing)
     _remove_input(configs["classifier"], "timing")  # no ensemble ends in it in this profile
+    for step in ("embedder", "classifier"):  # nor has it as a later step, so that its queue may refuse
+        size_queue(configs[step], sizing.cores)
     _search_behind(configs["searcher"], configs["recognizer"])
     return configs
 

@@ -92,10 +92,14 @@ class Code(Enum):
 MODEL_CODES = tuple(code for code in Code if code.origin is Origin.MODEL)
 
 
-# gRPC sends the text as metadata of at most 16 kB, in which a character takes up to 12 bytes. A longer text quotes the
-# caller's input: the middle is cut, the end with the next step is kept.
+# gRPC sends the text as metadata, of which it may drop more than 8 kB; a character takes up to 12 bytes there. In a
+# longer text the middle is cut, the end with the next step is kept.
 MAX_SENTENCE_CHARS = 700
 _HEAD_CHARS = 450
+MAX_WIRE_BYTES = 6_000
+
+# The most characters of a caller's value that an error repeats.
+MAX_QUOTED_CHARS = 200
 
 _CODED = re.compile(r"\[([a-z][a-z0-9_]*)\] (.*)", re.DOTALL)
 
@@ -106,6 +110,27 @@ def split_wire_text(text: str) -> tuple[Code | None, str]:
     if found is None or found[1].upper() not in Code.__members__:
         return None, text
     return Code[found[1].upper()], found[2]
+
+
+def quoted(value: object) -> str:
+    """A caller's value for a sentence: in quotes where it is text, and cut. Lists and objects are only counted."""
+    if isinstance(value, list | dict):
+        kind = ("list", "items") if isinstance(value, list) else ("object", "keys")
+        return f"a JSON {kind[0]} of {len(value)} {kind[1]}"
+    is_long = isinstance(value, str | bytes) and len(value) > MAX_QUOTED_CHARS
+    text = repr(value[:MAX_QUOTED_CHARS] if is_long else value)  # type: ignore[index]
+    if not is_long and len(text) <= MAX_QUOTED_CHARS + 2:  # with its quotation marks
+        return text
+    return f"{text[:MAX_QUOTED_CHARS]}... (cut)"
+
+
+def _wire_sentence(sentence: str) -> str:
+    """A sentence that every protocol can carry: short, and without unpaired surrogates."""
+    sentence = sentence.encode("utf-8", "backslashreplace").decode()
+    if len(sentence) > MAX_SENTENCE_CHARS:
+        sentence = f"{sentence[:_HEAD_CHARS]} ... {sentence[_HEAD_CHARS - MAX_SENTENCE_CHARS :]}"
+    wire_bytes = sum(1 if char.isascii() and char.isprintable() else 3 * len(char.encode()) for char in sentence)
+    return sentence if wire_bytes <= MAX_WIRE_BYTES else sentence.encode("ascii", "replace").decode()
 
 
 class ServingError(Exception):
@@ -123,9 +148,7 @@ class ServingError(Exception):
     def wire_text(self) -> str:
         """`[code] sentence`. For an error of the server, only the code's meaning is sent; the details are logged."""
         sentence = f"{self.code.meaning} {self.advice}" if self.code.is_servers_fault else str(self)
-        if len(sentence) > MAX_SENTENCE_CHARS:
-            sentence = f"{sentence[:_HEAD_CHARS]} ... {sentence[_HEAD_CHARS - MAX_SENTENCE_CHARS :]}"
-        return f"[{self.code.text}] {sentence}"
+        return f"[{self.code.text}] {_wire_sentence(sentence)}"
 
 
 class InvalidPhoto(ServingError, ValueError):
@@ -175,6 +198,21 @@ class InvalidFilter(InvalidRequest):
         super().__init__(message, Code.FILTER_INVALID)
 
 
+class QueueFull(ServingError):
+    """The model has as many requests waiting as it may, or its answer finds no shared memory."""
+
+    code = Code.QUEUE_FULL
+
+
+class CallerGone(ServingError):
+    """The caller has cancelled the request, or its timeout has passed; the work has stopped."""
+
+    code = Code.DEADLINE_EXCEEDED
+
+    def __init__(self) -> None:
+        super().__init__("The request's timeout passed, or its caller left, before the answer was complete.")
+
+
 class IncompatibleIndex(ServingError):
     """Embeddings of another network: similarities between the two networks have no meaning.
 
@@ -188,7 +226,9 @@ class IncompatibleIndex(ServingError):
     code = Code.INDEX_INCOMPATIBLE
 
     def __init__(self, what: str, got: str, expected: str, advice: str) -> None:
-        super().__init__(f"Incompatible index: {what} has the fingerprint {got!r}; expected {expected!r}. {advice}")
+        super().__init__(
+            f"Incompatible index: {what} has the fingerprint {quoted(got)}; expected {expected!r}. {advice}"
+        )
 
 
 class KeyRefused(ServingError):

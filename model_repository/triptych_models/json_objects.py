@@ -6,7 +6,10 @@ import json
 import math
 from typing import Any
 
-from triptych_models.errors import InvalidRequest
+from triptych_models.errors import InvalidRequest, quoted
+
+# Levels of lists and objects. The parser itself would accept about 1,000, some of which cannot be written again.
+MAX_DEPTH = 32
 
 
 def parse_object(text: bytes, name: str) -> dict[str, Any]:
@@ -16,19 +19,35 @@ def parse_object(text: bytes, name: str) -> dict[str, Any]:
         InvalidRequest: the text is not such an object.
     """
     try:
-        value = json.loads(text, parse_constant=_refuse_constant, parse_int=_whole, parse_float=_finite)
-        if b"\\ud" in text.lower():
+        # Decoded here: the parser decodes bytes itself, accepts UTF-16, and lets unpaired surrogates pass.
+        decoded = text.decode("utf-8-sig")
+        value = json.loads(decoded, parse_constant=_refuse_constant, parse_int=_whole, parse_float=_finite)
+        _check_depth(value)
+        if "\\ud" in decoded or "\\uD" in decoded:
             json.dumps(value, ensure_ascii=False).encode()  # an unpaired surrogate cannot be encoded
     except json.JSONDecodeError as error:
         raise InvalidRequest(f"`{name}` is not JSON: it cannot be parsed from character {error.pos} on.") from error
     except (ValueError, RecursionError) as error:
         raise InvalidRequest(
             f"`{name}` is invalid: expected JSON in UTF-8 without unpaired surrogates, with finite numbers, with whole "
-            "numbers of at most 64 bits, and with few nested levels."
+            f"numbers of at most 64 bits, and with at most {MAX_DEPTH} nested levels."
         ) from error
     if not isinstance(value, dict):
         raise InvalidRequest(f"`{name}` is JSON but not an object; expected {{...}}.")
     return value
+
+
+def _check_depth(value: Any) -> None:
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        level = [one for part in level if isinstance(part, dict | list) for one in _parts(part)]
+        if not level:
+            return
+    raise ValueError("too many levels")
+
+
+def _parts(value: dict[str, Any] | list[Any]) -> list[Any]:
+    return [*value.values()] if isinstance(value, dict) else value
 
 
 def _whole(digits: str) -> int:
@@ -61,4 +80,4 @@ def refuse_unknown(left: dict[str, Any], name: str, known: tuple[str, ...]) -> N
         InvalidRequest: `left` is not empty.
     """
     if left:
-        raise InvalidRequest(f"`{name}` has the unknown key {min(left)!r}, expected only: {', '.join(known)}.")
+        raise InvalidRequest(f"`{name}` has the unknown key {quoted(min(left))}, expected only: {', '.join(known)}.")

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from triptych._core import calls, explanation, protocol
-from triptych._core.protocol import InferRequest, Priority
+from triptych._core.protocol import InferRequest, Priority, Source
 from triptych._core.recognition import Classify, Embed, Recognize, Task
 from triptych._core.retry import Retry
 from triptych._core.server_state import Health, Model, ModelStatistics, read_statistics
@@ -82,6 +82,7 @@ class AsyncClient(AsyncSearchMethods):
         tracing: bool = False,
         catalogue_key: str | None = None,
         priority: Priority | None = None,
+        source: Source | None = None,
         _transport: AsyncTransport | None = None,
     ) -> None:
         """Prepares a client; see `Client`."""
@@ -102,6 +103,7 @@ class AsyncClient(AsyncSearchMethods):
             tracing=tracing,
             catalogue_key=catalogue_key,
             priority=priority,
+            source=source,
         )
         self._options = self._configuration.options
         self._session = self._configuration.new_session()
@@ -122,11 +124,18 @@ class AsyncClient(AsyncSearchMethods):
         retry: Retry | None = None,
         max_in_flight: int | None = None,
         priority: Priority | None = None,
+        source: Source | None = None,
     ) -> AsyncClient:
         """See `Client.with_options`."""
         other = copy.copy(self)
         other._owns_transport = False
-        given = {"timeout_s": timeout_s, "retry": retry, "max_in_flight": max_in_flight, "priority": priority}
+        given = {
+            "timeout_s": timeout_s,
+            "retry": retry,
+            "max_in_flight": max_in_flight,
+            "priority": priority,
+            "source": source,
+        }
         changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         other._options = checked_options(dataclasses.replace(self._options, **changed))
         return other

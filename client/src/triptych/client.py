@@ -10,7 +10,7 @@ from collections.abc import Generator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from triptych._core import calls, explanation, protocol
-from triptych._core.protocol import InferRequest, Priority
+from triptych._core.protocol import InferRequest, Priority, Source
 from triptych._core.recognition import Classify, Embed, Recognize, Task
 from triptych._core.retry import Retry
 from triptych._core.server_state import Health, Model, ModelStatistics, read_statistics
@@ -80,6 +80,7 @@ class Client(SearchMethods):
         tracing: bool = False,
         catalogue_key: str | None = None,
         priority: Priority | None = None,
+        source: Source | None = None,
         _transport: Transport | None = None,
     ) -> None:
         """Prepares a client; opens no connection.
@@ -107,6 +108,9 @@ class Client(SearchMethods):
             priority: "interactive", or "bulk" for calls that may wait: the server runs them when no interactive call
                 waits. By default `catalogue.upsert_many` and `catalogue.import_file` are bulk, all other calls
                 interactive.
+            source: what the calls are for, which the server's metrics tell apart: "shopper", "import", "search", "bulk"
+                or "internal" (checks, load tests, tools). By default calls of `catalogue` are "import", searches are
+                "search", `explain` is "internal", other bulk calls are "bulk" and all others "shopper".
 
         Raises:
             InvalidInput: an argument has a wrong type or value.
@@ -129,6 +133,7 @@ class Client(SearchMethods):
             tracing=tracing,
             catalogue_key=catalogue_key,
             priority=priority,
+            source=source,
         )
         self._options = self._configuration.options
         self._session = self._configuration.new_session()
@@ -156,6 +161,7 @@ class Client(SearchMethods):
         retry: Retry | None = None,
         max_in_flight: int | None = None,
         priority: Priority | None = None,
+        source: Source | None = None,
     ) -> Client:
         """A client with other options over the same connection. Closing it leaves the connection open.
 
@@ -164,7 +170,13 @@ class Client(SearchMethods):
         """
         other = copy.copy(self)
         other._owns_transport = False
-        given = {"timeout_s": timeout_s, "retry": retry, "max_in_flight": max_in_flight, "priority": priority}
+        given = {
+            "timeout_s": timeout_s,
+            "retry": retry,
+            "max_in_flight": max_in_flight,
+            "priority": priority,
+            "source": source,
+        }
         changed: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
         other._options = checked_options(dataclasses.replace(self._options, **changed))
         return other

@@ -12,10 +12,11 @@ import numpy as np
 
 from triptych_models.catalogue.duplicates import find_clusters
 from triptych_models.catalogue.filters import check_fields, parse_filter
+from triptych_models.catalogue.maintenance.calls import MaintenanceCalls
 from triptych_models.catalogue.rebuild import Rebuilds
 from triptych_models.catalogue.records import Floats, Item, Photo
 from triptych_models.catalogue.store import CatalogueStore
-from triptych_models.errors import Code, IncompatibleIndex, InvalidRequest
+from triptych_models.errors import Code, IncompatibleIndex, InvalidRequest, quoted
 from triptych_models.json_objects import parse_object, refuse_unknown
 
 MAX_ITEMS = 256
@@ -53,6 +54,7 @@ class CatalogueCalls:
             "status": self._status,
             "info": self._info,
             "activate": self._activate,
+            **MaintenanceCalls(store, self._parse_item, dimension, fingerprint).calls,
         }
 
     def parse(self, request: bytes) -> tuple[str, JsonObject]:
@@ -64,7 +66,7 @@ class CatalogueCalls:
         arguments = parse_object(request, "request")
         name = arguments.pop("call", None)
         if not isinstance(name, str) or name not in self._calls:
-            raise InvalidRequest(f"`call` is {name!r}; expected one of {', '.join(self._calls)}.")
+            raise InvalidRequest(f"`call` is {quoted(name)}; expected one of {', '.join(self._calls)}.")
         return name, arguments
 
     def answer(self, name: str, arguments: JsonObject, embeddings: Floats | None) -> JsonObject:
@@ -81,8 +83,8 @@ class CatalogueCalls:
             RebuildRunning: a rebuild is running or requested.
             StoreFault: the store cannot be used; nothing was written.
         """
-        if embeddings is not None and name != "upsert":
-            raise InvalidRequest(f"Call {name!r} takes no `image` and no `embedding`; only `upsert` takes them.")
+        if embeddings is not None and name not in ("upsert", "restore"):
+            raise InvalidRequest(f"Call {quoted(name)} takes no `image` and no `embedding`; only `upsert` takes them.")
         return self._calls[name](arguments, embeddings)
 
     def _upsert(self, arguments: JsonObject, embeddings: Floats | None) -> JsonObject:
@@ -103,7 +105,8 @@ class CatalogueCalls:
             key = (item.product_id, item.photo_id)
             if key in seen:
                 raise InvalidRequest(
-                    f"Photo {item.photo_id!r} of product {item.product_id!r} is in this upsert twice; expected once."
+                    f"Photo {quoted(item.photo_id)} of product {quoted(item.product_id)} is in this upsert twice; "
+                    "expected once."
                 )
             seen.add(key)
         self._refuse_other_network()
@@ -126,7 +129,7 @@ class CatalogueCalls:
     def _parse_item(self, raw: Any, number: int) -> Item:
         where = f"item {number}"
         if not isinstance(raw, dict):
-            raise InvalidRequest(f"{where} is {raw!r}; expected an object.")
+            raise InvalidRequest(f"{where} is {quoted(raw)}; expected an object.")
         left = dict(raw)
         product_id = _text(left.pop("product_id", None), f"`product_id` of {where}")
         photo_id = _text(left.pop("photo_id", product_id), f"`photo_id` of {where}")
@@ -138,7 +141,7 @@ class CatalogueCalls:
         digests = {name: left.pop(name, None) for name in ("image_digest", "phash")}
         for name, digest in digests.items():
             if digest is not None and not (isinstance(digest, str) and _HEX.fullmatch(digest)):
-                raise InvalidRequest(f"`{name}` of {where} is {digest!r}; expected lower-case hex digits.")
+                raise InvalidRequest(f"`{name}` of {where} is {quoted(digest)}; expected lower-case hex digits.")
         made_by = left.pop("fingerprint", None)
         if made_by is not None and made_by != self._fingerprint:
             advice = "Embed the photo again with the network that is served."
@@ -157,18 +160,20 @@ class CatalogueCalls:
     def _delete(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
         (product_ids,) = _take(arguments, product_ids=None)
         if not isinstance(product_ids, list):
-            raise InvalidRequest(f"`product_ids` is {product_ids!r}; expected a list of product ids.")
+            raise InvalidRequest(f"`product_ids` is {quoted(product_ids)}; expected a list of product ids.")
         return {"deleted": self._store.delete([_text(one, "An id in `product_ids`") for one in product_ids])}
 
     def _count(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
         (filter_,) = _take(arguments, filter={})
-        conditions = parse_filter(filter_ or {})
+        conditions = parse_filter({} if filter_ is None else filter_)
         check_fields(conditions, self._store.field_names() if conditions else ())
         photos, products = self._store.count(conditions)
         return {"photos": photos, "products": products}
 
     def _export(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
         after, limit, has_embeddings = _take(arguments, after=None, limit=MAX_EXPORT, embeddings=False)
+        if not isinstance(has_embeddings, bool):
+            raise InvalidRequest(f"`embeddings` is {quoted(has_embeddings)}; expected true or false.")
         rows = self._store.export(after, _number(limit, "limit", 1, MAX_EXPORT))
         described = [_describe(row) for row in rows]
         if has_embeddings:
@@ -183,7 +188,7 @@ class CatalogueCalls:
     def _duplicates(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
         threshold, limit = _take(arguments, threshold=0.95, limit=1000)
         if isinstance(threshold, bool) or not isinstance(threshold, int | float) or not 0 < threshold <= 1:
-            raise InvalidRequest(f"`threshold` is {threshold!r}; expected a number above 0 and at most 1.")
+            raise InvalidRequest(f"`threshold` is {quoted(threshold)}; expected a number above 0 and at most 1.")
         clusters = find_clusters(self._store, float(threshold))
         return {"clusters": clusters[: _number(limit, "limit", 1, 100_000)]}
 
@@ -238,5 +243,5 @@ def _text(value: Any, what: str) -> str:
 
 def _number(value: Any, name: str, least: int, most: int) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidRequest(f"`{name}` is {value!r}; expected a whole number from {least} to {most}.")
+        raise InvalidRequest(f"`{name}` is {quoted(value)}; expected a whole number from {least} to {most}.")
     return value

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from triptych_models.errors import InvalidFilter
+from triptych_models.errors import InvalidFilter, quoted
 
 Value = str | int | float
 
@@ -50,23 +50,25 @@ def parse_filter(filter_: Any) -> tuple[Condition, ...]:
 def _parse_field(field: str, wanted: Any) -> Iterable[Condition]:
     if isinstance(wanted, list):
         if not 1 <= len(wanted) <= MAX_CHOICES:
-            raise InvalidFilter(f"The filter on {field!r} lists {len(wanted)} values; expected 1 to {MAX_CHOICES}.")
+            raise InvalidFilter(
+                f"The filter on {quoted(field)} lists {len(wanted)} values; expected 1 to {MAX_CHOICES}."
+            )
         return [Condition(field, "in", tuple(_scalar(field, value) for value in wanted))]
     if not isinstance(wanted, dict):
         return [Condition(field, "in", (_scalar(field, wanted),))]
     if not wanted:
-        raise InvalidFilter(f"The filter on {field!r} has no operator; expected one of {', '.join(OPERATORS)}.")
+        raise InvalidFilter(f"The filter on {quoted(field)} has no operator; expected one of {', '.join(OPERATORS)}.")
     return [_parse_operator(field, name, value) for name, value in wanted.items()]
 
 
 def _parse_operator(field: str, name: str, value: Any) -> Condition:
     if name not in OPERATORS:
         raise InvalidFilter(
-            f"The filter on {field!r} has the operator {name!r}; expected one of {', '.join(OPERATORS)}."
+            f"The filter on {quoted(field)} has the operator {quoted(name)}; expected one of {', '.join(OPERATORS)}."
         )
     if name == "exists":
         if not isinstance(value, bool):
-            raise InvalidFilter(f"The filter on {field!r}: `exists` is {_kind(value)}; expected true or false.")
+            raise InvalidFilter(f"The filter on {quoted(field)}: `exists` is {_kind(value)}; expected true or false.")
         return Condition(field, name, (int(value),))
     return Condition(field, name, (_scalar(field, value),))
 
@@ -78,7 +80,7 @@ def _scalar(field: str, value: Any) -> Value:
     if isinstance(value, str | int) or (isinstance(value, float) and math.isfinite(value)):
         return value
     raise InvalidFilter(
-        f"The filter on {field!r} compares with {_kind(value)}; expected a string, a number or a boolean."
+        f"The filter on {quoted(field)} compares with {_kind(value)}; expected a string, a number or a boolean."
     )
 
 
@@ -103,10 +105,10 @@ def check_fields(conditions: Iterable[Condition], known: Iterable[str]) -> None:
         if condition.field not in names:
             near = difflib.get_close_matches(condition.field, names, n=1)
             if near:
-                advice = f"Did you mean {near[0]!r}?"
+                advice = f"Did you mean {quoted(near[0])}?"
             else:
                 advice = f"There are: {', '.join(names[:20])}." if names else "The catalogue has no fields yet."
-            raise InvalidFilter(f"No product has the field {condition.field!r} that the filter names. {advice}")
+            raise InvalidFilter(f"No product has the field {quoted(condition.field)} that the filter names. {advice}")
 
 
 def meets(conditions: Iterable[Condition], fields: dict[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from triptych_models.errors import Code, InvalidRequest, ServingError
 from triptych_models.metrics.families import ANSWERED, FAILED, REFUSED
 from triptych_models.metrics.registry import MetricRegistry
 from triptych_models.metrics.searches import CatalogueMetrics
+from triptych_models.metrics.sources import IMPORT
 from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
 
 EMBEDDER = "recognizer"
@@ -35,8 +36,10 @@ class CatalogueModel(Model):
         Code.CATALOGUE_UNAVAILABLE,
         Code.CATALOGUE_UNUSABLE,
         Code.QUEUE_FULL,
+        Code.DEADLINE_EXCEEDED,
         Code.MODEL_NOT_READY,
     )
+    lanes = 1
 
     def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
         self._server = server
@@ -64,10 +67,12 @@ class CatalogueModel(Model):
             raise InvalidRequest("The request has `image` and `embedding`; expected one of them.")
         if image is None:
             return embedding
+        if not len(image):
+            raise InvalidRequest("`image` has no photos; expected one for each item of an upsert.")
         return np.stack([self._embed(photo) for photo in image])
 
     def _embed(self, photo: bytes) -> Any:
-        return self._server.infer(EMBEDDER, {"image": np.array([[photo]], object)}, "embedding")[0]
+        return self._server.infer(EMBEDDER, {"image": np.array([[photo]], object)}, "embedding", IMPORT)[0]
 
 
 def _open_calls(dimension: int, fingerprint: str, server: Server) -> CatalogueCalls:
@@ -78,5 +83,5 @@ def _open_calls(dimension: int, fingerprint: str, server: Server) -> CatalogueCa
         store = open_store(fingerprint)
         return CatalogueCalls(store, NoRebuilds(store.count), dimension, fingerprint)
     folder = find_folder(server.log)
-    own = SqliteCatalogueStore(folder)
+    own = SqliteCatalogueStore(folder, lambda line: server.log(f"catalogue: {line}"))
     return CatalogueCalls(own, IndexRebuilds(own, folder / INDEX_FOLDER), dimension, fingerprint)

@@ -10,7 +10,6 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import struct
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,30 +18,27 @@ from typing import Any
 
 import numpy as np
 
+from triptych_models.catalogue.files.checksums import (
+    COMPLETE_TO,
+    TEXT_COLUMNS,
+    PhotoRows,
+    embedding_checksum,
+    photo_rows,
+    text_checksum,
+)
+from triptych_models.catalogue.files.disk_reserve import DiskReserve
+from triptych_models.catalogue.files.sqlite_file import FILE, RESTORE, CatalogueFile
 from triptych_models.catalogue.filters import Condition, attributes_of, to_sql
 from triptych_models.catalogue.records import Floats, Ids, Item, Photo, Tip
 from triptych_models.catalogue.settings import EXACT_BELOW
-from triptych_models.errors import REMEDY, InvalidRequest, StoreFault
+from triptych_models.errors import REMEDY, InvalidRequest, StoreFault, quoted
 
-FILE = "catalogue.sqlite3"
-FORMAT = 1
-# Another process may hold the write lock for one transaction of 256 photos.
-BUSY_TIMEOUT_S = 30.0
 # Key in `meta`: time of the last rebuild request, in seconds since 1970; missing before the first request.
 REQUESTED_AT = "rebuild_requested_at"
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE products (key INTEGER PRIMARY KEY AUTOINCREMENT, product_id TEXT NOT NULL UNIQUE);
-CREATE TABLE photos (
-    id INTEGER PRIMARY KEY AUTOINCREMENT, product INTEGER NOT NULL REFERENCES products (key), photo_id TEXT NOT NULL,
-    fields TEXT NOT NULL, image_digest TEXT, phash TEXT, embedding BLOB NOT NULL, UNIQUE (product, photo_id)
-);
-CREATE TABLE attributes (name TEXT, value, photo INTEGER, PRIMARY KEY (name, value, photo)) WITHOUT ROWID;
-CREATE INDEX attributes_of_photo ON attributes (photo);
-CREATE TABLE removed (position INTEGER PRIMARY KEY AUTOINCREMENT, photo INTEGER NOT NULL);
-CREATE TABLE commits (sequence INTEGER PRIMARY KEY AUTOINCREMENT, token TEXT NOT NULL);
-"""
+
+def _ignore(line: str) -> None:
+    """Reports nothing."""
 
 
 class SqliteCatalogueStore:
@@ -50,51 +46,22 @@ class SqliteCatalogueStore:
 
     Args:
         folder: folder of the file; created where it is missing.
+        report: receives one line about each damaged photo that is left out.
 
     Raises:
-        StoreFault: the folder cannot be written, or the file is of a newer version or not a catalogue; the file is
-            unchanged.
+        StoreFault: the folder cannot be written, or the file is of a newer version, damaged, lost, or of another
+            catalogue; the file is unchanged.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, report: Callable[[str], None] = _ignore) -> None:
         self.file = folder / FILE
+        self._report = report
+        self._reported: set[int] = set()
         with self._translated_errors():
-            folder.mkdir(parents=True, exist_ok=True)
-            _refuse_newer(self.file, _header_version(self.file))
-            self._connection = sqlite3.connect(
-                self.file, timeout=BUSY_TIMEOUT_S, isolation_level=None, check_same_thread=False
-            )
-            self._prepare_when_free()
-
-    def _prepare_when_free(self) -> None:
-        """`index` and `catalogue` may create the file at the same moment. While one of them changes the journal mode,
-        SQLite reports "locked" to the other one at once, whatever the timeout.
-        """
-        deadline_s = time.monotonic() + BUSY_TIMEOUT_S
-        while True:
-            try:
-                self._prepare()
-            except sqlite3.OperationalError as error:
-                if "locked" not in str(error) or time.monotonic() > deadline_s:
-                    raise
-                time.sleep(0.05)
-            else:
-                return
-
-    def _prepare(self) -> None:
-        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-        _refuse_newer(self.file, version)
-        self._connection.execute("PRAGMA journal_mode = WAL")
-        self._connection.execute("PRAGMA synchronous = FULL")
-        if version == FORMAT:
-            return
-        with self._transaction():
-            (version,) = self._connection.execute("PRAGMA user_version").fetchone()
-            if version == 0:  # no other process has created the tables meanwhile
-                for statement in _SCHEMA.split(";"):
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {FORMAT}")
-                self._connection.execute("INSERT INTO meta VALUES ('epoch', ?)", (os.urandom(8).hex(),))
+            self._opened = CatalogueFile(folder)
+            self._connection = self._opened.connection
+            self._transaction = self._opened.transaction
+            self._reserve = DiskReserve(folder)
 
     @contextmanager
     def _translated_errors(self, kinds: tuple[type[Exception], ...] = (sqlite3.Error, OSError)) -> Iterator[None]:
@@ -102,23 +69,14 @@ class SqliteCatalogueStore:
             yield
         except kinds as error:
             cause = error.strerror if isinstance(error, OSError) else str(error)
+            is_damaged = type(error) is sqlite3.DatabaseError  # "malformed", "not a database"
             raise StoreFault(
-                f"The catalogue {self.file} cannot be used: {cause}. Nothing of this request was written. {REMEDY}"
+                f"The catalogue {self.file} cannot be used: {cause}. Nothing of this request was written. "
+                f"{RESTORE if is_damaged else REMEDY}"
             ) from error
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-            self._connection.execute("COMMIT")
-        except BaseException:
-            if self._connection.in_transaction:
-                self._connection.execute("ROLLBACK")
-            raise
-
     def close(self) -> None:
-        self._connection.close()
+        self._opened.close()
 
     def upsert(self, items: Sequence[Item], embeddings: Floats, fingerprint: str) -> int:
         """Writes all items or none; embeddings float32[N,D], L2 norm 1. Returns the sequence of the commit.
@@ -129,24 +87,28 @@ class SqliteCatalogueStore:
         with self._translated_errors(), self._transaction():
             self._set_meta("fingerprint", fingerprint)
             self._set_meta("dimension", str(embeddings.shape[1]))
+            checksums = []
             for item, embedding in zip(items, embeddings, strict=True):
                 self._connection.execute(
                     "INSERT INTO products (product_id) VALUES (?) ON CONFLICT DO NOTHING", (item.product_id,)
                 )
                 product = self.product_key(item.product_id)
                 self._remove("product = ? AND photo_id = ?", (product, item.photo_id))
+                content = embedding.astype("<f4").tobytes()
+                texts = (item.photo_id, json.dumps(item.fields, ensure_ascii=False), item.image_digest, item.phash)
                 made = self._connection.execute(
                     "INSERT INTO photos (product, photo_id, fields, image_digest, phash, embedding) "
                     "VALUES (?, ?, ?, ?, ?, ?)",
-                    (
-                        product, item.photo_id, json.dumps(item.fields, ensure_ascii=False), item.image_digest,
-                        item.phash, embedding.astype("<f4").tobytes(),
-                    ),
-                )  # fmt: skip
+                    (product, *texts, content),
+                )
+                checksums.append(
+                    (made.lastrowid, embedding_checksum(content), text_checksum((item.product_id, *texts)))
+                )
                 self._connection.executemany(
                     "INSERT INTO attributes VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
                     [(name, value, made.lastrowid) for name, value in attributes_of(item.fields)],
                 )
+            self._connection.executemany("INSERT INTO checksums VALUES (?, ?, ?)", checksums)
             return self._commit_sequence()
 
     def delete(self, product_ids: Sequence[str]) -> int:
@@ -155,8 +117,21 @@ class SqliteCatalogueStore:
         Raises:
             StoreFault: see `upsert`.
         """
+        with self._translated_errors():
+            try:
+                deleted = self._delete(product_ids)
+            except sqlite3.OperationalError as error:
+                # On a full disk a delete gets the space that was reserved for it.
+                if "full" not in str(error) or not self._reserve.give():
+                    raise
+                deleted = self._delete(product_ids)
+                self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")  # returns the space
+            self._reserve.take()
+        return deleted
+
+    def _delete(self, product_ids: Sequence[str]) -> int:
         deleted = 0
-        with self._translated_errors(), self._transaction():
+        with self._transaction():
             for product_id in dict.fromkeys(product_ids):
                 product = self.product_key(product_id)
                 if product is not None:
@@ -181,28 +156,62 @@ class SqliteCatalogueStore:
             self._commit_sequence()
         return epoch
 
+    def replace_all(self, staged: Path, statements: Sequence[str], meta: dict[str, str]) -> None:
+        """Replaces all photos by those of a file, in one transaction.
+
+        Args:
+            staged: an SQLite file, attached as `staged`.
+            statements: SQL in which `:base` is the last id.
+            meta: values of `meta` to set.
+
+        Raises:
+            StoreFault: see `upsert`; nothing was changed.
+        """
+        with self._translated_errors():
+            self._connection.execute("ATTACH ? AS staged", (str(staged),))
+            try:
+                with self._transaction():
+                    values = {"base": self.tip().photo}
+                    for statement in statements:
+                        self._connection.execute(statement, values if ":base" in statement else ())
+                    for key, value in meta.items():
+                        self._set_meta(key, value)
+                    self._commit_sequence()
+            finally:
+                self._connection.execute("DETACH staged")
+            self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
     def _remove(self, condition: str, values: tuple[Any, ...]) -> None:
         ids = self._connection.execute(f"SELECT id FROM photos WHERE {condition}", values).fetchall()
+        if not ids:
+            return
         for statement in (
             "INSERT INTO removed (photo) VALUES (?)",
             "DELETE FROM attributes WHERE photo = ?",
+            "DELETE FROM checksums WHERE photo = ?",
             "DELETE FROM photos WHERE id = ?",
         ):
             self._connection.executemany(statement, ids)
 
     def _commit_sequence(self) -> int:
         made = self._connection.execute("INSERT INTO commits (token) VALUES (?)", (os.urandom(8).hex(),))
+        # After a commit of a release without checksums the next start adds them.
+        self._connection.execute(
+            "UPDATE meta SET value = ? WHERE key = ? AND value = ?",
+            (str(made.lastrowid), COMPLETE_TO, str((made.lastrowid or 0) - 1)),
+        )
         # Readers find the commit they read last. Older commits are deleted: a later reader rebuilds its index.
         self._connection.execute("DELETE FROM commits WHERE sequence <= ? - 100000", (made.lastrowid,))
         return int(made.lastrowid or 0)
 
-    def _read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+    def read(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """The rows of a query."""
         with self._translated_errors((sqlite3.Error,)):
             return self._connection.execute(sql, values).fetchall()
 
     def product_key(self, product_id: str) -> int | None:
         """The key of a product in `added_after`; None where the product does not exist."""
-        rows = self._read("SELECT key FROM products WHERE product_id = ?", (product_id,))
+        rows = self.read("SELECT key FROM products WHERE product_id = ?", (product_id,))
         return int(rows[0][0]) if rows else None
 
     def _set_meta(self, key: str, value: str) -> None:
@@ -224,7 +233,7 @@ class SqliteCatalogueStore:
 
     def meta(self, key: str) -> str:
         """Value of `epoch`, REQUESTED_AT, `fingerprint` or `dimension`; empty where it is not set."""
-        rows = self._read("SELECT value FROM meta WHERE key = ?", (key,))
+        rows = self.read("SELECT value FROM meta WHERE key = ?", (key,))
         return str(rows[0][0]) if rows else ""
 
     def tip(self) -> Tip:
@@ -242,12 +251,42 @@ class SqliteCatalogueStore:
         return row is not None and row[0] == tip.token
 
     def added_after(self, photo: int, limit: int) -> tuple[Ids, Ids, Floats]:
-        """Ids, product keys and embeddings float32[N,D] of the rows after an id, in rising order."""
-        rows = self._connection.execute(
-            "SELECT id, product, embedding FROM photos WHERE id > ? ORDER BY id LIMIT ?", (photo, limit)
-        ).fetchall()
-        matrix = np.frombuffer(b"".join(row[2] for row in rows), "<f4").reshape(len(rows), -1) if rows else _EMPTY
-        return np.array([row[0] for row in rows], np.int64), np.array([row[1] for row in rows], np.int64), matrix
+        """Ids, product keys and embeddings float32[N,D] of the rows after an id, in rising order.
+
+        Raises:
+            StoreFault: one of the rows is damaged.
+        """
+        found = self.rows_after(photo, limit)
+        for id_ in found.ids[~found.sound].tolist():
+            raise self.fault(id_)
+        return found.ids, found.products, found.embeddings
+
+    def rows_after(self, photo: int, limit: int) -> PhotoRows:
+        """The rows after an id, in rising order; damaged ones are marked and reported."""
+        found = photo_rows(
+            self._connection.execute(
+                "SELECT id, product, photos.embedding, checksums.embedding FROM photos "
+                "LEFT JOIN checksums ON photo = id WHERE id > ? ORDER BY id LIMIT ?",
+                (photo, limit),
+            ).fetchall()
+        )
+        for id_ in found.ids[~found.sound].tolist():
+            self._report_damage(id_, "no search finds it")
+        return found
+
+    def rows_of(self, ids: Ids) -> PhotoRows:
+        """The rows of ids, in rising order; rows that do not exist are left out, damaged ones are marked."""
+        marks = ", ".join(map(str, ids.tolist()))
+        return photo_rows(
+            self._connection.execute(
+                "SELECT id, product, photos.embedding, checksums.embedding FROM photos "
+                f"LEFT JOIN checksums ON photo = id WHERE id IN ({marks}) ORDER BY id"
+            ).fetchall()
+        )
+
+    def embedding_checksums(self) -> dict[int, int]:
+        """Id -> checksum of the embedding, of every photo that has one."""
+        return dict(self._connection.execute("SELECT photo, embedding FROM checksums").fetchall())
 
     def removed_after(self, removal: int) -> Ids:
         rows = self._connection.execute("SELECT photo FROM removed WHERE position > ?", (removal,)).fetchall()
@@ -255,11 +294,11 @@ class SqliteCatalogueStore:
 
     def select(self, conditions: Sequence[Condition]) -> Ids:
         """Ids of the photos that meet all conditions, in no particular order."""
-        return np.array([row[0] for row in self._read(*to_sql(conditions))], np.int64)
+        return np.array([row[0] for row in self.read(*to_sql(conditions))], np.int64)
 
     def field_names(self) -> list[str]:
         """Every field that a photo has; one lookup in the primary key for each field."""
-        rows = self._read(
+        rows = self.read(
             "WITH RECURSIVE names (name) AS (SELECT min(name) FROM attributes UNION ALL "
             "SELECT (SELECT min(a.name) FROM attributes a WHERE a.name > names.name) FROM names WHERE name NOT NULL) "
             "SELECT name FROM names WHERE name NOT NULL"
@@ -274,17 +313,20 @@ class SqliteCatalogueStore:
         return dict(self._connection.execute("SELECT key, product_id FROM products").fetchall())
 
     def rows(self, ids: Sequence[int]) -> dict[int, tuple[str, str, str, str | None, str | None]]:
-        """Id -> product_id, photo_id, fields as JSON, image_digest, phash."""
+        """Id -> product_id, photo_id, fields as JSON, image_digest, phash; damaged rows are left out and reported."""
         found = {}
         for start in range(0, len(ids), 500):
             part = ids[start : start + 500]
             marks = ", ".join("?" * len(part))
-            for row in self._read(
-                "SELECT id, product_id, photo_id, fields, image_digest, phash FROM photos "
-                f"JOIN products ON key = product WHERE id IN ({marks})",
+            for id_, checksum, *texts in self.read(
+                f"SELECT id, texts, {TEXT_COLUMNS} FROM photos JOIN products ON key = product "
+                f"LEFT JOIN checksums ON photo = id WHERE id IN ({marks})",
                 part,
             ):
-                found[row[0]] = row[1:]
+                if checksum is None or checksum == text_checksum(texts):
+                    found[id_] = tuple(texts)
+                else:
+                    self._report_damage(id_, "searches leave it out")
         return found
 
     def activate(self) -> dict[str, Any]:
@@ -310,49 +352,44 @@ class SqliteCatalogueStore:
         """
         after = 0 if after is None else after
         if isinstance(after, bool) or not isinstance(after, int) or not 0 <= after < 2**63:
-            raise InvalidRequest(f"`after` is {after!r}; expected a whole number from 0 to {2**63 - 1}.")
+            raise InvalidRequest(f"`after` is {quoted(after)}; expected a whole number from 0 to {2**63 - 1}.")
         return self._photos("id > ? ORDER BY id LIMIT ?", (after, limit))
 
     def _photos(self, condition: str, values: tuple[Any, ...]) -> list[Photo]:
-        rows = self._read(
-            "SELECT id, product_id, photo_id, fields, image_digest, phash, embedding FROM photos "
-            f"JOIN products ON key = product WHERE {condition}",
+        photos = []
+        for id_, embedding, stated, stated_texts, *texts in self.read(
+            f"SELECT id, photos.embedding, checksums.embedding, texts, {TEXT_COLUMNS} FROM photos "
+            f"JOIN products ON key = product LEFT JOIN checksums ON photo = id WHERE {condition}",
             values,
+        ):
+            is_whole = stated is None or (stated, stated_texts) == (embedding_checksum(embedding), text_checksum(texts))
+            if not is_whole:
+                raise self.fault(id_)
+            product_id, photo_id, fields, digest, phash = texts
+            vector = np.frombuffer(embedding, "<f4")
+            photos.append(Photo(id_, product_id, photo_id, json.loads(fields), digest, phash, vector))
+        return photos
+
+    def describe(self, id_: int) -> str:
+        """A photo's ids for a message, as far as they can be read."""
+        rows = self.read("SELECT product_id, photo_id FROM photos JOIN products ON key = product WHERE id = ?", (id_,))
+        return f"photo {rows[0][1]!a} of product {rows[0][0]!a} (row {id_})" if rows else f"row {id_}"
+
+    def fault(self, id_: int) -> StoreFault:
+        """The error about a damaged photo."""
+        return StoreFault(
+            f"The catalogue {self.file} is damaged: {self.describe(id_)} does not match its checksum. "
+            "Add the photo again or delete the product; `triptych catalogue verify` lists all damage."
         )
-        return [
-            Photo(id_, product_id, photo_id, json.loads(fields), digest, phash, np.frombuffer(embedding, "<f4"))
-            for id_, product_id, photo_id, fields, digest, phash, embedding in rows
-        ]
+
+    def _report_damage(self, id_: int, effect: str) -> None:
+        if id_ not in self._reported:
+            self._reported.add(id_)
+            self._report(f"{self.fault(id_)} Until then {effect}.")
 
     def count(self, conditions: Sequence[Condition] = ()) -> tuple[int, int]:
         """Number of photos that meet the conditions, and number of their products."""
         sql, values = to_sql(conditions)
         among = f"WHERE id IN ({sql})" if conditions else ""
-        ((photos, products),) = self._read(f"SELECT count(*), count(DISTINCT product) FROM photos {among}", values)
+        ((photos, products),) = self.read(f"SELECT count(*), count(DISTINCT product) FROM photos {among}", values)
         return int(photos), int(products)
-
-
-_EMPTY = np.empty((0, 0), np.float32)
-
-
-def _header_version(file: Path) -> int:
-    """SQLite's user_version, read without opening the file as a database, which might change the file.
-
-    Source: sqlite.org/fileformat.html, "The Database Header": 4 bytes at offset 60, big-endian.
-    """
-    try:
-        with file.open("rb") as content:
-            header = content.read(64)
-    except FileNotFoundError:
-        return 0
-    is_database = len(header) == 64 and header.startswith(b"SQLite format 3\0")
-    return int(struct.unpack_from(">I", header, 60)[0]) if is_database else 0
-
-
-def _refuse_newer(file: Path, version: int) -> None:
-    if version > FORMAT:
-        raise StoreFault(
-            f"The catalogue {file} has version {version}, written by a newer Triptych; this release reads versions up "
-            f"to {FORMAT}. The file is unchanged. Serve it with the newer release, or name another folder in "
-            "TRIPTYCH_CATALOGUE_DIR."
-        )

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from triptych_models.errors import Code, InvalidRequest
+from triptych_models.errors import Code, InvalidRequest, quoted
 
 Floats = npt.NDArray[np.float32]
 
@@ -57,7 +57,9 @@ def explain(feature_map: Floats, heads: Mapping[str, Head], attribute: str, clas
         InvalidRequest: the attribute or the class does not exist.
     """
     if attribute not in heads:
-        raise InvalidRequest(f"`attribute` is {attribute!r}; expected one of {', '.join(heads)}.", Code.CLASS_UNKNOWN)
+        raise InvalidRequest(
+            f"`attribute` is {quoted(attribute)}; expected one of {', '.join(heads)}.", Code.CLASS_UNKNOWN
+        )
     head = heads[attribute]
     classes = len(head.labels)
     logits = head.weight @ feature_map.mean(axis=(1, 2)) + head.bias

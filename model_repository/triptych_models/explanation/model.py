@@ -21,7 +21,8 @@ class ActivationMap(Model):
     """Pixels -> heat maps. A model without a feature map is loaded too, and refuses each request with the reason."""
 
     role = "activation_map"
-    codes = (Code.CLASS_UNKNOWN, Code.EXPLANATION_UNSUPPORTED)
+    codes = (Code.CLASS_UNKNOWN, Code.EXPLANATION_UNSUPPORTED, Code.QUEUE_FULL, Code.DEADLINE_EXCEEDED)
+    lanes = 1
 
     def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
         files = config.files

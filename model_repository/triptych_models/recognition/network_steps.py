@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from triptych_models.errors import InvalidRequest
 from triptych_models.metrics.recognitions import DECODED, RecognitionMetrics, plausible_duration
 from triptych_models.metrics.registry import MetricRegistry
 from triptych_models.metrics.stages import EmbedMetrics, Floats, StageMetrics
@@ -17,6 +17,9 @@ from triptych_models.placed_files import PlacedFiles
 from triptych_models.recognition.onnx_session import open_session
 from triptych_models.recognition.stage_metrics import open_classify_metrics, open_embed_metrics
 from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
+
+# Features of photos are below 100. From about 1e34 on, scores would not be finite, nor the metrics of all later photos.
+MAX_FEATURE = 1e30
 
 
 class NetworkStep(Model):
@@ -44,8 +47,8 @@ class NetworkStep(Model):
         """The metrics of the stage."""
 
     @abstractmethod
-    def _record(self, requests: Sequence[Request], outputs: dict[str, Floats], started_s: float) -> None:
-        """Records the metrics of a run that began at `started_s` of the monotonic clock."""
+    def _record(self, request: Request, answer: Mapping[str, Floats], started_s: float) -> None:
+        """Records the metrics of a request whose run began at `started_s` of the monotonic clock."""
 
     def _refuse_other_dims(self, config: ModelConfig) -> None:
         """Refuses placed weights of other shapes than the config: then only the placed profiles have the right dims."""
@@ -66,12 +69,14 @@ class NetworkStep(Model):
         with self._stage.timed(len(requests)):
             arrays = self._session.run(self._outputs, {self._input: stacked})
         outputs: dict[str, Floats] = dict(zip(self._outputs, arrays, strict=True))
-        self._record(requests, outputs, started_s)
         stops = np.cumsum([len(batch) for batch in batches])
-        return [
+        answers = [
             {name: array[stop - len(batch) : stop] for name, array in outputs.items()}
             for batch, stop in zip(batches, stops, strict=True)
         ]
+        for request, answer in zip(requests, answers, strict=True):
+            self._record(request, answer, started_s)
+        return [*answers]
 
 
 class Embedder(NetworkStep):
@@ -88,8 +93,8 @@ class Embedder(NetworkStep):
         self._embed = open_embed_metrics(config, metrics)
         return self._embed
 
-    def _record(self, requests: Sequence[Request], outputs: dict[str, Floats], started_s: float) -> None:
-        self._embed.record_answer(outputs["embedding"])
+    def _record(self, request: Request, answer: Mapping[str, Floats], started_s: float) -> None:
+        self._embed.record_answer(answer["embedding"], request.source)
 
 
 class Classifier(NetworkStep):
@@ -102,6 +107,13 @@ class Classifier(NetworkStep):
     reuses_buffers = True
     _input = "features"
 
+    def answer_batch(self, requests: Sequence[Request]) -> list[Arrays | Exception]:
+        """See `NetworkStep`. Refuses the requests with numbers that no photo has."""
+        faults = [_find_fault(request) for request in requests]
+        sound = [request for request, fault in zip(requests, faults, strict=True) if fault is None]
+        answers = iter(super().answer_batch(sound) if sound else [])
+        return [next(answers) if fault is None else fault for fault in faults]
+
     def _onnx_file(self, files: PlacedFiles) -> Path:
         return files.classifier
 
@@ -112,19 +124,26 @@ class Classifier(NetworkStep):
         self._native_embedder = open_embed_metrics(config, metrics, model=Embedder.role) if is_handed else None
         return self._classify
 
-    def _record(self, requests: Sequence[Request], outputs: dict[str, Floats], started_s: float) -> None:
-        self._classify.record_answer(outputs["category_scores"])
-        for request in requests:
-            timing = request.array("timing")
-            self._recognitions.record(timing)
-            if self._native_embedder is not None:
-                _record_embedding(self._native_embedder, request.array("embedding"), timing, started_s)
+    def _record(self, request: Request, answer: Mapping[str, Floats], started_s: float) -> None:
+        self._classify.record_answer(answer["category_scores"], request.source)
+        self._recognitions.record(request.array("timing"), request.source)
+        if self._native_embedder is not None:
+            _record_embedding(self._native_embedder, request, started_s)
 
 
-def _record_embedding(embed: EmbedMetrics, embedding: Any, timing: Any, started_s: float) -> None:
+def _find_fault(request: Request) -> InvalidRequest | None:
+    for name in ("features", "embedding"):
+        array = request.array(name)
+        if array is not None and not (np.abs(array) < MAX_FEATURE).all():
+            return InvalidRequest(f"`{name}` has numbers that no photo has; expected numbers below {MAX_FEATURE:g}.")
+    return None
+
+
+def _record_embedding(embed: EmbedMetrics, request: Request, started_s: float) -> None:
+    embedding, timing = request.array("embedding"), request.array("timing")
     if embedding is None or timing is None:
         return  # not a request of the ensemble
-    embed.record_answer(embedding)
+    embed.record_answer(embedding, request.source)
     duration_s = plausible_duration(timing, DECODED, started_s)
     if duration_s is not None:
         embed.observe(duration_s, 1)

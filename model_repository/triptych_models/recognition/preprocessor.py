@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import numpy as np
 
@@ -37,8 +38,9 @@ class Preprocessor(Model):
         """See `Model`."""
         received_s = time.monotonic()
         photos = request.array("image").reshape(-1).tolist()
+        record = partial(self._decode.record_photo, request.source)
         with self._decode.timed():
-            pixels = preprocessing.preprocess_all(photos, self._transform, self._limits, self._decode.record_photo)
+            pixels = preprocessing.preprocess_all(photos, self._transform, self._limits, record)
         return {"pixels": pixels, "timing": timing_of(len(photos), received_s)}
 
 

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import numpy as np
 from triptych_models.errors import Code
 from triptych_models.metrics.families import RECOGNITION_DURATION
 from triptych_models.metrics.registry import MetricRegistry
+from triptych_models.metrics.sources import by_source
 from triptych_models.metrics.stages import CacheMetrics, DecodeMetrics
 from triptych_models.placed_files import PlacedFiles
 from triptych_models.recognition import preprocessing
@@ -44,12 +46,14 @@ class Job:
     """One request in progress.
 
     Attributes:
+        source: what the request is for.
         keys: cache keys of its photos; empty without a cache.
         pixels: uint8[N,S,S,3]; None where the cache has all answers.
         rows: float32[N,L], the outputs concatenated in the order of the config.
         error: why the request failed.
     """
 
+    source: str
     keys: list[bytes] = field(default_factory=list)
     pixels: Any = None
     rows: Any = None
@@ -81,7 +85,7 @@ class Recognizer(Model):
         self._embed = open_embed_metrics(config, metrics)
         self._classify = open_classify_metrics(config, metrics)
         self._cached = CacheMetrics(metrics)
-        self._seconds = metrics.histogram(RECOGNITION_DURATION)
+        self._seconds = by_source(metrics.histogram, RECOGNITION_DURATION)
 
     def _decode_warm_up_photo(self, file: Path) -> None:
         """Loads the decoder, which the first photo does; Triton's warm-up reaches one instance only."""
@@ -95,12 +99,15 @@ class Recognizer(Model):
             jobs = [self._prepare(request) for request in requests]
             self._compute([job for job in jobs if job.pixels is not None], is_alone)
         answers = [self._split(job) if job.error is None else job.error for job in jobs]
-        self._seconds.observe(time.perf_counter() - started_s, sum(job.error is None for job in jobs))
+        duration_s = time.perf_counter() - started_s
+        for job in jobs:
+            if job.error is None:
+                self._seconds[job.source].observe(duration_s)
         return answers
 
     def _prepare(self, request: Request) -> Job:
         photos = request.array("image").reshape(-1).tolist()
-        job = Job()
+        job = Job(request.source)
         if self._cache is not None:
             job.keys = [self._cache.key(photo) for photo in photos]
             answers = [answer for answer in map(self._cache.get, job.keys) if answer is not None]
@@ -110,10 +117,9 @@ class Recognizer(Model):
                 return job
             self._cached.misses.add(len(photos))
         try:
+            record = partial(self._decode.record_photo, job.source)
             with self._decode.timed():
-                job.pixels = preprocessing.preprocess_all(
-                    photos, self._transform, self._limits, self._decode.record_photo
-                )
+                job.pixels = preprocessing.preprocess_all(photos, self._transform, self._limits, record)
         except Exception as error:
             job.error = error
         return job
@@ -147,8 +153,8 @@ class Recognizer(Model):
             name: np.ascontiguousarray(job.rows[:, start:stop])
             for name, start, stop in zip(self._outputs, self._edges, self._edges[1:], strict=False)
         }
-        self._embed.record_answer(answer["embedding"])
-        self._classify.record_answer(answer["category_scores"])
+        self._embed.record_answer(answer["embedding"], job.source)
+        self._classify.record_answer(answer["category_scores"], job.source)
         return answer
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -45,17 +45,19 @@ class TorchStep(Model):
         """The metrics of the stage."""
 
     @abstractmethod
-    def _record(self, requests: Sequence[Request], outputs: dict[str, torch.Tensor]) -> None:
-        """Records the metrics of a run."""
+    def _record(self, request: Request, answer: Mapping[str, torch.Tensor]) -> None:
+        """Records the metrics of a request."""
 
     def answer_batch(self, requests: Sequence[Request]) -> list[Arrays | Exception]:
         """See `Model`. One run for all requests: all of them fail when the run fails."""
         batches = [torch.utils.dlpack.from_dlpack(one.on_device(self._input)).to(self._device) for one in requests]
         with self._stage.timed(len(requests)):
             outputs = dict(zip(self._outputs, self._network.run(torch.cat(batches)), strict=True))
-        self._record(requests, outputs)
         split = {name: torch.split(output, [len(batch) for batch in batches]) for name, output in outputs.items()}
-        return [{name: parts[place].contiguous() for name, parts in split.items()} for place in range(len(requests))]
+        answers = [{name: parts[place].contiguous() for name, parts in split.items()} for place in range(len(requests))]
+        for request, answer in zip(requests, answers, strict=True):
+            self._record(request, answer)
+        return [*answers]
 
 
 class TorchEmbedder(TorchStep):
@@ -68,8 +70,8 @@ class TorchEmbedder(TorchStep):
         self._embed = open_embed_metrics(config, metrics)
         return self._embed
 
-    def _record(self, requests: Sequence[Request], outputs: dict[str, torch.Tensor]) -> None:
-        self._embed.record_answer(outputs["embedding"].cpu().numpy())
+    def _record(self, request: Request, answer: Mapping[str, torch.Tensor]) -> None:
+        self._embed.record_answer(answer["embedding"].cpu().numpy(), request.source)
 
 
 class TorchClassifier(TorchStep):
@@ -83,10 +85,9 @@ class TorchClassifier(TorchStep):
         self._recognitions = RecognitionMetrics(metrics)
         return self._classify
 
-    def _record(self, requests: Sequence[Request], outputs: dict[str, torch.Tensor]) -> None:
-        self._classify.record_answer(outputs["category_scores"].cpu().numpy())
-        for request in requests:
-            self._recognitions.record(request.array("timing"))
+    def _record(self, request: Request, answer: Mapping[str, torch.Tensor]) -> None:
+        self._classify.record_answer(answer["category_scores"].cpu().numpy(), request.source)
+        self._recognitions.record(request.array("timing"), request.source)
 
 
 class Network:

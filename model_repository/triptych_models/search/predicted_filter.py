@@ -10,14 +10,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from triptych_models.errors import InvalidRequest
+from triptych_models.errors import InvalidRequest, quoted
+from triptych_models.search.limits import MAX_PREDICTED
 
 # Nearest photos that vote, each weighted by its cosine. See docs/decisions/0042.
 VOTERS = 30
 # The search covers the likeliest categories up to this share of the combined probability, and at most this many.
 COVER = 0.6
 MAX_CATEGORIES = 3
-MAX_PREDICTED = 64
 
 
 @dataclass(frozen=True)
@@ -43,15 +43,18 @@ def parse_predicted_filter(options: Any) -> PredictedFilter:
         raise InvalidRequest('`narrow` is invalid; expected {"field": "category", "predicted": {"Shoes": 0.7}}.')
     unknown = sorted(set(options) - {"field", "predicted"})
     if unknown:
-        raise InvalidRequest(f"`narrow` has the unknown key {unknown[0]!r}; expected only: field, predicted.")
-    predicted = options.get("predicted") or {}
+        raise InvalidRequest(f"`narrow` has the unknown key {quoted(unknown[0])}; expected only: field, predicted.")
+    predicted = options.get("predicted")
+    predicted = {} if predicted is None else predicted
     if not isinstance(predicted, dict) or len(predicted) > MAX_PREDICTED:
         raise InvalidRequest(
             f"`narrow.predicted` is invalid; expected an object of at most {MAX_PREDICTED} probabilities."
         )
     for name, score in predicted.items():
         if isinstance(score, bool) or not isinstance(score, int | float) or not 0 <= score <= 1:
-            raise InvalidRequest(f"`narrow.predicted` has {score!r} for {name!r}; expected a probability from 0 to 1.")
+            raise InvalidRequest(
+                f"`narrow.predicted` has {quoted(score)} for {quoted(name)}; expected a probability from 0 to 1."
+            )
     return PredictedFilter(options["field"], predicted)
 
 

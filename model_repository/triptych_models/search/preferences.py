@@ -11,13 +11,20 @@ from dataclasses import dataclass
 import numpy as np
 
 from triptych_models.catalogue.records import Floats
-from triptych_models.errors import InvalidRequest
+from triptych_models.errors import InvalidRequest, quoted
 from triptych_models.json_objects import parse_object, refuse_unknown
+from triptych_models.search.limits import MAX_INTERESTS, MAX_PRODUCTS, MAX_WITHOUT
 from triptych_models.search.vectors import unit
 
-MAX_PRODUCTS = 200
-MAX_WITHOUT = 10_000
-MAX_INTERESTS = 10
+# Candidates for each interest and each place of a recommendation, from which diverse products are selected. All
+# interests together get at most MAX_CANDIDATES, or k each: beyond 240 places, answers with much diversity differ.
+POOL = 5
+MAX_CANDIDATES = 1200
+# A product of 64 rows with all vectors takes as long as 8 products of one row.
+_BLOCK_ROWS = 64
+_BLOCK_COST = 8
+# The least weight beside the heaviest product: float32 has room for the products of such weights.
+_LEAST_WEIGHT = 1e-6
 
 
 @dataclass(frozen=True)
@@ -62,19 +69,21 @@ def parse_preferences(text: bytes) -> Preferences:
         )
     for product_id, weight in weights.items():
         if isinstance(weight, bool) or not isinstance(weight, int | float) or not 0 < weight < 1e9:
-            raise InvalidRequest(f"The weight of {product_id!r} in `taste` is {weight!r}; expected a number above 0.")
+            raise InvalidRequest(
+                f"The weight of {quoted(product_id)} in `taste` is {quoted(weight)}; expected a number above 0."
+            )
     without = options.pop("without", [])
     if not isinstance(without, list) or len(without) > MAX_WITHOUT or not all(isinstance(one, str) for one in without):
         raise InvalidRequest(f"`without` of `taste` is invalid; expected a list of at most {MAX_WITHOUT} product ids.")
     interests = options.pop("interests", Preferences.interests)
     if isinstance(interests, bool) or not isinstance(interests, int) or not 1 <= interests <= MAX_INTERESTS:
         raise InvalidRequest(
-            f"`interests` of `taste` is {interests!r}; expected a whole number from 1 to {MAX_INTERESTS}."
+            f"`interests` of `taste` is {quoted(interests)}; expected a whole number from 1 to {MAX_INTERESTS}."
         )
     shares = {name: options.pop(name, getattr(Preferences, name)) for name in ("apart", "diversity")}
     for name, value in shares.items():
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
-            raise InvalidRequest(f"`{name}` of `taste` is {value!r}; expected a number from 0 to 1.")
+            raise InvalidRequest(f"`{name}` of `taste` is {quoted(value)}; expected a number from 0 to 1.")
     refuse_unknown(options, "taste", ("weights", "without", "interests", *shares))
     return Preferences(
         {name: float(weight) for name, weight in weights.items()}, frozenset(without), interests, **shares
@@ -87,18 +96,21 @@ def find_interests(vectors: Floats, weights: Sequence[float], most: int, apart: 
     Leader clustering: in order of falling weight, each product joins the nearest interest or starts a new one. A second
     pass assigns each product to the interest that is nearest then.
     """
-    heavy = np.asarray(weights, np.float32)
+    heaviest = max(weights)
+    heavy = np.array([max(weight / heaviest, _LEAST_WEIGHT) for weight in weights], np.float32)
     order = np.argsort(-heavy, kind="stable")
     sums: list[Floats] = []
+    directions: list[Floats] = []
     for row in order:
-        scores = [float(vectors[row] @ unit(one)) for one in sums]
+        scores = [float(vectors[row] @ one) for one in directions]
         if not scores or (max(scores) < apart and len(sums) < most):
             sums.append(heavy[row] * vectors[row])
+            directions.append(unit(sums[-1]))
         else:
             at = int(np.argmax(scores))
             sums[at] = sums[at] + heavy[row] * vectors[row]
-    directions = np.stack([unit(one) for one in sums])
-    nearest = (vectors @ directions.T).argmax(axis=1)
+            directions[at] = unit(sums[at])
+    nearest = (vectors @ np.stack(directions).T).argmax(axis=1)
     found = []
     for number in range(len(sums)):
         mine = nearest == number
@@ -106,6 +118,11 @@ def find_interests(vectors: Floats, weights: Sequence[float], most: int, apart: 
             total = (heavy[mine, None] * vectors[mine]).sum(axis=0)
             found.append(Interest(unit(total), float(heavy[mine].sum() / heavy.sum())))
     return sorted(found, key=lambda one: -one.share)
+
+
+def pool_size(k: int, interests: int) -> int:
+    """The number of nearest photos that are candidates of each interest, for `k` places of all interests together."""
+    return max(k, min(POOL * k, MAX_CANDIDATES // interests))
 
 
 def diversify(
@@ -125,17 +142,41 @@ def diversify(
         k: the most candidates to select.
         diversity: 0 to 1.
     """
-    of = np.asarray(interest)
-    left = np.ones(len(relevance), np.bool_)
-    likeness = np.zeros(len(relevance), np.float32)
-    counts = np.zeros(len(shares))
+    candidates = [np.flatnonzero(np.asarray(interest) == number) for number in range(len(shares))]
+    left = [len(rows) for rows in candidates]
+    worth = (1 - diversity) * relevance
+    likeness = Likeness(vectors, _BLOCK_ROWS if k * _BLOCK_COST > len(vectors) else 1)
+    counts = [0] * len(shares)
     taken: list[int] = []
-    while len(taken) < k and left.any():
-        open_ = [number for number in range(len(shares)) if (left & (of == number)).any()]
+    while len(taken) < k and any(left):
+        open_ = [number for number, rows in enumerate(left) if rows]
         number = max(open_, key=lambda one: shares[one] * (len(taken) + 1) - counts[one])
-        worth = np.where(left & (of == number), (1 - diversity) * relevance - diversity * likeness, -np.inf)
-        best = int(worth.argmax())
+        rows = candidates[number]
+        best = int(rows[(worth[rows] - diversity * likeness.nearest[rows]).argmax()])
         taken.append(best)
-        left[best], counts[number] = False, counts[number] + 1
-        likeness = np.maximum(likeness, vectors @ vectors[best])
+        worth[best] = -np.inf
+        left[number], counts[number] = left[number] - 1, counts[number] + 1
+        likeness.select(best)
     return taken
+
+
+class Likeness:
+    """Similarity of each vector to the nearest selected one: float32[C], 0 before the first selection.
+
+    Args:
+        vectors: float32[C,D], L2 norm 1.
+        block_rows: vectors that are compared with all others at once, when the first of them is selected.
+    """
+
+    def __init__(self, vectors: Floats, block_rows: int) -> None:
+        self._vectors = vectors
+        self._block_rows = block_rows
+        self._blocks: dict[int, Floats] = {}
+        self.nearest = np.zeros(len(vectors), np.float32)
+
+    def select(self, row: int) -> None:
+        number, place = divmod(row, self._block_rows)
+        if number not in self._blocks:
+            start = number * self._block_rows
+            self._blocks[number] = self._vectors[start : start + self._block_rows] @ self._vectors.T
+        np.maximum(self.nearest, self._blocks[number][place], out=self.nearest)

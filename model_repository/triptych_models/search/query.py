@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from triptych_models.catalogue.filters import Condition, parse_filter
-from triptych_models.errors import InvalidRequest
+from triptych_models.errors import InvalidRequest, quoted
 from triptych_models.json_objects import parse_object, refuse_unknown
 from triptych_models.search.predicted_filter import PredictedFilter, parse_predicted_filter
 
-MAX_K = 1000
 DEFAULT_K = 10
 
 
@@ -45,25 +44,14 @@ def parse_query(text: bytes) -> SearchQuery:
     if minimum is None:
         minimum = -1.0
     elif isinstance(minimum, bool) or not isinstance(minimum, int | float) or not -1 <= minimum <= 1:
-        raise InvalidRequest(f"`min_similarity` is {minimum!r}; expected a number from -1 to 1.")
+        raise InvalidRequest(f"`min_similarity` is {quoted(minimum)}; expected a number from -1 to 1.")
     flags = {"group_by_product": True, "exact": False}
     for name in flags:
         value = options.pop(name, flags[name])
         if not isinstance(value, bool):
-            raise InvalidRequest(f"`{name}` is {value!r}; expected true or false.")
+            raise InvalidRequest(f"`{name}` is {quoted(value)}; expected true or false.")
         flags[name] = value
     narrow = options.pop("narrow", None)
     predicted_filter = None if narrow is None else parse_predicted_filter(narrow)
     refuse_unknown(options, "query", ("filter", "min_similarity", "narrow", *flags))
     return SearchQuery(conditions, float(minimum), predicted_filter=predicted_filter, **flags)
-
-
-def check_k(k: int) -> int:
-    """Returns `k`.
-
-    Raises:
-        InvalidRequest: `k` is too small or too large.
-    """
-    if not 1 <= k <= MAX_K:
-        raise InvalidRequest(f"`k` is {k}; expected 1 to {MAX_K}.")
-    return k

@@ -1,32 +1,39 @@
 """The index's files on disk, which let a server start without reading every embedding: a cache of the store.
 
-`state.json` is written last and names the other files with their size and a digest of their ends. When a file does not
-match, or the state is not of the store's history, the index is built again from the store.
+`state.json` is written last, and names the other files with their sizes and checksums. When it or the file of rows is
+damaged, or the state is not of the store's history, the index is built again from the store. The checksums of vectors
+and graph are compared at their first use (`VectorIndex.check`, `open_graph`): reading them takes longer than a start.
 """
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
-import hashlib
 import json
 import os
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from triptych_models.catalogue.file_locks import is_held
-from triptych_models.catalogue.records import Tip
-from triptych_models.catalogue.settings import EXACT_BELOW
+from triptych_models.catalogue.files.checksums import Checksums
+from triptych_models.catalogue.files.index_files import (
+    FORMAT,
+    STATE,
+    file_checksum,
+    read_state,
+    refuse_damaged,
+    state_checksum,
+)
+from triptych_models.catalogue.records import Ids, Tip
 from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
+from triptych_models.search.index_repair import IndexRepair
 from triptych_models.search.vector_index import VectorIndex
-from triptych_models.search.vectors import Vectors, VectorsTaken
-
-FORMAT = 1
-_ENDS_BYTES = 1 << 20
+from triptych_models.search.vectors import Vectors, VectorsTaken, new_rows
 
 
 class SavedIndex:
@@ -36,21 +43,23 @@ class SavedIndex:
         folder: created where it is missing.
         dimension: dimension of an embedding.
         exact_below: up to this many photos a search compares all of them.
+        log: writes one line about each damage.
 
     Raises:
         OSError: the folder cannot be written.
     """
 
-    def __init__(self, folder: Path, dimension: int, exact_below: int = EXACT_BELOW) -> None:
+    def __init__(self, folder: Path, dimension: int, exact_below: int, log: Callable[[str], None]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         # During a rollout two processes use the folder; neither may remove files that the other one has open.
         self._owner = secrets.token_hex(4)
-        self._lock = (folder / f"owner-{self._owner}.lock").open("w")
-        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        self._lock = _hold(folder / f"owner-{self._owner}.lock")
         self._dimension = dimension
         self._exact_below = exact_below
-        self._state = folder / "state.json"
+        self._log = log
+        self._state = folder / STATE
+        self.is_outdated = False  # whether what was loaded has no checksums
 
     def open(self, store: SqliteCatalogueStore) -> tuple[VectorIndex, str]:
         """The index at the store's tip, and a log text about its origin.
@@ -58,6 +67,7 @@ class SavedIndex:
         Raises:
             OSError: the folder cannot be written.
         """
+        self._remove_others(self._named())  # what killed processes have left
         try:
             index = self._load(store)
             how = f"loaded {index.vectors.count} rows"
@@ -76,10 +86,8 @@ class SavedIndex:
         Raises:
             OSError: the disk is full; no file is left.
         """
-        empty = np.empty(0, np.int64)
-        file = self.new_file("vectors", "f32")
-        vectors = Vectors(file, self._dimension, empty, empty, empty.astype(np.bool_))
-        index = VectorIndex(vectors, store.meta("epoch"), self._exact_below)
+        vectors = Vectors(self.new_file("vectors", "f32"), self._dimension, *new_rows())
+        index = VectorIndex(vectors, store.meta("epoch"), self._exact_below, IndexRepair(store, self._log))
         try:
             index.read(store, progress)
             index.catch_up(store)
@@ -121,14 +129,20 @@ class SavedIndex:
     def _write(self, index: VectorIndex, rows: Path, staged: Path) -> set[str]:
         vectors = index.vectors
         with rows.open("wb") as file:
-            np.savez(file, ids=vectors.ids, products=vectors.products, alive=vectors.alive)
+            np.savez(
+                file,
+                ids=vectors.ids,
+                products=vectors.products,
+                alive=vectors.alive,
+                checksums=vectors.checksums,
+            )
             file.flush()
             os.fsync(file.fileno())
         vectors.sync()
-        files = {"vectors": vectors.file, "rows": rows}
+        files = {"vectors": _describe(vectors.file), "rows": _describe(rows, file_checksum(rows))}
         if index.graph_file is not None:
             sync_file(index.graph_file)
-            files["graph"] = index.graph_file
+            files["graph"] = _describe(index.graph_file, index.graph_checksum)
         state = {
             "format": FORMAT,
             "epoch": index.epoch,
@@ -136,43 +150,51 @@ class SavedIndex:
             "count": vectors.count,
             "graph_rows": index.graph_rows,
             "tip": asdict(index.tip),
-            "files": {kind: {"name": path.name, **_describe(path, kind)} for kind, path in files.items()},
+            "files": files,
         }
+        state["crc32"] = state_checksum(state)
         staged.write_text(json.dumps(state, indent=2) + "\n", encoding="utf-8")
         sync_file(staged)
         staged.replace(self._state)
-        return {path.name for path in files.values()}
+        return {file["name"] for file in files.values()}
+
+    def _named(self) -> set[str]:
+        """The files that the saved state names."""
+        try:
+            return {file["name"] for file in json.loads(self._state.read_text("utf-8"))["files"].values()}
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return set()
 
     def _load(self, store: SqliteCatalogueStore) -> VectorIndex:
-        state: dict[str, Any] = json.loads(self._state.read_text(encoding="utf-8"))
+        state = read_state(self._state)
         # An index of another epoch is valid too: it is searched until the requested rebuild is done.
-        expected = {"format": FORMAT, "dimension": self._dimension}
-        for name, value in expected.items():
-            if state[name] != value:
-                raise ValueError(f"its {name} is {state[name]!r}; expected {value!r}")
+        if state["dimension"] != self._dimension:
+            raise ValueError(f"its dimension is {state['dimension']!r}; expected {self._dimension!r}")
         tip = Tip(**state["tip"])
-        if not store.has_commit(tip):
-            raise ValueError("it is of another history than the store")
-        for kind, stated in state["files"].items():
-            found = _describe(self.folder / stated["name"], kind)
-            # The file of vectors grows while it is used.
-            is_whole = (
-                found["size_bytes"] >= stated["size_bytes"] if kind == "vectors" else found.items() <= stated.items()
-            )
-            if not is_whole:
-                raise ValueError(f"{stated['name']} is damaged")
-        with np.load(self.folder / state["files"]["rows"]["name"]) as rows:
+        self._refuse_other_history(store, tip)
+        files = {kind: (self.folder / stated["name"], stated) for kind, stated in state["files"].items()}
+        for kind in ("vectors", "rows"):
+            refuse_damaged(*files[kind], grows=kind == "vectors")
+        with np.load(files["rows"][0]) as rows:
             arrays = rows["ids"], rows["products"], rows["alive"]
-        vectors = Vectors(self.folder / state["files"]["vectors"]["name"], self._dimension, *arrays)
-        try:
-            index = VectorIndex(vectors, state["epoch"], self._exact_below)
-            index.tip = tip
-            if "graph" in state["files"]:
-                index.use_graph(self.folder / state["files"]["graph"]["name"], state["graph_rows"])
-        except BaseException:
-            vectors.close()
-            raise
+            checksums = rows["checksums"] if state["format"] == FORMAT else _checksums_of(store, arrays[0])
+        vectors = Vectors(files["vectors"][0], self._dimension, *arrays, checksums)
+        index = VectorIndex(vectors, state["epoch"], self._exact_below, IndexRepair(store, self._log))
+        index.tip, self.is_outdated = tip, state["format"] != FORMAT
+        if "graph" in files:
+            index.offer_graph(files["graph"][0], state["graph_rows"], files["graph"][1].get("crc32"))
         return index
+
+    def _refuse_other_history(self, store: SqliteCatalogueStore, tip: Tip) -> None:
+        if store.has_commit(tip):
+            return
+        lost = tip.sequence - store.tip().sequence
+        if lost > 0:
+            self._log(
+                f"catalogue: {store.file} lacks the last {lost} commits that the saved index has: its write-ahead log "
+                "is missing or damaged, or the file is an older copy. Searches use what the file has."
+            )
+        raise ValueError("it is of another history than the store")
 
     def _remove_others(self, names: set[str]) -> None:
         for path in sorted(self.folder.glob("*-*")):  # sorted: an owner's lock comes after most of its files
@@ -184,16 +206,26 @@ class SavedIndex:
                 path.unlink(missing_ok=True)
 
 
-def _describe(path: Path, kind: str) -> dict[str, Any]:
-    size_bytes = path.stat().st_size
-    if kind == "vectors":
-        return {"size_bytes": size_bytes}
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        digest.update(file.read(_ENDS_BYTES))
-        file.seek(max(0, size_bytes - _ENDS_BYTES))
-        digest.update(file.read(_ENDS_BYTES))
-    return {"size_bytes": size_bytes, "ends_sha256": digest.hexdigest()}
+def _hold(file: Path) -> IO[str]:
+    """Creates a file and locks it; a process that starts meanwhile may take it for one that a killed process left."""
+    while True:
+        lock = file.open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(lock.fileno()), file.stat()):
+                return lock
+        lock.close()
+
+
+def _describe(path: Path, checksum: int | None = None) -> dict[str, Any]:
+    stated: dict[str, Any] = {"name": path.name, "size_bytes": path.stat().st_size}
+    return stated if checksum is None else {**stated, "crc32": checksum}
+
+
+def _checksums_of(store: SqliteCatalogueStore, ids: Ids) -> Checksums:
+    """Checksums of rows of the store; of a photo that is deleted since, any."""
+    stated = store.embedding_checksums()
+    return np.array([stated.get(id_, 0) for id_ in ids.tolist()], np.uint32)
 
 
 def sync_file(path: Path) -> None:

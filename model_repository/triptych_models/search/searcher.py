@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -9,15 +10,16 @@ import numpy as np
 
 from triptych_models.catalogue.filters import Condition
 from triptych_models.catalogue.records import Floats
-from triptych_models.errors import Code, InvalidRequest
+from triptych_models.errors import Code, InvalidRequest, quoted
 from triptych_models.search.backend import Hit, SearchBackend
 from triptych_models.search.predicted_filter import VOTERS, PredictedFilter, choose, vote
-from triptych_models.search.preferences import Preferences, diversify, find_interests
+from triptych_models.search.preferences import Preferences, diversify, find_interests, pool_size
 from triptych_models.search.query import SearchQuery
 from triptych_models.search.vectors import unit
 
-# Candidates for each interest and each place of a recommendation: enough to select diverse products.
-POOL = 5
+
+def _never_stop() -> None:
+    """The caller waits without end."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ class SearchAnswer:
 
 
 class Searcher:
-    """Each search sees one state of the catalogue, where the backend supports that."""
+    """A search of several reads sees one state of the catalogue only where the backend supports that."""
 
     def __init__(self, backend: SearchBackend) -> None:
         self._backend = backend
@@ -68,13 +70,21 @@ class Searcher:
             direction = self._backend.direction_of(product_id)
             if direction is None:
                 raise InvalidRequest(
-                    f"No product has the id {product_id!r}. Check the id, or add the product with `catalogue`.",
+                    f"No product has the id {quoted(product_id)}. Check the id, or add the product with `catalogue`.",
                     Code.PRODUCT_UNKNOWN,
                 )
             return SearchAnswer(self._backend.nearest(direction, k, query, without=(product_id,)))
 
-    def by_preferences(self, preferences: Preferences, k: int, query: SearchQuery) -> SearchAnswer:
+    def by_preferences(
+        self, preferences: Preferences, k: int, query: SearchQuery, check: Callable[[], None] = _never_stop
+    ) -> SearchAnswer:
         """Recommendations for a shopper's preferences. Unknown products are reported, not refused.
+
+        Args:
+            preferences: the shopper's.
+            k: the most results.
+            query: options of the search.
+            check: called between the steps; what it raises ends the search.
 
         Raises:
             InvalidRequest, IncompatibleIndex: see `by_embedding`.
@@ -82,18 +92,22 @@ class Searcher:
         with self._backend.view():
             self._backend.refuse_other_network()
             found = {name: self._backend.direction_of(name) for name in preferences.weights}
-            known = {name: direction for name, direction in found.items() if direction is not None}
-            unknown = [name for name in preferences.weights if name not in known]
-            if not known:
-                return SearchAnswer([], unknown)
-            weights = [preferences.weights[name] for name in known]
-            interests = find_interests(
-                np.stack(list(known.values())), weights, preferences.interests, preferences.apart
-            )
-            pool = [self._backend.nearest(one.direction, POOL * k, query, preferences.without) for one in interests]
+        known = {name: direction for name, direction in found.items() if direction is not None}
+        unknown = [name for name in preferences.weights if name not in known]
+        if not known:
+            return SearchAnswer([], unknown)
+        weights = [preferences.weights[name] for name in known]
+        interests = find_interests(np.stack(list(known.values())), weights, preferences.interests, preferences.apart)
+        pool = []
+        for one in interests:
+            check()
+            with self._backend.view():
+                size = pool_size(k, len(interests))
+                pool.append(self._backend.nearest(one.direction, size, query, preferences.without))
         hits, of = _merge(pool)
         if not hits:
             return SearchAnswer([], unknown)
+        check()
         relevance = np.array([hit.similarity for hit in hits], np.float32)
         vectors = np.stack([hit.vector for hit in hits])
         taken = diversify(relevance, vectors, of, [one.share for one in interests], k, preferences.diversity)

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 from usearch.index import Index
 
+from triptych_models.catalogue.files.index_files import file_checksum
 from triptych_models.catalogue.records import Floats, Ids, Tip
 from triptych_models.catalogue.settings import EXACT_BELOW
 from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
+from triptych_models.search.index_repair import IndexRepair
 from triptych_models.search.query import SearchQuery
 from triptych_models.search.vectors import GROWTH_ROWS, Vectors
 
@@ -34,15 +36,26 @@ Flags = npt.NDArray[np.bool_]
 
 
 class VectorIndex:
-    """Vectors, the HNSW graph over the first `graph_rows` of them, and the position in the store's history."""
+    """Vectors, the HNSW graph over the first `graph_rows` of them, and the position in the store's history.
 
-    def __init__(self, vectors: Vectors, epoch: str, exact_below: int = EXACT_BELOW) -> None:
+    Args:
+        vectors: the rows.
+        epoch: of the store.
+        exact_below: up to this many photos a search compares all of them.
+        repair: repairs damaged rows; not needed for rows that were just read from the store.
+    """
+
+    def __init__(
+        self, vectors: Vectors, epoch: str, exact_below: int = EXACT_BELOW, repair: IndexRepair | None = None
+    ) -> None:
         self.vectors = vectors
+        self._repair = repair
         self.epoch = epoch
         self.exact_below = exact_below
         self.graph: Index | None = None
         self.graph_file: Path | None = None
         self.graph_rows = 0
+        self.graph_checksum: int | None = None
         self.tip = Tip()
 
     def catch_up(self, store: SqliteCatalogueStore) -> None:
@@ -54,11 +67,11 @@ class VectorIndex:
         with store.snapshot():
             tip = store.tip()
             while True:
-                ids, products, matrix = store.added_after(self.tip.photo, _BATCH_ROWS)
-                if not len(ids):
+                added = store.rows_after(self.tip.photo, _BATCH_ROWS)
+                if not len(added.ids):
                     break
-                self.vectors.append(ids, products, matrix)
-                self.tip = replace(self.tip, photo=int(ids[-1]))
+                self.vectors.append(added)
+                self.tip = replace(self.tip, photo=int(added.ids[-1]))
             self.vectors.remove(store.removed_after(self.tip.removal))
         self.tip = tip
 
@@ -79,12 +92,12 @@ class VectorIndex:
             self.tip = Tip(removal=store.tip().removal)
         while True:
             with store.snapshot():
-                ids, products, matrix = store.added_after(self.tip.photo, _BATCH_ROWS)
-            if len(ids):
-                self.vectors.append(ids, products, matrix)
-                self.tip = replace(self.tip, photo=int(ids[-1]))
+                added = store.rows_after(self.tip.photo, _BATCH_ROWS)
+            if len(added.ids):
+                self.vectors.append(added)
+                self.tip = replace(self.tip, photo=int(added.ids[-1]))
             progress(self.vectors.count)
-            if len(ids) < _BATCH_ROWS:
+            if len(added.ids) < _BATCH_ROWS:
                 return
 
     @property
@@ -99,8 +112,27 @@ class VectorIndex:
         dead = self.vectors.count - int(self.vectors.alive.sum())
         return dead > max(self.exact_below, self.vectors.count // 2)
 
-    def use_graph(self, file: Path, rows: int) -> None:
-        """Opens the graph in a file.
+    def offer_graph(self, file: Path, rows: int, checksum: int | None) -> None:
+        """Names a saved graph, which is compared with its checksum and opened at its first use."""
+        self.graph_file, self.graph_rows, self.graph_checksum = file, rows, checksum
+
+    def open_graph(self) -> None:
+        """Opens the graph that was offered; `wants_graph` is true afterwards if it is damaged."""
+        if self.graph is not None or self.graph_file is None:
+            return
+        file = self.graph_file
+        try:
+            checksum = file_checksum(file)
+            if self.graph_checksum not in (None, checksum):
+                raise RuntimeError("it does not match its checksum")
+            self.use_graph(file, self.graph_rows, checksum)
+        except (OSError, RuntimeError) as error:
+            self.graph, self.graph_file, self.graph_rows, self.graph_checksum = None, None, 0, None
+            if self._repair is not None:
+                self._repair.log(f"catalogue: {file} is damaged ({error}); the graph is built again")
+
+    def use_graph(self, file: Path, rows: int, checksum: int) -> None:
+        """Opens the graph in a file, which is not damaged: the library trusts the content.
 
         Raises:
             OSError, RuntimeError: the file is missing, or is not a graph of this dimension and number of rows.
@@ -109,7 +141,17 @@ class VectorIndex:
         graph.view(str(file))
         if graph.ndim != self.vectors.dimension or len(graph) != rows:
             raise RuntimeError(f"{file} has {len(graph)} vectors of dimension {graph.ndim}; expected {rows} vectors")
-        self.graph, self.graph_file, self.graph_rows = graph, file, rows
+        self.graph, self.graph_file, self.graph_rows, self.graph_checksum = graph, file, rows, checksum
+
+    def check(self, rows: Ids) -> Ids:
+        """Compares rows with their checksums, once; returns the rows that are sound or were repaired."""
+        damaged = self.vectors.find_damaged(rows)
+        if not len(damaged) or self._repair is None:
+            return rows
+        # One damaged row is seldom alone: all are found at once, and reported in one line.
+        others = self.vectors.find_damaged(np.setdiff1d(self.vectors.next_unchecked(self.vectors.count), damaged))
+        lost = self._repair.mend(self.vectors, np.union1d(damaged, others))
+        return rows[~np.isin(rows, lost)]
 
     def search(
         self,
@@ -130,7 +172,10 @@ class VectorIndex:
         """
         eligible = self._eligible(allowed, excluded_products)
         count = int(eligible.sum())
-        if self.graph is None or query.exact or count <= self.exact_below:
+        if query.exact or count <= self.exact_below:
+            return self._best(embedding, k, query, np.flatnonzero(eligible))
+        self.open_graph()
+        if self.graph is None:
             return self._best(embedding, k, query, np.flatnonzero(eligible))
         fresh = np.flatnonzero(eligible[self.graph_rows :]) + self.graph_rows
         share = count / self.vectors.count
@@ -164,9 +209,11 @@ class VectorIndex:
 
     def _is_past(self, embedding: Floats, min_similarity: float, rows: Ids) -> bool:
         """Whether the farthest candidate is below the least similarity of the query."""
-        return bool(len(rows) and self.vectors.score(rows[-1:], embedding)[0] < min_similarity)
+        last = self.check(rows[-1:])
+        return bool(len(last) and self.vectors.score(last, embedding)[0] < min_similarity)
 
     def _best(self, embedding: Floats, k: int, query: SearchQuery, rows: Ids) -> tuple[Ids, Floats]:
+        rows = self.check(rows)
         scores = self.vectors.score(rows, embedding)
         keep = scores >= query.min_similarity
         rows, scores = rows[keep], np.minimum(scores[keep], 1.0)
@@ -193,10 +240,10 @@ def index_bytes(rows: int, dimension: int) -> int:
     """The most bytes of disk that the files of a new index with this many rows take.
 
     Vectors: 4 bytes a number, and room to grow. Graph: 2 bytes a number and links (148 bytes a row, measured at 20,000
-    rows). Ids, products, flags: 17 bytes a row.
+    rows). Ids, products, flags, checksums: 21 bytes a row.
     """
     capacity = rows + max(GROWTH_ROWS, rows // 4)
-    return capacity * dimension * 4 + rows * (dimension * 2 + 160 + 17)
+    return capacity * dimension * 4 + rows * (dimension * 2 + 160 + 21)
 
 
 def new_graph(dimension: int) -> Index:

@@ -24,11 +24,21 @@ class Request(Protocol):
     def parameters(self) -> Mapping[str, Any]:
         """The request's KServe v2 parameters."""
 
+    @property
+    def source(self) -> str:
+        """What the request is for: one of `metrics.sources.SOURCES`. Raises nothing."""
+
     def array(self, name: str) -> Any:
         """A tensor of the request as a numpy array; None where an optional tensor is missing."""
 
     def on_device(self, name: str) -> Any:
         """A tensor on its device, for `from_dlpack`."""
+
+    def is_abandoned(self) -> bool:
+        """Whether the caller has cancelled the request, or its parameter `timeout` has passed.
+
+        Triton 2.51.0 tells a step of an ensemble nothing of a cancelled request.
+        """
 
 
 class Server(Protocol):
@@ -37,8 +47,8 @@ class Server(Protocol):
     def log(self, line: str) -> None:
         """Writes one line to the server's log, at level info."""
 
-    def infer(self, model: str, inputs: Arrays, output: str) -> Any:
-        """One output of another model, as a numpy array.
+    def infer(self, model: str, inputs: Arrays, output: str, source: str) -> Any:
+        """One output of another model, as a numpy array; the other model counts the request under `source`.
 
         Raises:
             InvalidRequest: the other model failed; with its code and sentence.
@@ -94,11 +104,14 @@ class Model(ABC):
         role: label `model` in metrics and logs, whatever name the model is loaded under.
         codes: error codes of the model, beside `REQUEST_INVALID` and `INTERNAL`.
         reuses_buffers: whether the model allocates the same large buffers for every photo (see `triton.allocator`).
+        lanes: number of queues of the model's own, each with a thread (see `triton.lanes`); with 0, requests wait in
+            Triton's queue and `answer_batch` gets whole batches.
     """
 
     role: ClassVar[str]
     reuses_buffers: ClassVar[bool] = False
     codes: ClassVar[tuple[Code, ...]] = ()
+    lanes: ClassVar[int] = 0
 
     @abstractmethod
     def __init__(self, config: ModelConfig, metrics: MetricRegistry, server: Server) -> None:
@@ -107,6 +120,10 @@ class Model(ABC):
         Raises:
             Exception: the model cannot be served; the message says what to do.
         """
+
+    def lane_of(self, request: Request) -> int:
+        """The lane of a request, of those that the model has. Must be quick, and must not raise."""
+        return 0
 
     def answer_batch(self, requests: Sequence[Request]) -> Sequence[Arrays | Exception]:
         """An answer or an error for each request of the batch."""

@@ -8,22 +8,28 @@ from pathlib import Path
 from typing import Any
 
 from triptych_models.errors import InvalidRequest
+from triptych_models.metrics.sources import SHOPPER
 from triptych_models.placed_files import PlacedFiles
 from triptych_models.triton.model import ModelConfig
 
 
 @dataclass
 class ArrayRequest:
-    """See `triptych_models.triton.model.Request`."""
+    """See `triptych_models.triton.model.Request`; abandoned from the start, or never."""
 
     arrays: Mapping[str, Any]
     parameters: Mapping[str, Any] = field(default_factory=dict)
+    abandoned: bool = False
+    source: str = SHOPPER
 
     def array(self, name: str) -> Any:
         return self.arrays.get(name)
 
     def on_device(self, name: str) -> Any:
         return self.arrays[name]
+
+    def is_abandoned(self) -> bool:
+        return self.abandoned
 
 
 @dataclass
@@ -33,11 +39,13 @@ class OneAnswerServer:
     answer: Any = None
     refusal: InvalidRequest | None = None
     lines: list[str] = field(default_factory=list)
+    sources: list[str] = field(default_factory=list)
 
     def log(self, line: str) -> None:
         self.lines.append(line)
 
-    def infer(self, model: str, inputs: Mapping[str, Any], output: str) -> Any:
+    def infer(self, model: str, inputs: Mapping[str, Any], output: str, source: str) -> Any:
+        self.sources.append(source)
         if self.refusal is not None:
             raise self.refusal
         return self.answer

@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+from urllib.parse import quote as percent_encode
+
 import pytest
 
 from triptych_models.errors import (
+    MAX_QUOTED_CHARS,
     MODEL_CODES,
     Code,
     EngineUnavailable,
@@ -13,6 +16,7 @@ from triptych_models.errors import (
     Status,
     StoreFault,
     UnreadableImage,
+    quoted,
     split_wire_text,
 )
 
@@ -81,3 +85,32 @@ def test_sentence_that_echoes_a_long_text_is_cut_and_keeps_its_advice(text: str)
     assert error.wire_text.endswith("Did you mean 'colour'?")
     # gRPC's metadata, percent-encoded, holds 16 kB with all else in it.
     assert sum(3 * len(char.encode()) for char in error.wire_text) < 12_000
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        ("shoe", "'shoe'"),
+        (5, "5"),
+        (b"\xff", "b'\\xff'"),
+        ([1, 2], "a JSON list of 2 items"),
+        ({"a": 1}, "a JSON object of 1 keys"),
+        ("\ud800", "'\\ud800'"),
+    ],
+)
+def test_short_value_is_quoted_whole(value: object, text: str) -> None:
+    assert quoted(value) == text
+
+
+@pytest.mark.parametrize("value", ["x" * 20_000, "\U0001f45f" * 20_000, b"\xff" * 20_000, "\x00" * 199, 10**400])
+def test_long_value_is_cut(value: object) -> None:
+    assert len(quoted(value)) <= MAX_QUOTED_CHARS + len("... (cut)")
+    assert quoted(value).endswith("... (cut)")
+
+
+@pytest.mark.parametrize("value", ["\U0001f45f" * 700, "\ud800" * 700, "é" * 20_000, "\n" * 700])
+def test_sentence_fits_into_the_metadata_of_grpc(value: str) -> None:
+    text = InvalidRequest(f"`a` is {value}; expected b.").wire_text
+    assert len(percent_encode(text)) < 8_000
+    assert text.startswith("[request_invalid] `a` is ")
+    assert text.endswith("expected b.")

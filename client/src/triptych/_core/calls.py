@@ -224,8 +224,8 @@ class Reply:
 def send_with_retries(context: Context, call: protocol.Call) -> Steps[Reply]:
     """Sends a call until it succeeds, its error is not retryable, or deadline, tries or retry budget are used up."""
     session, retry, deadline = context.session, context.options.retry, context.deadline
-    if isinstance(call, InferRequest) and context.options.priority is not None:
-        call = dataclasses.replace(call, priority=context.options.priority)
+    if isinstance(call, InferRequest):
+        call = _as_configured(call, context.options)
     model = call.model or MODEL
     sent = Sent(session.target, context.options.timeout_s, model, context.request_id)
     session.budget.note_call(retry)
@@ -253,6 +253,13 @@ def send_with_retries(context: Context, call: protocol.Call) -> Steps[Reply]:
         for observer in session.observers:
             observer.retried(error)
         yield Pause(pause_s)
+
+
+def _as_configured(request: InferRequest, options: Options) -> InferRequest:
+    """The request with the client's priority and source; bulk requests without a source have the source `bulk`."""
+    priority = options.priority or request.priority
+    source = options.source or request.source or ("bulk" if priority == "bulk" else None)
+    return dataclasses.replace(request, priority=priority, source=source)
 
 
 def _cut(read: list[tuple[int, ImageLike, bytes]]) -> Iterator[list[tuple[int, ImageLike, bytes]]]:

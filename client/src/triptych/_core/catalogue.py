@@ -136,6 +136,7 @@ class Prepare(Task[PreparedPhoto]):
 
     name = "embed"
     is_heavy = True
+    source = "import"
 
     def outputs(self, contract: Contract) -> Iterator[RequestedOutput]:
         """See `Task`."""
@@ -167,7 +168,7 @@ def call(
         inputs["embedding"] = Tensor("FP32", embeddings.shape, embeddings.astype("<f4", copy=False).tobytes())
     parameters = {} if session.catalogue_key is None else {"catalogue_key": session.catalogue_key}
     output = (RequestedOutput("response"),)
-    request = InferRequest(MODEL, "", (), output, context.request_id, inputs, parameters)
+    request = InferRequest(MODEL, "", (), output, context.request_id, inputs, parameters, source="import")
     answer: InferAnswer = (yield from send_with_retries(context, request)).answer
     try:
         (text,) = elements(answer.tensors["response"].content)

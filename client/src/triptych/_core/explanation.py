@@ -40,7 +40,7 @@ def explain(
     started_s = time.perf_counter()
     content = yield Read(image)
     context = open_context(session, options)
-    request = InferRequest(MODEL, "image", (content,), OUTPUTS, context.request_id, inputs)
+    request = InferRequest(MODEL, "image", (content,), OUTPUTS, context.request_id, inputs, source="internal")
     answer, timing = yield from infer_observed(context, request, "explain", started_s)
     try:
         heat = answer.tensors["heat_map"]

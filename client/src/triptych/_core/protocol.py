@@ -8,12 +8,16 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 Priority = Literal["interactive", "bulk"]
 
 # Priority levels of the queues in each `config.pbtxt`: the lower number is served first, and is the default.
 PRIORITY_LEVELS: Mapping[Priority, int] = {"interactive": 1, "bulk": 2}
+
+# What a call is for: the values of label `source` in the server's metrics, where a call without one is the shopper's.
+Source = Literal["shopper", "import", "search", "bulk", "internal"]
+SOURCES: tuple[Source, ...] = get_args(Source)
 
 JsonObject = dict[str, Any]
 
@@ -62,6 +66,7 @@ class InferRequest:
         inputs: further tensors by name.
         parameters: of the request; they may contain a key.
         priority: in the server's queues, also those of the steps of an ensemble.
+        source: what the request is for.
     """
 
     model: str
@@ -72,6 +77,11 @@ class InferRequest:
     inputs: Mapping[str, Tensor] = field(default_factory=dict, repr=False)
     parameters: Mapping[str, str] = field(default_factory=dict, repr=False)
     priority: Priority = "interactive"
+    source: Source | None = None
+
+    def texts(self) -> dict[str, str]:
+        """The parameters that are text: `parameters`, and `source` if it is not the server's default."""
+        return {**self.parameters} | ({} if self.source in (None, "shopper") else {"source": str(self.source)})
 
     def queueing(self, timeout_s: float) -> dict[str, int]:
         """The parameters of the server's queue: `timeout` in microseconds, and `priority` if it is not level 1."""

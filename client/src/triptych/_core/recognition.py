@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from triptych._core.protocol import InferAnswer, InferRequest, JsonObject, RequestedOutput, elements
+from triptych._core.protocol import InferAnswer, InferRequest, JsonObject, RequestedOutput, Source, elements
 from triptych.errors import ContractMismatch, InvalidInput
 from triptych.results import Classification, Embedding, Label, Recognition, Timing
 
@@ -86,6 +86,8 @@ class Task(ABC, Generic[R]):
     name: ClassVar[str]
     is_heavy: ClassVar[bool] = False
     """Whether reading the answer takes milliseconds of processor time."""
+    source: ClassVar[Source | None] = None
+    """What the requests are for; None: the client says it."""
 
     @abstractmethod
     def outputs(self, contract: Contract) -> Iterable[RequestedOutput]:
@@ -97,7 +99,8 @@ class Task(ABC, Generic[R]):
 
     def request(self, photos: Sequence[bytes], contract: Contract, request_id: str) -> InferRequest:
         """One inference request for all `photos`."""
-        return InferRequest(MODEL, "image", tuple(photos), tuple(self.outputs(contract)), request_id)
+        outputs = tuple(self.outputs(contract))
+        return InferRequest(MODEL, "image", tuple(photos), outputs, request_id, source=self.source)
 
     def read(self, answer: InferAnswer, request: InferRequest, contract: Contract, timing: Timing) -> list[R]:
         """The results of all photos of `request`, in its order.

@@ -137,7 +137,7 @@ def recommend(
     }
     inputs = {"taste": bytes_tensor([encoded(said, "events").encode()], (1, 1)), **query.tensors()}
     outputs = (*OUTPUTS, RequestedOutput("unknown"))
-    request = InferRequest(INDEX, "", (), outputs, context.request_id, inputs)
+    request = InferRequest(INDEX, "", (), outputs, context.request_id, inputs, source="search")
     answer, timing = yield from infer_observed(context, request, "recommend", started_s)
     found, unknown = _read(answer, request)
     return _filled(found, unknown, query.k, popular, without, context.request_id, timing)

@@ -99,6 +99,12 @@ class Query:
         }
 
 
+class _RecognizeQuery(Recognize):
+    """The recognition of a photo to search with."""
+
+    source = "search"
+
+
 def check_filter(conditions: Filter) -> None:
     """Raises `InvalidInput` for a filter that no server can read; the server checks the names of the fields."""
     if not isinstance(conditions, Mapping):
@@ -124,7 +130,7 @@ def search(session: Session, options: Options, image: ImageLike, query: Query, b
     content = yield Read(image, box)
     if query.predicted_filter is None:
         return (yield from search_content(session, options, content, query, started_s))
-    recognition = yield from infer_content(session, options, Recognize(top_k=_PREDICTED), content)
+    recognition = yield from infer_content(session, options, _RecognizeQuery(top_k=_PREDICTED), content)
     return (yield from search_vector(session, options, recognition, query, started_s))
 
 
@@ -133,7 +139,7 @@ def search_content(
 ) -> Steps[SearchResult]:
     """Searches with an encoded photo."""
     context = open_context(session, options)
-    request = InferRequest(SEARCHER, "image", (content,), OUTPUTS, context.request_id, query.tensors())
+    request = InferRequest(SEARCHER, "image", (content,), OUTPUTS, context.request_id, query.tensors(), source="search")
     return _read(*(yield from infer_observed(context, request, "search", started_s)), request)
 
 
@@ -147,7 +153,7 @@ def search_vector(
     predicted = _predict(embedding, query.predicted_filter) if isinstance(embedding, Recognition) else {}
     inputs = {"embedding": Tensor("FP32", (1, row.size), row.tobytes()), **query.tensors(predicted)}
     outputs = OUTPUTS if query.predicted_filter is None else (*OUTPUTS, RequestedOutput("narrowed_to"))
-    request = InferRequest(INDEX, "", (), outputs, context.request_id, inputs)
+    request = InferRequest(INDEX, "", (), outputs, context.request_id, inputs, source="search")
     return _read(*(yield from infer_observed(context, request, "search_embedding", started_s)), request)
 
 
@@ -167,7 +173,7 @@ def search_product(session: Session, options: Options, product_id: str, query: Q
     check_id("product_id", product_id)
     context = open_context(session, options)
     inputs = {"product_id": bytes_tensor([product_id.encode()], (1, 1)), **query.tensors()}
-    request = InferRequest(INDEX, "", (), OUTPUTS, context.request_id, inputs)
+    request = InferRequest(INDEX, "", (), OUTPUTS, context.request_id, inputs, source="search")
     return _read(*(yield from infer_observed(context, request, "similar_to", time.perf_counter())), request)
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from triptych._core.deadline import Deadline
-from triptych._core.protocol import Priority
+from triptych._core.protocol import Priority, Source
 from triptych._core.recognition import Contract
 from triptych._core.retry import Retry, RetryBudget
 from triptych.errors import TriptychError
@@ -61,6 +61,7 @@ class Options:
     retry: Retry
     max_in_flight: int
     priority: Priority | None = None
+    source: Source | None = None
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from triptych._core.deadline import check_timeout
-from triptych._core.protocol import PRIORITY_LEVELS, Priority
+from triptych._core.protocol import PRIORITY_LEVELS, SOURCES, Priority, Source
 from triptych._core.retry import Retry
 from triptych._core.session import Options, Session
 from triptych._transport.connection import Auth, Balance, Connection, check_headers, parse_api_key
@@ -69,6 +69,7 @@ def configure(
     tracing: bool,
     catalogue_key: str | None = None,
     priority: Priority | None = None,
+    source: Source | None = None,
 ) -> Configuration:
     """Checks the arguments of a client.
 
@@ -87,7 +88,7 @@ def configure(
     connection = Connection(target, carrier, channels, tls, balance, parse_api_key(api_key), shared_memory)
     return Configuration(
         connection,
-        checked_options(Options(timeout_s, retry, max_in_flight, priority)),
+        checked_options(Options(timeout_s, retry, max_in_flight, priority, source)),
         tuple(sources),
         metrics,
         private_urls,
@@ -105,6 +106,8 @@ def checked_options(options: Options) -> Options:
         raise InvalidInput(f"max_in_flight is {most!r}; expected a whole number of photos, at least 1.")
     if options.priority not in (None, *PRIORITY_LEVELS):
         raise InvalidInput(f"priority is {options.priority!r}; expected {' or '.join(map(repr, PRIORITY_LEVELS))}.")
+    if options.source not in (None, *SOURCES):
+        raise InvalidInput(f"source is {options.source!r}; expected {', '.join(map(repr, SOURCES))}.")
     return options
 
 
@@ -116,6 +119,7 @@ def arguments_from_env(environment: Mapping[str, str] = os.environ) -> dict[str,
     """
     names = {"target": "TARGET", "transport": "TRANSPORT", "api_key": "API_KEY", "balance": "BALANCE"}
     names["priority"] = "PRIORITY"
+    names["source"] = "SOURCE"
     names["catalogue_key"] = "CATALOGUE_KEY"
     named = {argument: environment.get(f"TRIPTYCH_{name}") for argument, name in names.items()}
     arguments: dict[str, Any] = {argument: value for argument, value in named.items() if value is not None}

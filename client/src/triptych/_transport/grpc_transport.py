@@ -133,7 +133,7 @@ def encode_header(request: InferRequest, timeout_s: float) -> Any:
     message = service_pb2.ModelInferRequest(model_name=request.model, id=request.request_id)
     for name, number in request.queueing(timeout_s).items():
         message.parameters[name].int64_param = number
-    for name, value in request.parameters.items():
+    for name, value in request.texts().items():
         message.parameters[name].string_param = value
     if request.photos:
         image = message.inputs.add(name=request.input_name, datatype="BYTES")

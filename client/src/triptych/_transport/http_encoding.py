@@ -85,7 +85,7 @@ def encode_infer(request: InferRequest, timeout_s: float, headers: Headers) -> H
     header = json.dumps(
         {
             "id": request.request_id,
-            "parameters": {**request.queueing(timeout_s), **request.parameters},
+            "parameters": {**request.queueing(timeout_s), **request.texts()},
             "inputs": inputs,
             "outputs": [_wanted(output) for output in request.outputs],
         }

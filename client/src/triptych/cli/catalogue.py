@@ -17,6 +17,7 @@ from triptych._images.discovery import find_photos
 from triptych._runtime.progress import phase_words
 from triptych.catalogue.embedded_files import COLUMNS
 from triptych.catalogue.importing import ImportReport
+from triptych.cli.catalogue_backup import JOBS, add_backup_calls
 from triptych.cli.connection_options import (
     OpenClient,
     add_catalogue_key_option,
@@ -42,13 +43,15 @@ examples:
   triptych catalogue export --embeddings > catalogue.jsonl
   triptych catalogue duplicates --threshold 0.97
   triptych catalogue rebuild --no-wait && triptych catalogue status
+  triptych catalogue verify && triptych catalogue backup catalogue-monday.jsonl
+  triptych catalogue restore catalogue-monday.jsonl --force
 
 products.csv, .jsonl or .parquet has the columns product_id, photo (a path below the file's folder, or a URL) and
 optionally photo_id; all other columns become fields. In a folder each photo is a product. Parquet files that
 `triptych bulk-embed` wrote are recognised: their photos are added with the embeddings. The same import resumes after
 an interruption.
 exit codes: 0 done, 1 some rows were refused or something failed (message on stderr; `status`: the last rebuild
-failed), 2 wrong usage, 130 interrupted
+failed; `verify`: something is damaged), 2 wrong usage, 130 interrupted
 """
 
 
@@ -56,7 +59,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     """Adds the subcommand, with its own, to those of `commands`."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "catalogue",
-        help="read and write the catalogue that search uses: import, export, count, delete, rebuild, ...",
+        help="read and write the catalogue that search uses: import, export, count, delete, backup, ...",
         description="Read and write the catalogue that `triptych search` uses.",
         epilog=_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -71,6 +74,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
     _add_import_calls(add)
     _add_photo_calls(add)
     _add_index_calls(add)
+    add_backup_calls(add)
     for made in calls.choices.values():
         add_catalogue_key_option(made)
         add_connection_options(made)
@@ -111,7 +115,7 @@ def _add_index_calls(add: AddCall) -> None:
 
 def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
     """Performs the call; returns the exit code."""
-    with open_connection(arguments, open_client, is_job=arguments.call is _import) as client:
+    with open_connection(arguments, open_client, is_job=arguments.call in (_import, *JOBS)) as client:
         call: Call = arguments.call
         return call(arguments, client)
 

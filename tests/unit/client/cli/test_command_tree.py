@@ -77,7 +77,6 @@ def test_bare_group_shows_its_help(tree: CommandTree, capsys: pytest.CaptureFixt
             "triptych loadtest: there is no command 'bnch'; did you mean `triptych loadtest bench`?",
         ),
         (["loadtest", "x"], "triptych loadtest: there is no command 'x', expected one of bench"),
-        (["version"], "triptych: there is no command 'version'; did you mean `triptych --version`?"),
         (["xyzzy"], "triptych: there is no command 'xyzzy', expected one of recognize, serve, loadtest"),
         (["help", "xyzzy"], "triptych: there is no command 'xyzzy', expected one of recognize, serve, loadtest"),
         (["finetune"], "triptych: there is no command 'finetune', expected one of recognize, serve, loadtest"),

@@ -154,6 +154,7 @@ SPOKEN = [
         "connection_failed",
     ),
     ("UNAVAILABLE", "Socket closed", ConnectionFailed, "connection_failed"),
+    ("UNAVAILABLE", "unwrap failed (tsi_data_corrupted)", ConnectionFailed, "connection_failed"),
     ("INTERNAL", "Stub process 'recognizer_0_0' is not healthy.", NotReady, "model_not_ready"),
     (
         "INTERNAL",

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from tests.unit.triptych_models.catalogue.catalogue_writer import DIMENSION, embedding_of
-from triptych_models.catalogue.sqlite_store import FILE
+from triptych_models.catalogue.files.sqlite_file import FILE
 from triptych_models.search.index_sync import IndexSync
 from triptych_models.search.query import SearchQuery
 

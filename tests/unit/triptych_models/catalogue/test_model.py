@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from tests.unit.triptych_models.model_doubles import ArrayRequest, OneAnswerServer, config_of, place_network
+from triptych_models.catalogue.files.sqlite_file import FILE
 from triptych_models.catalogue.model import CatalogueModel
 from triptych_models.catalogue.settings import FOLDER_VARIABLE, KEY_VARIABLE
-from triptych_models.catalogue.sqlite_store import FILE, SqliteCatalogueStore
+from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
 from triptych_models.errors import Code, InvalidRequest, ServingError, StoreFault
 from triptych_models.metrics.registry import MetricRegistry
 

@@ -15,7 +15,7 @@ import pytest
 
 from tests.unit.triptych_models.catalogue.rebuild_processes import embedding_of
 from tests.unit.triptych_models.catalogue.rebuild_shop import PHOTOS, Shop, found, nothing
-from triptych_models.catalogue.sqlite_store import FILE as STORE_FILE
+from triptych_models.catalogue.files.sqlite_file import FILE as STORE_FILE
 from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
 from triptych_models.search.vector_index import VectorIndex
 

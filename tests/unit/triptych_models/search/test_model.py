@@ -13,8 +13,9 @@ from tests.unit.triptych_models.model_doubles import ArrayRequest, OneAnswerServ
 from triptych_models.catalogue.records import Item
 from triptych_models.catalogue.settings import FOLDER_VARIABLE
 from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
-from triptych_models.errors import Code, ServingError
+from triptych_models.errors import CallerGone, Code, InvalidRequest, ServingError
 from triptych_models.metrics.registry import MetricRegistry
+from triptych_models.search.limits import MAX_PLACES, MAX_TEXT_BYTES
 from triptych_models.search.model import SearchModel
 
 DIMENSION = 4
@@ -63,8 +64,14 @@ def test_rows_of_a_request_are_answered_each_and_padded_to_one_width(model: Sear
         ({"embedding": towards(0), "query": texts('{"filter": {"colr": "red"}}')}, Code.FILTER_INVALID),
         ({"embedding": towards(0), "query": texts('{"filter": 5}')}, Code.FILTER_INVALID),
         ({"product_id": texts("green")}, Code.PRODUCT_UNKNOWN),
-        ({"product_id": texts(b"\xff")}, Code.PRODUCT_UNKNOWN),
+        ({"product_id": texts(b"\xff")}, Code.REQUEST_INVALID),
+        ({"embedding": towards(0, 1), "k": np.array([[1000], [1]], np.int32)}, Code.REQUEST_INVALID),
+        (
+            {"taste": texts('{"weights": {"red": 1}, "interests": 10}'), "k": np.array([[101]], np.int32)},
+            Code.REQUEST_INVALID,
+        ),
         ({"taste": texts('{"weights": {}}')}, Code.REQUEST_INVALID),
+        ({"embedding": towards(0), "query": texts("{" + " " * MAX_TEXT_BYTES + "}")}, Code.REQUEST_INVALID),
     ],
 )
 def test_request_is_refused_with_the_code_of_what_is_wrong(
@@ -75,6 +82,40 @@ def test_request_is_refused_with_the_code_of_what_is_wrong(
     assert refusal.value.code is code
     assert code in (*SearchModel.codes, Code.REQUEST_INVALID)
     assert "Traceback" not in str(refusal.value)
+
+
+def test_refusal_of_places_says_what_was_asked_and_the_limit(model: SearchModel) -> None:
+    taste = texts('{"weights": {"red": 1}, "interests": 3}', '{"weights": {"red": 1}, "interests": 10}')
+    with pytest.raises(InvalidRequest) as refusal:
+        model.answer(ArrayRequest({"taste": taste, "k": np.array([[100], [90]], np.int32)}))
+    for part in ("1200 places", "2 rows", "90 x 10", f"the limit is {MAX_PLACES}", "Send fewer rows"):
+        assert part in str(refusal.value)
+
+
+def test_request_for_as_many_places_as_allowed_is_answered(model: SearchModel) -> None:
+    k = np.array([[MAX_PLACES]], np.int32)
+    assert model.answer(ArrayRequest({"embedding": towards(0), "k": k}))["product_id"][0, 0] == b"red"
+
+
+def test_search_stops_when_its_caller_is_gone(model: SearchModel) -> None:
+    with pytest.raises(CallerGone):
+        model.answer(ArrayRequest({"embedding": towards(0)}, abandoned=True))
+
+
+@pytest.mark.parametrize(
+    ("arrays", "lane"),
+    [
+        ({"embedding": towards(0)}, 0),
+        ({"embedding": towards(0), "query": texts('{"filter": {"colour": "red"}}')}, 0),
+        ({"taste": texts('{"weights": {"red": 1}}'), "k": np.array([[24]], np.int32)}, 0),
+        ({}, 0),
+        ({"embedding": towards(0), "k": np.array([[101]], np.int32)}, 1),
+        ({"taste": texts('{"weights": {"red": 1}, "interests": 10}'), "k": np.array([[24]], np.int32)}, 1),
+        ({"embedding": towards(0), "query": texts('{"exact": true}')}, 1),
+    ],
+)
+def test_dear_request_has_a_lane_of_its_own(model: SearchModel, arrays: dict[str, Any], lane: int) -> None:
+    assert model.lane_of(ArrayRequest(arrays)) == lane
 
 
 def test_one_refused_request_leaves_the_others_of_its_batch_answered(model: SearchModel) -> None:

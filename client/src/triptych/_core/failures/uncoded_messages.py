@@ -91,6 +91,7 @@ RULES = (
     Rule(
         "UNAVAILABLE", r"wrong_version_number|handshake read failed|unexpected_eof", "connection_failed", _BOTH, _NO_TLS
     ),
+    Rule("UNAVAILABLE", r"tsi_data_corrupted", "connection_failed", _BOTH, _CLOSED),
     # gRPC does not distinguish a refused certificate from a load balancer without servers, which may pass: retryable.
     Rule(
         "UNAVAILABLE",

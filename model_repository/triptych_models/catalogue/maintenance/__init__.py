@@ -1,0 +1,1 @@
+"""Calls `verify`, `backup` and `restore` of the embedded store."""
