@@ -1,5 +1,6 @@
-"""Checks models, weights, cores, shared memory, ports, versions and access before a server starts, or the access to a
-running one. Starts nothing. Must not import `ops.cli`.
+"""Checks what would keep a server from starting, or from being safe, before it starts; or the access to a running one.
+
+Starts nothing and makes nothing. Must not import `ops.cli`.
 """
 
 from __future__ import annotations
@@ -8,19 +9,20 @@ import http.client
 import json
 import os
 import sys
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from google.protobuf import text_format
 from loky import cpu_count
 from tritonclient.grpc import model_config_pb2
 
+from ops.check_machine import check_disk, check_memory, check_packages, check_state_folder, find_own_server
 from ops.errors import OpsError, WrongUsage
+from ops.finding import Finding
 from ops.observability.slo.objectives import read_objectives
-from ops.release import find_faults
+from ops.release import find_faults, find_release, verify
 from ops.repository import (
     check_repository,
     count_instances,
@@ -30,12 +32,13 @@ from ops.repository import (
     read_config,
     read_python_models,
 )
-from ops.server.launch import find_exposed, is_loopback, server_options
+from ops.server.launch import find_exposed, is_loopback
 from ops.server.ports import choose_ports
 from ops.server.probe import ask
 from ops.server.processes import SHARED_MEMORY
 from ops.server.server_binary import SystemServer, find_server
-from ops.settings import ADDRESS, Ports, Settings
+from ops.server.state import StateFolder
+from ops.settings import ADDRESS, STATE_DIR, Settings
 
 # Initial shared-memory segment of each Python process; observed on Triton 2.51.0.
 SEGMENT_BYTES = 2**20
@@ -50,20 +53,6 @@ APIS = {
 }
 
 
-@dataclass(frozen=True)
-class Finding:
-    """Attributes:
-    subject: the checked thing, in one or two words.
-    sentence: the finding.
-    fix: the next step; empty when none is needed.
-    """
-
-    level: Literal["ok", "warning", "error"]
-    subject: str
-    sentence: str
-    fix: str = ""
-
-
 def check(settings: Settings, url: str | None) -> int:
     """Prints one line for each finding; returns 1 when a finding is an error, else 0."""
     findings = examine(settings) if url is None else check_exposure(url)
@@ -73,15 +62,28 @@ def check(settings: Settings, url: str | None) -> int:
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Returns every finding about a server with these settings."""
-    return [
+    """Returns every finding about a server with these settings; beside one's own server, not about a start."""
+    state_dir = settings.state_dir or STATE_DIR
+    own = find_own_server(state_dir)
+    is_running = own is not None and StateFolder(state_dir.absolute()).is_supervised()
+    found = [
+        *([own] if own is not None else []),
         *check_models(settings.repository, settings.profile),
         *check_weights(settings.repository),
         *check_hardware(settings.repository, settings.profile),
+        *check_versions(settings.repository),
+        *check_packages(),
+        check_access(settings),
+    ]
+    if is_running:  # it has the ports and the memory
+        return found
+    return [
+        *found,
         *check_shared_memory(settings.repository, settings.profile),
         *check_ports(settings),
-        *check_versions(settings.repository),
-        check_access(settings),
+        check_memory(settings.repository, settings.profile),
+        check_disk(state_dir, settings.cache_mb),
+        check_state_folder(state_dir),
     ]
 
 
@@ -130,7 +132,12 @@ def _incomplete(model: Path, config: Any, models: list[str]) -> list[tuple[str, 
 
 
 def check_weights(repository: Path) -> list[Finding]:
-    """Checks whether the placed files are the verified ones."""
+    """Checks whether the placed files are the verified ones; of a release, all that `triptych verify` checks."""
+    if (release := find_release(repository)) is not None:
+        faults = verify(release.folder, None)
+        if faults:
+            return [Finding("error", "release", " ".join(faults), "Download or make the release again.")]
+        return [Finding("ok", "release", f"{release.name}: {len(release.files)} files match the manifest.")]
     manifest = repository / "manifest.json"
     again = "Place them again with `make build`."
     try:
@@ -239,8 +246,7 @@ def check_versions(repository: Path) -> list[Finding]:
 
 def check_access(settings: Settings) -> Finding:
     """Checks who could reach a server with these settings; --url checks a running server instead."""
-    ports = Ports(http=settings.http_port, grpc=settings.grpc_port, metrics=settings.metrics_port)
-    exposed = find_exposed(server_options(settings, ports, "check_"))
+    exposed = find_exposed(settings.server_options)
     reached = [name for name in ("http", "grpc") if name in exposed]
     if not reached:
         sentence = f"`serve` listens only on {ADDRESS}; changing its models needs the key in its state folder."

@@ -33,7 +33,11 @@ class Settings:
         state_dir: folder of state and log, one for each server; None creates a temporary folder for this run.
         drain_timeout_s: how long a stop waits for requests in flight before it sends SIGTERM.
         exit_timeout_s: how long the server may take to unload; Triton takes whole seconds.
-        restarts: how often within 10 minutes `serve` restarts a server that ended unexpectedly.
+        restart: whether `serve` restarts a server that ended unexpectedly.
+        key: file of the public key that a release must be signed with; None checks no signature.
+        require_signature: whether a model repository that is not a release is refused; needs `key`.
+        requests_per_s: answered at most over each of HTTP and gRPC; 0 is no limit.
+        access_log_percent: of the requests, written as lines of JSON to `access.log` in the state folder.
         open_to_network: whether other machines may reach the server without TLS.
         server_options: additional tritonserver options, passed last: "--grpc-use-ssl=true".
     """
@@ -52,7 +56,11 @@ class Settings:
     startup_timeout_s: float = 120.0
     drain_timeout_s: float = 5.0
     exit_timeout_s: int = 10
-    restarts: int = 5
+    restart: bool = True
+    key: Path | None = None
+    require_signature: bool = False
+    requests_per_s: int = 0
+    access_log_percent: float = 0.0
     open_to_network: bool = False
     server_options: tuple[str, ...] = ()
 

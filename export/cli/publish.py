@@ -9,6 +9,7 @@ from rich.console import Console
 
 from export.cli.arguments import HelpFormatter, add_json_option, as_path, positive_integer
 from export.cli.execution import set_run
+from export.errors import WrongUsage
 from export.release.folder import DIGITS
 from export.release.publishing import prune, publish, roll_back
 from export.release.targets import CURRENT
@@ -45,6 +46,8 @@ def add_parser(commands: Any) -> None:
     command.add_argument(
         "--to", metavar="DIGEST", help=f"name of the release, or the first digits of its digest ({DIGITS})"
     )
+    command.add_argument("--key", type=as_path, metavar="PUB", help="public key (PEM) that the signature must match")
+    command.add_argument("--require-signature", action="store_true", help="refuse to roll back without --key")
     command = _add_command(
         commands,
         "prune",
@@ -81,7 +84,9 @@ def _publish(options: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 
 def _roll_back(options: argparse.Namespace, console: Console) -> dict[str, Any]:
-    before, current = roll_back(options.target, options.to)
+    if options.require_signature and options.key is None:
+        raise WrongUsage("--require-signature needs the public key that releases are signed with: --key PUB.")
+    before, current = roll_back(options.target, options.to, options.key)
     return _report(options, console, f"{options.target}/{CURRENT} is {current}.", before, current)
 
 

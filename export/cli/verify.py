@@ -9,7 +9,8 @@ from rich.console import Console
 
 from export.cli.arguments import add_json_option, as_path
 from export.cli.execution import set_run
-from export.release.folder import SIGNATURE, Release, find_faults, read_release
+from export.release.folder import SIGNATURE, Release, read_release
+from export.release.verification import find_release_faults
 
 
 def add_parser(commands: Any) -> None:
@@ -30,12 +31,7 @@ def add_parser(commands: Any) -> None:
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Runs the command."""
     release = read_release(options.release)
-    faults = find_faults(release)
-    if options.key is not None:
-        from export.release.signing import find_signature_fault
-
-        fault = find_signature_fault(release, options.key)
-        faults += [fault] if fault else []
+    faults = find_release_faults(release, options.key)
     for line in _describe(release, faults, options):
         console.print(line, markup=False)
     return {"digest": release.digest, "whole": not faults, "faults": faults, "exit_code": 1 if faults else 0}

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,6 +30,11 @@ MODEL_CARD = "MODEL_CARD.md"
 SIGNATURE = "model.sig"
 DIGITS = 12
 STAGING_PREFIX = ".staging-"
+
+# A file or folder that every user may write, or a program that runs as its owner.
+_UNSAFE_MODE = stat.S_IWOTH | stat.S_ISUID
+# Made by the file system of a volume.
+_HARMLESS = ("lost+found",)
 
 _NAME = re.compile(rf"^[\w.-]+-[0-9a-f]{{{DIGITS}}}$", re.ASCII)
 _PLAIN = re.compile(r"^[\w.-]+$", re.ASCII)
@@ -110,24 +116,35 @@ def parse_manifest(folder: Path, content: bytes) -> Release:
 
 def find_faults(release: Release) -> list[str]:
     """One sentence per difference from the manifest; empty if the release is complete and unchanged."""
-    found = {
-        str(path.relative_to(release.folder)): path
-        for path in sorted(release.folder.rglob("*"))
-        if path.is_symlink() or not path.is_dir()
-    }
-    allowed = {*release.files, MANIFEST, SIGNATURE}
-    faults = [f"{name} is not in the manifest." for name in found if name not in allowed]
-    faults += [f"{name} is a link, expected a file." for name, path in found.items() if path.is_symlink()]
+    found = {str(path.relative_to(release.folder)): path for path in sorted(release.folder.rglob("*"))}
+    faults = [fault for name, path in found.items() for fault in _find_file_faults(release, name, path)]
     for name, expected in release.files.items():
         if name not in found:
             faults.append(f"{name} is missing.")
-            continue
-        got = sha256_of(found[name])
-        if got != expected:
+        elif not _is_plain(found[name]):
+            faults.append(f"{name} is a folder, a pipe or a device, expected a file.")
+        elif (got := sha256_of(found[name])) != expected:
             faults.append(f"{name} was changed: its SHA-256 is {got}, the manifest has {expected}.")
     if is_release_name(release.folder.name) and release.folder.name != release.name:
         faults.append(f"The folder is named {release.folder.name}, but its manifest gives the name {release.name}.")
     return faults
+
+
+def _find_file_faults(release: Release, name: str, path: Path) -> Iterator[str]:
+    """What is wrong with one entry besides its content."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    if path.is_symlink():
+        yield f"{name} is a link, expected a file."
+    elif path.lstat().st_mode & _UNSAFE_MODE:
+        yield f"{name} has mode {path.lstat().st_mode & 0o7777:04o}: every user may change it, or run it as its owner."
+    if is_folder and name not in _HARMLESS and not any(path.iterdir()):
+        yield f"{name} is an empty folder, which Triton may take for a version."
+    if not is_folder and name not in {*release.files, MANIFEST, SIGNATURE}:
+        yield f"{name} is not in the manifest."
+
+
+def _is_plain(path: Path) -> bool:
+    return stat.S_ISREG(path.stat().st_mode) if path.exists() else False
 
 
 def require_whole(release: Release) -> None:

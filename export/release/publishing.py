@@ -18,26 +18,27 @@ def publish(folder: Path, address: str) -> tuple[str | None, str]:
     release = read_release(folder)
     require_whole(release)
     target = open_target(address)
-    with target.locked():
+    with target.locked(create=True):
         before = target.current()
         target.add(release)
         target.point_to(release.name)
     return before, release.name
 
 
-def roll_back(address: str, wanted: str | None) -> tuple[str | None, str]:
+def roll_back(address: str, wanted: str | None, key: Path | None = None) -> tuple[str | None, str]:
     """Makes an earlier release current; returns the previous and the current release.
 
-    `wanted` is a name or a digest; None is the release published before the current one.
+    `wanted` is a name or a digest; None is the release published before the current one. `key` is the public key that
+    the release must be signed with; None checks no signature.
 
     Raises:
         ExportError: the target has no such release, or the release is not complete; the target is unchanged.
     """
     target = open_target(address)
-    with target.locked():
+    with target.locked(create=False):
         before = target.current()
         name = _find_release(target, before, wanted)
-        target.require_whole(name)
+        target.require_verified(name, key)
         target.point_to(name)
     return before, name
 
@@ -67,7 +68,7 @@ def prune(address: str, keep: int) -> tuple[list[str], int, str | None]:
         ExportError: a release cannot be removed.
     """
     target = open_target(address)
-    with target.locked():
+    with target.locked(create=False):
         current, names = target.current(), target.names()
         removed = [name for name in names[keep:] if name != current]
         for name in removed:

@@ -13,6 +13,7 @@ import contextlib
 import fcntl
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,11 +28,11 @@ from export.release.folder import (
     parse_manifest,
     read_release,
     remove_tree,
-    require_whole,
     seal,
     sha256_of,
     staging_folder,
 )
+from export.release.verification import require_verified
 from export.repository.manifest import MANIFEST, sha256, sync_folder
 
 CURRENT = "current"
@@ -70,12 +71,21 @@ class FolderTarget:
         self._releases = folder / RELEASES
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, create: bool) -> Iterator[None]:
         """Excludes other publishers, and removes the leftovers of a killed one.
 
+        Args:
+            create: whether to make a target that does not exist.
+
         Raises:
+            WrongUsage: there is no such target.
             ReleaseError: another publisher is active, or the folder cannot be written.
         """
+        if not create and not self._releases.is_dir():
+            raise WrongUsage(
+                f"{self.folder} is not a target of releases: it has no folder {RELEASES}. Name the target that "
+                "`triptych publish` made."
+            )
         try:
             self._releases.mkdir(parents=True, exist_ok=True)
             lock = os.open(self.folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
@@ -153,8 +163,11 @@ class FolderTarget:
                 "space, for example with `triptych prune`. Nothing was changed."
             )
 
-    def require_whole(self, name: str) -> None:
-        require_whole(read_release(self._releases / name))
+    def require_verified(self, name: str, key: Path | None) -> None:
+        """Raises:
+        ReleaseError: `triptych verify` finds a fault.
+        """
+        require_verified(read_release(self._releases / name), key)
 
     def point_to(self, name: str) -> None:
         staged = self.folder / f".{CURRENT}-{os.getpid()}"
@@ -198,7 +211,7 @@ class ObjectTarget:
         self._root = root.rstrip("/")
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self, *, create: bool) -> Iterator[None]:
         """Translates errors of the store; a store has no lock, so of two publishers the last one sets `current`.
 
         Raises:
@@ -239,10 +252,22 @@ class ObjectTarget:
             if name == SIGNATURE and not file.is_file():
                 continue
             self._filesystem.pipe_file(self._path(release.name, name), file.read_bytes())
-        self.require_whole(release.name)
+        self._require_whole(release.name)
 
-    def require_whole(self, name: str) -> None:
-        """Reads every object and compares it with the manifest."""
+    def require_verified(self, name: str, key: Path | None) -> None:
+        """Reads every object and compares it with the manifest; to check a signature, as files.
+
+        Raises:
+            ReleaseError: an object is missing or differs, or the signature is not valid.
+        """
+        self._require_whole(name)
+        if key is not None:
+            with tempfile.TemporaryDirectory() as folder:
+                copy = Path(folder) / name
+                self._filesystem.get(f"{self._path(name, '').rstrip('/')}/", f"{copy}/", recursive=True)
+                require_verified(read_release(copy), key)
+
+    def _require_whole(self, name: str) -> None:
         folder = Path(self._root) / RELEASES / name
         try:
             release = parse_manifest(folder, self._filesystem.cat_file(self._path(name, MANIFEST)))

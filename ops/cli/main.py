@@ -10,7 +10,16 @@ from typing import Any
 from ops.cli.observability import add_observe, add_render
 from ops.cli.packaging import add_chart, add_image, add_release_check, add_sbom
 from ops.cli.serve import add_serve
-from ops.cli.server import add_check, add_logs, add_reload, add_run, add_status, add_stop
+from ops.cli.server import (
+    add_check,
+    add_logs,
+    add_reload,
+    add_restart,
+    add_run,
+    add_status,
+    add_stop,
+    add_version,
+)
 
 EXAMPLES = """examples:
   triptych serve                 serve ./model_repository until Ctrl-C
@@ -21,6 +30,7 @@ EXAMPLES = """examples:
   triptych reload releases/x-0123456789ab
                                  serve another release, without losing a request
   triptych logs --follow         follow the log of a server in the background
+  triptych restart               stop it and start it with the same options
   triptych stop                  stop the server, without losing a request in flight
   triptych check                 report what would keep `serve` from working
   triptych observe               a server, a Prometheus with the rules, a short load; until Ctrl-C
@@ -28,11 +38,22 @@ EXAMPLES = """examples:
   triptych serve --http-port 0 --grpc-port 0 --metrics-port 0 --state-dir /tmp/second
                                  a second server on free ports
 
-exit codes: 0 done, 1 a check or the server failed, 2 wrong usage
+exit codes: 0 done, 1 a check or the server failed, 2 wrong usage, 3 `status`: the server crashed, 141 output closed
 """
 # Title in the help of `triptych` -> commands. `chart` and `release-check` are for this repository alone.
 SECTIONS = {
-    "run a server": (add_serve, add_run, add_status, add_logs, add_reload, add_stop, add_check, add_observe),
+    "run a server": (
+        add_serve,
+        add_run,
+        add_status,
+        add_logs,
+        add_reload,
+        add_restart,
+        add_stop,
+        add_check,
+        add_version,
+        add_observe,
+    ),
     "package for production": (add_render, add_image, add_sbom),
 }
 OF_THE_REPOSITORY = (add_chart, add_release_check)
@@ -72,7 +93,7 @@ def run_former_module(command: str) -> int:
 
 
 def main(words: list[str] | None = None) -> int:
-    """Returns the exit code: 0 done, 1 a check or the server failed, 2 wrong usage."""
+    """Returns the exit code: 0 done, 1 a check or the server failed, 2 wrong usage, 3 crashed, 141 output closed."""
     options = build_parser().parse_args(words)
     exit_code: int = options.run(options)
     return exit_code

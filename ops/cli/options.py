@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +15,7 @@ from typing import Any
 from ops.errors import OpsError
 from ops.settings import STATE_DIR, Settings
 
+OUTPUT_CLOSED = 141  # what a shell makes of SIGPIPE
 Run = Callable[[argparse.Namespace], int]
 
 
@@ -48,10 +51,17 @@ def add_command(
 
 def _run(run: Run, options: argparse.Namespace) -> int:
     try:
-        return run(options)
+        exit_code = run(options)
+        sys.stdout.flush()
     except OpsError as error:
-        print(f"error: {error}", file=sys.stderr)
+        with contextlib.suppress(BrokenPipeError):
+            print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:
+        # Python flushes the stream once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_CLOSED
+    return exit_code
 
 
 def add_setting(parser: argparse._ActionsContainer, name: str, kind: Any, text: str, **more: Any) -> None:
@@ -94,6 +104,20 @@ def add_server_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
+def add_policy(parser: argparse._ActionsContainer) -> None:
+    parser.add_argument(
+        "--key",
+        type=lambda file: Path(file) if file else None,
+        metavar="PUB",
+        help="public key (PEM) that a release must be signed with (default: signatures are not checked)",
+    )
+    parser.add_argument(
+        "--require-signature",
+        action="store_true",
+        help="refuse a model repository that is not a release, too, because nobody can sign it; needs --key",
+    )
+
+
 def add_state_dir(parser: argparse._ActionsContainer) -> None:
     parser.add_argument(
         "--state-dir",
@@ -121,6 +145,13 @@ def seconds(text: str) -> float:
     value = float(text)
     if value < 0 or value != value:
         raise argparse.ArgumentTypeError(f"{text} is not a number of seconds; expected 0 or more")
+    return value
+
+
+def percentage(text: str) -> float:
+    value = float(text)
+    if not 0 <= value <= 100:
+        raise argparse.ArgumentTypeError(f"{text} is not a percentage; expected 0 to 100")
     return value
 
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import Any
 
 from ops.cli.options import (
     add_command,
     add_listening,
+    add_policy,
     add_server_options,
     add_serving,
     add_setting,
     add_state_dir,
     build_settings,
+    percentage,
     positive_number,
     seconds,
     whole_number,
@@ -28,6 +31,7 @@ def add_serve(commands: Any) -> None:
     running = parser.add_argument_group("how the server runs")
     add_server_options(running)
     add_state_dir(running)
+    add_policy(running)
     add_setting(running, "log_level", str, "least severe log line shown", choices=LOG_LEVELS)
     running.add_argument("--quiet", action="store_true", help="show only log lines and errors")
     running.add_argument("--detach", action="store_true", help="run in the background; return when the server is ready")
@@ -42,13 +46,36 @@ def add_serve(commands: Any) -> None:
         action="store_true",
         help="allow addresses in --server-option that other machines reach without TLS",
     )
-    text = "how often within 10 minutes to restart a server that ended unexpectedly; 0 turns restarts off"
-    add_setting(running, "restarts", whole_number, text)
+    running.add_argument(
+        "--no-restart",
+        dest="restart",
+        action="store_false",
+        help="end with exit code 1 when the server ends unexpectedly (default: restart it, after growing pauses of up "
+        "to 60 s)",
+    )
+    running.add_argument("--restarts", type=int, action=FormerRestarts, dest="restart", help=argparse.SUPPRESS)
+    _add_front(parser.add_argument_group("the front, which callers reach"))
     _add_tracing(parser.add_argument_group("tracing"))
     limits = parser.add_argument_group("time limits")
     add_setting(limits, "startup_timeout_s", seconds, "until every model is ready")
     add_setting(limits, "drain_timeout_s", seconds, "for requests in flight during a stop")
     add_setting(limits, "exit_timeout_s", whole_number, "for models to unload during a stop")
+
+
+def _add_front(front: argparse._ActionsContainer) -> None:
+    text = "requests answered in a second, at most, over each of HTTP and gRPC; 0 is no limit"
+    add_setting(front, "requests_per_s", whole_number, text, metavar="N")
+    text = "share of the requests that access.log in the state folder lists, a line of JSON each"
+    add_setting(front, "access_log_percent", percentage, text, metavar="0..100")
+
+
+class FormerRestarts(argparse.Action):
+    """`--restarts N` of the release before: restarts are without number now, and 0 turned them off."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: Any, values: Any, option: str | None = None) -> None:
+        advice = "restarts are not counted; turn them off with --no-restart."
+        print(f"warning: {option} is deprecated and will be removed in the next release: {advice}", file=sys.stderr)
+        setattr(namespace, self.dest, values != 0)
 
 
 def _add_tracing(tracing: argparse._ActionsContainer) -> None:

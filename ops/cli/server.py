@@ -1,9 +1,10 @@
-"""`run`, `status`, `logs`, `reload`, `stop`, `check`: the commands about one server, except `serve`."""
+"""`run`, `status`, `logs`, `version`, `reload`, `restart`, `stop`, `check`: about one server; `serve` has a module."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from typing import Any
 from ops.cli.options import (
     add_command,
     add_listening,
+    add_policy,
     add_server_options,
     add_serving,
     add_state_dir,
@@ -21,7 +23,7 @@ from ops.cli.options import (
     seconds,
     whole_number,
 )
-from ops.errors import OpsError, WrongUsage
+from ops.errors import WrongUsage
 from ops.settings import LOG_LEVELS, Settings
 
 
@@ -33,7 +35,8 @@ def add_run(commands: Any) -> None:
         summary="run one command with a server of its own on free ports, then stop the server",
         description="Starts a server on free ports, runs a command and stops the server. The command reads the "
         "server's addresses from TRIPTYCH_TARGET, TRIPTYCH_HTTP_URL and TRIPTYCH_METRICS_URL, its pid from "
-        "TRIPTYCH_SERVER_PID and the file of the catalogue key from TRIPTYCH_CATALOGUE_KEY_FILE. The exit code is that "
+        "TRIPTYCH_SERVER_PID, the file of the catalogue key from TRIPTYCH_CATALOGUE_KEY_FILE, and what passes by the "
+        "front, for measurements, from TRIPTYCH_INNER_TARGET and TRIPTYCH_FRONT_KEY. The exit code is that "
         "of the command.",
     )
     add_serving(parser)
@@ -57,6 +60,8 @@ def run_beside(options: argparse.Namespace) -> int:
             "TRIPTYCH_METRICS_URL": server.metrics_url,
             "TRIPTYCH_SERVER_PID": str(server.pid),
             "TRIPTYCH_CATALOGUE_KEY_FILE": str(server.catalogue_key_file),
+            "TRIPTYCH_INNER_TARGET": server.inner_ports.grpc_target,
+            "TRIPTYCH_FRONT_KEY": server.front_key,
         }
         try:
             exit_code = subprocess.run(options.words, env={**os.environ, **addresses}, check=False).returncode
@@ -72,16 +77,19 @@ def add_status(commands: Any) -> None:
         commands,
         "status",
         run_status,
-        summary="show the server that `serve` started on this machine: phase, endpoints, models, memory",
-        description="Shows the server that `serve` started on this machine: phase, endpoints, models and memory. Exit "
-        "code 0: it is ready. `triptych health` asks any server.",
+        summary="show the server that `serve` started on this machine: phase, endpoints, models, traffic, memory",
+        description="Shows the server that `serve` started on this machine: phase, endpoints, models, requests per "
+        "second, latency, errors, waiting requests, memory, restarts; after a crash the last lines of its logs. Exit "
+        "code 0: it is ready. 1: it is stopped, starts, recovers, stops or does not answer. 3: it crashed: its "
+        "supervisor ended without a clean stop, or the server ended and waits for its restart. `triptych health` asks "
+        "any server.",
     )
     parser.add_argument("--json", action="store_true", help="print JSON")
     add_state_dir(parser)
 
 
 def run_status(options: argparse.Namespace) -> int:
-    from ops.server.status import show_status
+    from ops.server.reports.status import show_status
 
     return show_status(options.state_dir, as_json=options.json)
 
@@ -91,11 +99,13 @@ def add_logs(commands: Any) -> None:
         commands,
         "logs",
         run_logs,
-        summary="show the log of the server, also of one in the background",
-        description="Shows the last lines of the log without the tables of Triton; the log file has them all.",
+        summary="show the logs of the server and of its supervisor, also of one in the background",
+        description="Shows the last lines of the supervisor's log and of the server's, without the tables of Triton; "
+        "the files have them all.",
     )
+    parser.add_argument("--previous", action="store_true", help="show the logs of the run before")
     parser.add_argument("--follow", "-f", action="store_true", help="go on until Ctrl-C, also over restarts")
-    parser.add_argument("--lines", "-n", type=whole_number, default=50, help="lines to begin with (%(default)s)")
+    parser.add_argument("--lines", "-n", type=whole_number, default=50, help="lines of each log at first (%(default)s)")
     parser.add_argument(
         "--log-level", choices=LOG_LEVELS, default="info", help="least severe log line shown (%(default)s)"
     )
@@ -103,18 +113,33 @@ def add_logs(commands: Any) -> None:
 
 
 def run_logs(options: argparse.Namespace) -> int:
-    from ops.server.logs import follow
+    from ops.server.reports.log_view import show_logs
     from ops.server.state import StateFolder
 
-    log_file = StateFolder(options.state_dir).log_file
-    if not log_file.is_file():
-        raise OpsError(
-            f"There is no log {log_file}: no server was started with this state folder. Start one with `triptych "
-            "serve`, or name the folder of another with --state-dir."
-        )
+    folder = StateFolder(options.state_dir.absolute())
+    lines = show_logs(folder, options.lines, options.log_level, previous=options.previous, forever=options.follow)
     with contextlib.suppress(KeyboardInterrupt):
-        for line in follow(log_file, options.lines, options.log_level, forever=options.follow):
+        for line in lines:
             print(line, flush=options.follow)
+    return 0
+
+
+def add_version(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "version",
+        run_version,
+        summary="show the versions of Triptych, of the server, of the release and of the packages that decide",
+    )
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    add_state_dir(parser)
+
+
+def run_version(options: argparse.Namespace) -> int:
+    from ops.server.reports.versions import describe_versions, read_versions
+
+    versions = read_versions(options.state_dir)
+    print(json.dumps(versions, indent=2) if options.json else "\n".join(describe_versions(versions)))
     return 0
 
 
@@ -137,13 +162,16 @@ def add_reload(commands: Any) -> None:
     default = Settings().startup_timeout_s
     help_text = "for one model to load (default: %(default)s)"
     parser.add_argument("--load-timeout-s", type=seconds, default=default, help=help_text)
+    add_policy(parser)
     add_state_dir(parser)
 
 
 def run_reload(options: argparse.Namespace) -> int:
+    from ops.release import Policy
     from ops.supervision.reload import reload
 
-    print(reload(options.state_dir, options.release, options.load_timeout_s))
+    policy = Policy(options.key, options.require_signature)
+    print(reload(options.state_dir, options.release, options.load_timeout_s, policy))
     return 0
 
 
@@ -154,9 +182,32 @@ def add_stop(commands: Any) -> None:
 
 
 def run_stop(options: argparse.Namespace) -> int:
-    from ops.server.status import stop
+    from ops.supervision.stopping import stop
 
-    stop(options.state_dir)
+    print(stop(options.state_dir))
+    return 0
+
+
+def add_restart(commands: Any) -> None:
+    parser = add_command(
+        commands,
+        "restart",
+        run_restart,
+        summary="stop the server without losing a request in flight, and start it with the same options",
+        description="Checks what would be served, then has the supervisor drain and stop the server and start anew, "
+        "with the same options, ports and process id, and with the code that is installed now. Callers get errors for "
+        "some seconds; `triptych reload` replaces a release without them.",
+    )
+    default = Settings().startup_timeout_s
+    help_text = "until every model is ready again (default: %(default)s)"
+    parser.add_argument("--startup-timeout-s", type=seconds, default=default, help=help_text)
+    add_state_dir(parser)
+
+
+def run_restart(options: argparse.Namespace) -> int:
+    from ops.supervision.stopping import restart
+
+    print(restart(options.state_dir, options.startup_timeout_s))
     return 0
 
 
@@ -166,13 +217,15 @@ def add_check(commands: Any) -> None:
         "check",
         run_check,
         summary="check this machine and its repository before `serve`, or the access to a running server",
-        description="Checks models, weights, cores, shared memory, ports and versions as `serve` would use them, or "
-        "with --url the access to a running server. Prints one line for each finding, with its fix; exit 1 when a "
-        "finding is an error.",
+        description="Checks models, weights or release, cores, versions, packages, shared memory, ports, memory, disk "
+        "and permissions as `serve` would need them; beside your own server, whether it is ready. With --url, checks "
+        "the access to a running server. Prints one line for each finding, with its fix; exit 1 when a finding is an "
+        "error.",
     )
     add_listening(parser)
     add_serving(parser)
     add_server_options(parser)
+    add_state_dir(parser)
     parser.add_argument("--url", metavar="http://HOST:PORT", help="check the running server at this HTTP endpoint")
 
 

@@ -11,10 +11,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from ops.errors import WrongUsage
+from ops.front.limits import Limits
+from ops.front.settings import AccessLog, Address, Addresses, Certificates, Front
 from ops.repository import models_folder
 from ops.server.server_binary import PythonBackend, SystemServer, WheelServer
+from ops.server.state import PRIVATE_FILE
 from ops.settings import ADDRESS, Ports, Settings
 
+# What a server offers, each on a port of its own.
+SERVICES = ("http", "grpc", "metrics")
+# In the state folder, where the front runs.
+ACCESS_LOG = "access.log"
 DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
 
@@ -41,7 +48,88 @@ def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> lis
         options.append("--log-verbose=1")
     if settings.trace_to is not None:
         options += _trace_options(settings.trace_to, settings.trace_rate)
-    return [*options, *settings.server_options]
+    return [*options, *(option for option in settings.server_options if _name(option) not in _OPTIONS_OF_FRONT)]
+
+
+def _name(option: str) -> str:
+    return option.partition("=")[0]
+
+
+# What the user says about the side that callers reach; Triton itself listens on loopback, without TLS.
+_OPTIONS_OF_FRONT = frozenset(
+    {
+        "--http-address",
+        "--grpc-address",
+        "--metrics-address",
+        "--grpc-use-ssl",
+        "--grpc-use-ssl-mutual",
+        "--grpc-server-cert",
+        "--grpc-server-key",
+        "--grpc-root-cert",
+    }
+)
+
+
+def front_settings(settings: Settings, public: Ports, inner: Ports, admin: str, key: str) -> Front:
+    """Returns the settings of the front.
+
+    Args:
+        settings: its `server_options` name other addresses and certificates, as tritonserver's own.
+        public: the ports that callers know.
+        inner: Triton's ports.
+        admin: Unix socket of the front's administration.
+        key: which Triton expects of each call.
+
+    Raises:
+        WrongUsage: an address does not resolve.
+    """
+    values = _last_values(settings.server_options)
+    public_addresses = {
+        name: Address(_resolve(name, values.get(f"--{name}-address", ADDRESS)), getattr(public, name))
+        for name in SERVICES
+    }
+    return Front(
+        listens=Addresses(**public_addresses),
+        triton=Addresses(**{name: Address(ADDRESS, getattr(inner, name)) for name in SERVICES}),
+        admin=admin,
+        key=key,
+        tls=_certificates(values),
+        access_log=AccessLog(ACCESS_LOG, settings.access_log_percent) if settings.access_log_percent else None,
+        limits=Limits(requests_per_s=settings.requests_per_s),
+    )
+
+
+def _resolve(name: str, host: str) -> str:
+    try:
+        return str(socket.getaddrinfo(host or "0.0.0.0", None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as error:
+        raise WrongUsage(f"--{name}-address is {host}, which does not resolve: {error.strerror}.") from error
+
+
+def _certificates(values: Mapping[str, str]) -> Certificates | None:
+    if not _has_tls(values):
+        return None
+    is_mutual = _is_true(values.get("--grpc-use-ssl-mutual", ""))
+    return Certificates(
+        _file(values, "--grpc-server-cert"),
+        _file(values, "--grpc-server-key"),
+        _file(values, "--grpc-root-cert") if is_mutual else None,
+    )
+
+
+def _file(values: Mapping[str, str], option: str) -> Path:
+    file = Path(values.get(option, ""))
+    if not file.is_file():
+        raise WrongUsage(f"TLS needs {option}, the name of a file in PEM; got {values.get(option, 'no such option')}.")
+    return file
+
+
+def _has_tls(values: Mapping[str, str]) -> bool:
+    return any(_is_true(values.get(option, "")) for option in ("--grpc-use-ssl", "--grpc-use-ssl-mutual"))
+
+
+def _is_true(value: str) -> bool:
+    return value.lower() in ("true", "1")
 
 
 # Prefixes of the tritonserver options that name a file or a folder. Source: `tritonserver --help`, 2.51.0.
@@ -82,8 +170,7 @@ def refuse_open(options: Sequence[str]) -> None:
     """Raises:
     WrongUsage: these tritonserver options let other machines reach the server without TLS.
     """
-    values = _last_values(options)
-    has_tls = values.get("--grpc-use-ssl", "").lower() in ("true", "1")
+    has_tls = _has_tls(_last_values(options))
     for name, address in find_exposed(options).items():
         if not (name == "grpc" and has_tls):
             raise WrongUsage(
@@ -95,7 +182,7 @@ def refuse_open(options: Sequence[str]) -> None:
 def find_exposed(options: Sequence[str]) -> dict[str, str]:
     """Returns the addresses that other machines reach, by service; an empty address is not set."""
     values = _last_values(options)
-    addresses = {name: values.get(f"--{name}-address", "") for name in ("http", "grpc", "metrics")}
+    addresses = {name: values.get(f"--{name}-address", ADDRESS) for name in SERVICES}
     return {name: address for name, address in addresses.items() if not is_loopback(address)}
 
 
@@ -144,6 +231,7 @@ def environment(
     cache_mb: int,
     catalogue_dir: Path,
     catalogue_key_file: Path,
+    restarts: int,
     inherited: Mapping[str, str],
 ) -> dict[str, str]:
     """Returns the server's environment; an installed server (`backend` None) finds its own libraries and Python.
@@ -155,6 +243,7 @@ def environment(
         cache_mb: size of the answer cache.
         catalogue_dir: the store of the models `index` and `catalogue`.
         catalogue_key_file: holds the key that allows writing to the store.
+        restarts: of this server by its supervisor so far.
         inherited: environment variables of this process.
     """
     variables = {
@@ -164,6 +253,7 @@ def environment(
         "TRIPTYCH_CACHE_MB": str(cache_mb),
         "TRIPTYCH_CATALOGUE_DIR": str(catalogue_dir),
         "TRIPTYCH_CATALOGUE_KEY_FILE": str(catalogue_key_file),
+        "TRIPTYCH_RESTARTS": str(restarts),
     }
     put_first(variables, "PYTHONPATH", [str(folder)])
     if backend is not None:
@@ -189,7 +279,8 @@ def start(command: list[str], variables: dict[str, str], folder: Path, log_file:
         log_file: receives the server's output.
     """
     trampoline = [sys.executable, "-I", "-S", str(DIE_WITH_PARENT), str(os.getpid())]
-    with log_file.open("wb") as log:
+    descriptor = os.open(log_file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, PRIVATE_FILE)
+    with open(descriptor, "wb") as log:
         return subprocess.Popen(
             [*trampoline, *command],
             stdin=subprocess.DEVNULL,

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
-from collections import deque
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,7 +36,6 @@ _CONSEQUENCE = re.compile(r"contains models that are not available|depends on|de
 
 
 ERRORS_KEPT = 50  # a server may run for months
-FOLLOW_INTERVAL_S = 0.2
 
 
 @dataclass(frozen=True)
@@ -163,10 +159,13 @@ class LogReader:
         self._rest = b""
 
     def read_new(self) -> list[LogLine]:
-        """Returns the complete lines written since the last call."""
-        with self.log_file.open("rb") as log:
-            log.seek(self.offset)
-            chunk = log.read()
+        """Returns the complete lines written since the last call; none once somebody has removed the file."""
+        try:
+            with self.log_file.open("rb") as log:
+                log.seek(self.offset)
+                chunk = log.read()
+        except FileNotFoundError:
+            return []
         self.offset += len(chunk)
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         lines = [parse_line(raw.decode("utf-8", "replace"), has_gpu=self._has_gpu) for raw in whole]
@@ -174,18 +173,3 @@ class LogReader:
         for line in known:
             self.summary.add(line)
         return known
-
-
-def follow(log_file: Path, count: int, level: LogLevel, *, forever: bool) -> Iterator[LogLine]:
-    """Yields the last `count` lines of a log that are as severe as `level`, and with `forever` each later one.
-
-    A log that became shorter belongs to a new server and is read from its beginning.
-    """
-    reader = LogReader(log_file, has_gpu=False)
-    yield from deque((line for line in reader.read_new() if line.is_shown(level)), maxlen=count)
-    while forever:
-        time.sleep(FOLLOW_INTERVAL_S)
-        if log_file.is_file():
-            if log_file.stat().st_size < reader.offset:
-                reader = LogReader(log_file, has_gpu=False)
-            yield from (line for line in reader.read_new() if line.is_shown(level))

@@ -2,7 +2,8 @@
 
 Loading a model runs code as the server. Triton therefore refuses calls of the model repository (load, unload, index),
 of logging and of tracing without the control key, on both protocols. Shared memory has a second key: its holder may
-send photos in shared memory, but not load models. Every user of the machine can read a command line, so the keys are
+send photos in shared memory, but not load models. All other calls need the key of the front, so that no user of the
+machine passes by its limits. Every user of the machine can read a command line, so the keys are
 overwritten there as soon as the server has read them.
 """
 
@@ -29,17 +30,19 @@ def make_key(header: str) -> str:
     return f"{header}={secrets.token_hex(32)}"
 
 
-def control_options(control_key: str, memory_key: str, further: Sequence[str]) -> list[str]:
+def control_options(control_key: str, memory_key: str, front_key: str, further: Sequence[str]) -> list[str]:
     """Returns the options that load every model before the server listens, allow later loads, and restrict the APIs.
 
     Args:
         control_key: for models, logs and traces, as name=value.
         memory_key: for shared memory, as name=value.
+        front_key: for everything else, as name=value; the front sends it with each call.
         further: options of the user; APIs that they restrict are left out, because Triton accepts each API once.
     """
     closed = {
         control_key: ("model-repository", "logging", "trace"),
         memory_key: ("shared-memory",),
+        front_key: ("health", "metadata", "inference", "model-config", "statistics"),
     }
     options = [
         # With strict readiness, Triton reports not ready while any model loads or unloads, and for 3 s after a reload.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
+from dataclasses import astuple
 
 import psutil
 
@@ -34,6 +35,23 @@ def choose_ports(http: int, grpc: int, metrics: int) -> Ports:
                 raise OpsError(_taken(name, port, error)) from error
             chosen[name] = listener.getsockname()[1]
     return Ports(**chosen)
+
+
+def choose_inner_ports(public: Ports) -> Ports:
+    """Returns three free ports for Triton behind the front, none of them public."""
+    while True:
+        inner = choose_ports(0, 0, 0)
+        if not set(astuple(inner)) & set(astuple(public)):
+            return inner
+
+
+def are_free(ports: Ports) -> bool:
+    """Returns whether nothing listens on any of the ports."""
+    try:
+        choose_ports(ports.http, ports.grpc, ports.metrics)
+    except OpsError:
+        return False
+    return True
 
 
 def _refuse_impossible(wanted: dict[str, int]) -> None:

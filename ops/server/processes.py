@@ -100,10 +100,10 @@ def has_dead_child(pid: int) -> bool:
     return any(read_stat(child)[0] == ZOMBIE for child in list_children(pid))
 
 
-def kill_remains(server: ProcessIdentity | None, segment_prefix: str) -> None:
-    """Kills the remaining processes of one server; a zombie that init has yet to reap counts as ended."""
+def kill_remains(segment_prefix: str, *further: ProcessIdentity | None) -> None:
+    """Kills the stubs of one server and further processes; a zombie that init has yet to reap counts as ended."""
     stubs = [ProcessIdentity.of(stub.pid) for stub in find_stubs(segment_prefix)]
-    remains = [*([server] if server is not None else []), *stubs]
+    remains = [*(process for process in further if process is not None), *stubs]
     for process in remains:
         process.send(signal.SIGKILL)
     for process in remains:
@@ -125,15 +125,27 @@ def remove_segments(prefix: str, folder: Path = SHARED_MEMORY) -> None:
             segment.unlink()
 
 
+def close_segments(prefix: str, folder: Path = SHARED_MEMORY) -> None:
+    """Takes the rights of other users from segments that `die_with_parent` could not keep private."""
+    for segment in folder.glob(f"{prefix}*"):
+        with contextlib.suppress(OSError):
+            if segment.stat().st_mode & 0o077:
+                segment.chmod(0o600)
+
+
 def remove_abandoned(folder: Path = SHARED_MEMORY) -> None:
-    """Removes the segments whose owner, in the pid namespace of this process, is dead."""
+    """Removes the segments whose owner, in the pid namespace of this process, is dead and whose stubs are too."""
+    abandoned: dict[str, list[Path]] = {}
     for segment in folder.glob("triptych_*"):
         name = _SEGMENT.match(segment.name)
         if name and int(name["space"]) == _pid_namespace():
             owner = ProcessIdentity(int(name["pid"]), int(name["ticks"]))
             if not owner.is_running():
-                with contextlib.suppress(OSError):
-                    segment.unlink()
+                abandoned.setdefault(name[0], []).append(segment)
+    for prefix, segments in abandoned.items():
+        for segment in segments if not find_stubs(prefix) else ():  # a server outlives its supervisor by some seconds
+            with contextlib.suppress(OSError):
+                segment.unlink()
 
 
 def _pid_namespace() -> int:

@@ -14,11 +14,18 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import psutil
+
 from ops.errors import OpsError
 
 VARIABLE = "TRITONSERVER"
 IMAGE = "nvcr.io/nvidia/tritonserver:<release>-py3"
+PROGRAM = "tritonserver"
 STUB = "triton_python_backend_stub"
+# Triton loads the Python backend before anything else, on a busy machine too within this time.
+BACKEND_LOADED_S = 30.0
+# The start of a process is known to a clock tick of 10 ms.
+MARGIN_S = 0.1
 NEWEST_FOR_NUMPY_1 = "3.12"
 DISTRIBUTION_LIBRARIES = (Path("/usr/lib/x86_64-linux-gnu"), Path("/usr/lib64"), Path("/usr/lib"))
 
@@ -58,7 +65,7 @@ def find_server(repository: Path) -> SystemServer | WheelServer:
         if not os.access(named, os.X_OK) or Path(named).is_dir():
             raise OpsError(f"${VARIABLE} is {named}, which is not a program. Point it at tritonserver, or unset it.")
         return SystemServer(Path(named).absolute())
-    installed = shutil.which("tritonserver")
+    installed = shutil.which(PROGRAM)
     if installed:
         return SystemServer(Path(installed).absolute())
     if sys.platform != "linux" or platform.machine() not in ("x86_64", "AMD64"):
@@ -145,20 +152,23 @@ def find_libpython(folders: list[Path], version: str) -> Path:
     )
 
 
-def remove_environment_folder(made_after_s: float, made_before_s: float) -> None:
-    """Removes the folder that Triton 2.51 creates in /tmp at its start, ignoring TMPDIR, and leaves when it is killed.
+def remove_environment_folders(folder: Path = Path("/tmp")) -> None:
+    """Removes the empty folders that Triton 2.51 creates in /tmp at its start, ignoring TMPDIR, and leaves when killed.
 
-    The folder of another server that started in the same moment may be removed too. It is just as unused: no model
-    here has its own environment (`EXECUTION_ENV_PATH`), and a folder in use is not empty.
-
-    Args:
-        made_after_s: start of this server, in seconds since the epoch.
-        made_before_s: time by which the folder existed, in seconds since the epoch.
+    One that a living server may have made is left, and one of another user.
     """
-    for folder in Path("/tmp").glob("python_env_??????"):
+    found = list(folder.glob("python_env_??????"))  # before the processes: whoever made one of these is among them
+    started_s = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.name() == PROGRAM:
+                started_s.append(process.create_time())
+    for left in found:
         with contextlib.suppress(OSError):
-            if made_after_s <= folder.stat().st_mtime <= made_before_s:
-                folder.rmdir()
+            made = left.stat()
+            is_used = any(start_s - MARGIN_S <= made.st_mtime <= start_s + BACKEND_LOADED_S for start_s in started_s)
+            if made.st_uid == os.geteuid() and not is_used:
+                left.rmdir()  # fails where there is something in it
 
 
 def _programs(run_dir: Path) -> Path:

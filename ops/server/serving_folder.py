@@ -14,6 +14,7 @@ from pathlib import Path
 from google.protobuf import text_format
 
 from ops.repository import list_models, models_folder, package_folder, read_config
+from ops.server.state import PRIVATE_FOLDER
 
 
 class ServingFolder:
@@ -28,7 +29,8 @@ class ServingFolder:
     def fill(self, repository: Path) -> None:
         """Replaces the content with links to every model of `repository` and to its package."""
         self.clear()
-        models_folder(self.folder).mkdir(parents=True)
+        self.folder.mkdir(PRIVATE_FOLDER)
+        models_folder(self.folder).mkdir(PRIVATE_FOLDER)
         self.put_package(repository)
         for model in list_models(repository):
             self.put(repository, model)
@@ -101,7 +103,7 @@ class ServingFolder:
 
 
 def _link_files(source: Path, folder: Path) -> None:
-    folder.mkdir()
+    folder.mkdir(PRIVATE_FOLDER)
     for path in source.iterdir():
         if path.name == "__pycache__":
             continue

@@ -1,43 +1,43 @@
 """Replaces the release of a running server. No request is lost, and no answer mixes two releases.
 
-1. A second server starts on the release, on free ports, and gets the release's golden requests. After a failure it is
+1. The release is verified as `triptych verify` does.
+2. A second server starts on the release, on free ports, and gets the release's golden requests. After a failure it is
    stopped, without effect on the running server.
-2. The release's package replaces the old one; running models have already imported their code.
-3. The steps of the new release are loaded beside the old ones, under temporary names, and each ensemble is loaded with
-   those steps. From here on every answer of an ensemble comes from the new release.
-4. Every model is loaded with its new files under its own name. No ensemble depends on these names meanwhile; otherwise
-   Triton would reload it with some steps of each release. The ensembles are loaded last and call the final names again.
-Under every name, Triton answers from the old model until the new one is ready.
+3. The running server's models are exchanged (`exchange`). If this process is killed meanwhile, the supervisor puts the
+   release of the state file back; if the server ends, it is restarted with that release.
+4. The state file names the release, unless the server was restarted meanwhile.
 """
 
 from __future__ import annotations
 
-import contextlib
-import dataclasses
+import os
 import time
 from pathlib import Path
 
 from ops.errors import OpsError, ServerFailed
-from ops.release import DIGITS, Release, open_release
-from ops.repository import check_repository, list_models, models_folder, read_config
+from ops.release import ANY, DIGITS, Policy, Release, open_verified
+from ops.repository import check_repository
 from ops.server.local_server import LocalServer
 from ops.server.model_control import LoadRefused, ModelControl
+from ops.server.processes import ProcessIdentity
 from ops.server.serving_folder import ServingFolder
 from ops.server.state import ServerState, StateFolder
 from ops.settings import Settings
+from ops.supervision.exchange import Exchange
 from ops.supervision.golden import find_differences
 
 GOLDEN_TIMEOUT_S = 30.0
 DIFFERENCES_SHOWN = 5
 
 
-def reload(state_dir: Path, repository: Path | None, load_timeout_s: float) -> str:
+def reload(state_dir: Path, repository: Path | None, load_timeout_s: float, policy: Policy = ANY) -> str:
     """Makes the server of `state_dir` serve the release.
 
     Args:
         state_dir: the server's state folder.
         repository: the release, or a link to it; None resolves the path that the server was started from again.
         load_timeout_s: of one model.
+        policy: which releases may be served, in addition to what the server was started with.
 
     Returns:
         A sentence that says what was done.
@@ -45,32 +45,72 @@ def reload(state_dir: Path, repository: Path | None, load_timeout_s: float) -> s
     Raises:
         WrongUsage: the folder is not a release.
         OpsError: no server of this version runs, or the release was refused; the server keeps serving the old one.
-        ServerFailed: a model did not load in the running server; the message says what is served.
+        ServerFailed: the exchange did not end; the message says what is served.
     """
     folder = StateFolder(state_dir)
     if not folder.folder.is_dir():
         raise OpsError(f"No server is ready in {folder.folder}. Start one with `triptych serve`.")
-    with folder.loading():
-        state = _read_ready(folder)
-        named = (repository or Path(state.repository)).absolute()
-        release = open_release(named, "The server keeps serving the old release.")
-        if release.name == state.release:
-            return f"Already serving {release.name}."
-        check_repository(release.folder, state.profile)
-        started_s = time.monotonic()
-        _check_golden(release, state, load_timeout_s)
-        control = ModelControl(state.ports, folder.read_key(), load_timeout_s)
-        try:
-            _Exchange(ServingFolder(folder.serving), control, release, state.profile).run()
-        except LoadRefused as error:
-            raise ServerFailed(
-                f"{release.name} passed its checks, but then a model did not load: {error}. Each model answers from "
-                "the old release or from the new one. Run the same command again."
-            ) from error
-        taken = dataclasses.replace(state, repository=str(named), release=release.name, folder=str(release.folder))
-        folder.write(taken)
+    try:
+        with folder.loading():
+            return _reload(folder, repository, load_timeout_s, policy)
+    except OSError as error:
+        place = f" {error.filename}" if error.filename else ""
+        raise ServerFailed(f"The reload did not end ({error.strerror or error}{place}). {_advise(folder)}") from error
+
+
+def _reload(folder: StateFolder, repository: Path | None, load_timeout_s: float, policy: Policy) -> str:
+    state = _read_ready(folder)
+    named = (repository or Path(state.repository)).absolute()
+    key = policy.key or (Path(state.key) if state.key is not None else None)
+    strictest = Policy(key, policy.require_signature or state.require_signature)
+    release = open_verified(named, "The server keeps serving the old release.", strictest)
+    if release.name == state.release:
+        return f"Already serving {release.name}."
+    check_repository(release.folder, state.profile)
+    started_s = time.monotonic()
+    _check_golden(release, state, load_timeout_s)
+    _exchange(folder, state, release, load_timeout_s)
+    taken = folder.change(
+        None,
+        of_server=state.server,
+        repository=str(named),
+        release=release.name,
+        folder=str(release.folder),
+        reloading=None,
+    )
+    if not taken:
+        raise ServerFailed(f"The server ended during the reload. {_advise(folder)}")
     before = f" in place of {state.release}" if state.release else ""
     return f"Serving {release.name}{before} after {time.monotonic() - started_s:.1f} s."
+
+
+def _exchange(folder: StateFolder, state: ServerState, release: Release, load_timeout_s: float) -> None:
+    """Raises:
+    ServerFailed: a model was refused, or the server ended; the supervisor puts the old release back.
+    """
+    if not folder.change(None, of_server=state.server, reloading=ProcessIdentity.of(os.getpid())):
+        raise ServerFailed(f"The server ended before the reload. {_advise(folder)}")
+    control = ModelControl(state.ports, folder.read_key(), load_timeout_s)
+    serving = ServingFolder(Path(state.serving or folder.serving))
+    try:
+        Exchange(serving, control, release.folder, release.digest[:DIGITS], state.profile).run()
+    except LoadRefused as error:
+        raise ServerFailed(
+            f"{release.name} passed its checks, but then a model did not load: {error}. {_advise(folder)}"
+        ) from error
+    except OpsError as error:
+        raise ServerFailed(f"The reload did not end: {error} {_advise(folder)}") from error
+
+
+def _advise(folder: StateFolder) -> str:
+    """Returns what is served after a reload that did not end, and what to do."""
+    state = folder.read()
+    if state is None or not state.is_supervised():
+        return f"Nothing is served from {folder.folder}. Start a server with `triptych serve`."
+    return (
+        f"{state.release or state.repository} is served again within some seconds: see `{folder.command('status')}`. "
+        "Then run the same command again."
+    )
 
 
 def _read_ready(folder: StateFolder) -> ServerState:
@@ -111,48 +151,3 @@ def _check_golden(release: Release, state: ServerState, startup_timeout_s: float
         shown = "; ".join(differences[:DIFFERENCES_SHOWN])
         reason = f"its answers to the golden requests differ from its manifest. {shown}."
         raise OpsError(f"Refused {release.name}: {reason}\n{still_served}")
-
-
-class _Exchange:
-    """The exchange of one release for another in a running server."""
-
-    def __init__(self, serving: ServingFolder, control: ModelControl, release: Release, profile: str | None) -> None:
-        self._serving = serving
-        self._control = control
-        self._new = release.folder
-        self._profile = profile
-        self._models = list_models(self._new)
-        steps_of = {model: _steps(models_folder(self._new) / model, profile) for model in self._models}
-        self._ensembles = [model for model, steps in steps_of.items() if steps]
-        # The digest keeps the remains of a killed reload apart from this one's models.
-        self._beside = {step: f"{step}-{release.digest[:DIGITS]}" for step in sorted(set().union(*steps_of.values()))}
-
-    def run(self) -> None:
-        before = self._serving.models()
-        were_ensembles = [model for model in before if _steps(self._serving.model(model), self._profile)]
-        self._serving.put_package(self._new)
-        for step, name in self._beside.items():
-            self._serving.put_renamed(self._new, step, self._profile, name, self._beside)
-        for model in self._ensembles:  # loading an ensemble loads its steps
-            self._serving.put_renamed(self._new, model, self._profile, model, self._beside)
-            self._control.load(model)
-        self._remove([model for model in before if model not in (*self._models, *self._beside.values())])
-        for model in self._models:
-            self._serving.put(self._new, model)
-        # Former ensembles come first: they must not depend on the models that are loaded next.
-        for model in sorted(self._models, key=lambda model: model not in were_ensembles):
-            if model not in self._beside:
-                self._control.load(model)
-        self._remove(list(self._beside.values()))
-
-    def _remove(self, names: list[str]) -> None:
-        for name in names:
-            with contextlib.suppress(LoadRefused):  # the model was not loaded
-                self._control.unload(name)
-            self._serving.remove(name)
-
-
-def _steps(model: Path, profile: str | None) -> list[str]:
-    """Returns the models that an ensemble calls; empty for any other model."""
-    config = read_config(model, profile)
-    return [] if config is None else [step.model_name for step in config.ensemble_scheduling.step]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 import time
@@ -10,10 +11,12 @@ from pathlib import Path
 from loky import cpu_count
 from rich.console import Console
 
+from ops.release import FAULTS_SHOWN, find_changes, find_release
 from ops.repository import describe_misfit, describe_sizing
 from ops.server.logs import LogLine, LogSummary
 from ops.server.state import StateFolder
 from ops.settings import ROOT, LogLevel, Ports, Settings
+from ops.supervision.supervisor_log import SupervisorLog
 
 SAMPLE_PHOTOS = ROOT / ".cache/photos"
 
@@ -32,6 +35,8 @@ class ServeView:
         self._shown_models: set[str] = set()
         self._held: list[LogLine] = []
         self._is_starting = True
+        self._is_unread = False
+        self._log: SupervisorLog | None = None
 
     def __enter__(self) -> ServeView:
         if not self._quiet and self._errors.is_terminal:
@@ -59,22 +64,48 @@ class ServeView:
 
     def _print_lines(self, lines: list[LogLine]) -> None:
         for line in lines:
-            self._errors.print(str(line), style=_COLOURS[line.level], markup=False)
+            self._print(str(line), style=_COLOURS[line.level])
+
+    def _print(self, text: str, style: str | None = None) -> None:
+        if not self._is_unread:
+            try:
+                self._errors.print(text, style=style, markup=False)
+            except (OSError, SystemExit):  # rich makes SystemExit of a closed pipe; the server serves on
+                self._is_unread = True
+
+    def keep_log(self, log: SupervisorLog) -> None:
+        """Writes later sentences to the log too."""
+        self._log = log
+
+    def note(self, sentence: str) -> None:
+        """Writes a sentence to the supervisor's log alone."""
+        if self._log is not None:
+            self._log.write(sentence)
 
     def say(self, sentence: str) -> None:
+        self.note(sentence)
         if not self._quiet:
-            self._errors.print(sentence, markup=False)
+            self._print(sentence)
 
     def warn(self, sentence: str) -> None:
-        """Prints the sentence even with --quiet, for the supervisor's log of a detached server."""
-        self._errors.print(sentence, markup=False)
+        """Prints the sentence even with --quiet."""
+        self.note(sentence)
+        self._print(sentence)
+
+    def show(self, lines: list[str]) -> None:
+        """Prints lines to standard output."""
+        if not self._quiet:
+            try:
+                print("\n".join(lines), flush=True)
+            except OSError:  # see `_print`
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
     def _show_progress(self, summary: LogSummary) -> None:
         elapsed_s = time.monotonic() - self._started_s
         for model in summary.loaded:
             if model not in self._shown_models:
                 self._shown_models.add(model)
-                self._errors.print(f"{elapsed_s:5.1f} s  {model} loaded", markup=False)
+                self._print(f"{elapsed_s:5.1f} s  {model} loaded")
         waiting = [model for model in summary.loading if model not in summary.loaded]
         self._spinner.update(f"{elapsed_s:.0f} s  loading {', '.join(waiting) or '...'}")
 
@@ -83,7 +114,9 @@ def describe_endpoints(ports: Ports) -> list[str]:
     return [f"gRPC     {ports.grpc_target}", f"HTTP     {ports.http_url}", f"metrics  {ports.metrics_url}"]
 
 
-def announce(settings: Settings, ports: Ports, models: list[str], ready_after_s: float, log_file: str) -> None:
+def describe_start(
+    settings: Settings, ports: Ports, models: list[str], ready_after_s: float, log_file: str
+) -> list[str]:
     cores = cpu_count()
     lines = [
         f"Ready after {ready_after_s:.1f} s, on {cores} {'core' if cores == 1 else 'cores'}.",
@@ -95,10 +128,16 @@ def announce(settings: Settings, ports: Ports, models: list[str], ready_after_s:
         f"  log      {log_file}",
         *describe_requests(ports, models),
     ]
+    if settings.key is not None:
+        is_release = find_release(settings.repository) is not None
+        lines.append(f"  signature {settings.key if is_release else 'none: a model repository cannot be signed'}")
+    changes = find_changes(settings.repository)
+    if changes:
+        lines.append(f"warning: Since it was verified, {', '.join(changes[:FAULTS_SHOWN])}.")
     misfit = describe_misfit(settings.repository, settings.profile)
     if misfit is not None:
         lines.append(f"warning: {misfit}")
-    print("\n".join(lines), flush=True)
+    return lines
 
 
 def describe_catalogue(settings: Settings, models: list[str]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import socket
@@ -11,7 +12,6 @@ import pytest
 from loky import cpu_count
 
 from ops.check import (
-    Finding,
     check_access,
     check_hardware,
     check_models,
@@ -19,7 +19,12 @@ from ops.check import (
     check_shared_memory,
     check_weights,
 )
+from ops.check_machine import check_disk, check_memory, check_state_folder, find_own_server
+from ops.finding import Finding
+from ops.server.processes import ProcessIdentity
+from ops.server.state import StateFolder
 from ops.settings import Settings
+from tests.unit.ops.server.test_state import STATE
 
 ONE = """name: "one"
 backend: "python"
@@ -130,3 +135,36 @@ def test_access_says_who_reaches_the_server(options: tuple[str, ...], words: str
     finding = check_access(Settings(server_options=options))
     assert finding.level == "ok"
     assert words in finding.sentence
+
+
+# 120 MiB for the server and 100 MiB for each of two processes, without a network.
+@pytest.mark.parametrize(("free_mib", "level"), [(100, "error"), (200, "warning"), (400, "ok")])
+def test_memory_must_hold_the_models(repository: Path, free_mib: int, level: str) -> None:
+    finding = check_memory(repository, None, free_bytes=free_mib << 20)
+    assert (finding.level, "needs some 320 MiB" in finding.sentence) == (level, True)
+
+
+@pytest.mark.parametrize(("free_mib", "level"), [(263, "error"), (264, "ok")])
+def test_disk_must_hold_the_cache_of_a_folder_that_is_not_there_yet(tmp_path: Path, free_mib: int, level: str) -> None:
+    assert check_disk(tmp_path / "a/b", cache_mb=64, free_bytes=free_mib << 20).level == level
+    assert not (tmp_path / "a").exists()
+
+
+def test_state_folder_below_a_file_is_an_error_and_one_of_ones_own_is_fine(tmp_path: Path) -> None:
+    assert check_state_folder(tmp_path / "new/state").level == "ok"
+    (tmp_path / "file").touch()
+    finding = check_state_folder(tmp_path / "file")
+    assert (finding.level, finding.subject) == ("error", "permissions")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_server_that_does_not_answer_and_a_crash_are_told(tmp_path: Path) -> None:
+    assert find_own_server(tmp_path) is None
+    StateFolder(tmp_path).write(dataclasses.replace(STATE, server=STATE.supervisor))
+    finding = find_own_server(tmp_path)
+    assert finding is not None
+    assert (finding.level, "not answering" in finding.sentence) == ("error", True)
+    StateFolder(tmp_path).write(dataclasses.replace(STATE, supervisor=ProcessIdentity(STATE.supervisor.pid, 1)))
+    finding = find_own_server(tmp_path)
+    assert finding is not None
+    assert (finding.level, "ended without a clean stop" in finding.sentence) == ("warning", True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -60,6 +61,19 @@ def link_elsewhere(folder: Path) -> None:
     (folder / "models/one/1/weights").symlink_to(folder.parent / "weights")
 
 
+def add_empty_version(folder: Path) -> None:
+    (folder / "models/one/2").mkdir()
+
+
+def let_everyone_write(folder: Path) -> None:
+    (folder / "models/one/1/weights").chmod(0o666)
+
+
+def put_a_pipe(folder: Path) -> None:
+    (folder / "models/one/1/weights").unlink()
+    os.mkfifo(folder / "models/one/1/weights")
+
+
 def change_manifest(folder: Path) -> None:
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps({**manifest, "accuracy": 1.0}))
@@ -73,6 +87,9 @@ def change_manifest(folder: Path) -> None:
         (add_file, "models/one/1/__pycache__/model.cpython-311.pyc is not in the manifest."),
         (add_module, "triptych_models/extra.py is not in the manifest."),
         (link_elsewhere, "models/one/1/weights is a link, expected a file."),
+        (add_empty_version, "models/one/2 is an empty folder, which Triton may take for a version."),
+        (let_everyone_write, "models/one/1/weights has mode 0666: every user may change it"),
+        (put_a_pipe, "models/one/1/weights is a folder, a pipe or a device, expected a file."),
         (change_manifest, "but its manifest gives the name small-"),
     ],
 )

@@ -314,3 +314,27 @@ def test_publish_asks_for_the_space_it_needs_first(
     assert main(["publish", str(make_release("new", 1_000_000).folder), str(target)]) == 1
     assert "has 0.5 MB free, small-" in capsys.readouterr().err
     assert fingerprint(target) == before
+
+
+@pytest.mark.parametrize("words", [["rollback"], ["prune", "--keep=1"]])
+def test_target_that_is_not_there_is_wrong_usage_and_is_not_made(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    typo = tmp_path / "srv/modles"
+    assert main([*words, str(typo)]) == 2
+    assert f"{typo} is not a target of releases" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_rollback_with_a_key_refuses_an_unsigned_release(
+    make_release: MakeRelease, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    old, new = make_release("old"), make_release("new")
+    for release in (old, new):
+        publish(release, target)
+    key = tmp_path / "public.pem"
+    key.write_text("no key is needed to see that there is no signature")
+    assert main(["rollback", target, f"--key={key}"]) == 1
+    assert "The release is not signed" in capsys.readouterr().err
+    assert main(["rollback", target, "--require-signature"]) == 2
+    assert current(target) == new.name

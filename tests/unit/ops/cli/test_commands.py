@@ -52,4 +52,5 @@ def test_logs_name_the_folder_when_no_server_was_started_there(
     assert f"There is no log {tmp_path / 'server.log'}" in capsys.readouterr().err
     (tmp_path / "server.log").write_text("one\ntwo\n")
     assert main(["logs", f"--state-dir={tmp_path}", "-n", "1"]) == 0
-    assert capsys.readouterr().out.split() == ["info", "two"]
+    heading, line = capsys.readouterr().out.splitlines()
+    assert (heading, line.split()) == (f"==> {tmp_path / 'server.log'} <==", ["info", "two"])

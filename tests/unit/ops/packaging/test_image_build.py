@@ -32,7 +32,7 @@ def test_context_holds_the_release_and_nothing_else(release: Path, tmp_path: Pat
     assert digest == fill_context(release, context)
     assert digest == f"sha256:{hashlib.sha256((release / 'manifest.json').read_bytes()).hexdigest()}"
     found = {str(path.relative_to(context)) for path in context.rglob("*") if path.is_file()}
-    own = {"Dockerfile", "requirements.txt"}
+    own = {"Dockerfile", "requirements.txt", "start.py", "front.json"}
     assert found == own | {"release/manifest.json", "release/models/one/1/model.py"}
     assert (context / "release/models/one/1/model.py").stat().st_mode & 0o777 == 0o644
 

@@ -50,22 +50,22 @@ def test_wheel_gets_its_folders_and_a_system_server_keeps_its_own() -> None:
 
 
 def test_environment_puts_the_wheels_libraries_and_this_python_first() -> None:
-    variables = environment(BACKEND, *FOLDERS, 64, *CATALOGUE, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
+    variables = environment(BACKEND, *FOLDERS, 64, *CATALOGUE, 2, {"PATH": "/usr/bin", "LD_LIBRARY_PATH": ""})
     assert variables["PATH"] == "/env/bin:/usr/bin"
     assert variables["LD_LIBRARY_PATH"] == "/w.libs:/py/lib"
-    assert environment(None, *FOLDERS, 64, *CATALOGUE, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
+    assert environment(None, *FOLDERS, 64, *CATALOGUE, 2, {"PATH": "/usr/bin"})["PATH"] == "/usr/bin"
 
 
 def test_environment_gives_the_models_their_cache_size_and_temporary_folder() -> None:
-    variables = environment(None, *FOLDERS, 7, *CATALOGUE, {"TMPDIR": "/tmp", "HOME": "/h"})
+    variables = environment(None, *FOLDERS, 7, *CATALOGUE, 2, {"TMPDIR": "/tmp", "HOME": "/h"})
     assert variables.items() >= {"TMPDIR": "/run/tmp", "TRIPTYCH_CACHE_MB": "7", "HOME": "/h"}.items()
-    catalogue = {"TRIPTYCH_CATALOGUE_DIR": "/c", "TRIPTYCH_CATALOGUE_KEY_FILE": "/k"}
+    catalogue = {"TRIPTYCH_CATALOGUE_DIR": "/c", "TRIPTYCH_CATALOGUE_KEY_FILE": "/k", "TRIPTYCH_RESTARTS": "2"}
     assert variables.items() >= catalogue.items()
 
 
 def test_environment_puts_the_folder_of_the_package_first() -> None:
-    assert environment(None, *FOLDERS, 0, *CATALOGUE, {})["PYTHONPATH"] == "/run/serving"
-    assert environment(None, *FOLDERS, 0, *CATALOGUE, {"PYTHONPATH": "/a"})["PYTHONPATH"] == "/run/serving:/a"
+    assert environment(None, *FOLDERS, 0, *CATALOGUE, 2, {})["PYTHONPATH"] == "/run/serving"
+    assert environment(None, *FOLDERS, 0, *CATALOGUE, 2, {"PYTHONPATH": "/a"})["PYTHONPATH"] == "/run/serving:/a"
 
 
 def test_files_that_the_user_names_are_those_of_the_users_folder(
@@ -86,7 +86,7 @@ def test_files_that_the_user_names_are_those_of_the_users_folder(
     )
     assert anchor_options(given) == meant
     named = {"TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE": "keys/weaviate"}
-    variables = environment(None, *FOLDERS, 0, *CATALOGUE, named)
+    variables = environment(None, *FOLDERS, 0, *CATALOGUE, 2, named)
     assert variables["TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE"] == f"{tmp_path}/keys/weaviate"
     words = as_arguments(Settings(server_options=given), tmp_path)
     assert f"--server-option={meant[0]}" in words

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from ops.server.failures import describe_death, describe_load_failure, describe_slow_start
-from ops.server.logs import LoadFailure, LogReader, LogSummary, follow, parse_line
+from ops.server.logs import LoadFailure, LogReader, LogSummary, parse_line
 
 CAPTURED = Path(__file__).parent / "captured"
 LOG_FILE = Path("/run/server.log")
@@ -123,18 +123,3 @@ def test_death_names_the_signal_and_the_last_errors() -> None:
 def test_slow_start_names_what_still_loads() -> None:
     summary = LogSummary(loading=["a", "b"], loaded=["a"])
     assert "not ready after 3 s; models still loading: b." in describe_slow_start(summary, 3, LOG_FILE)
-
-
-def test_follow_shows_the_last_lines_as_severe_as_asked_and_starts_anew_with_the_next_server(tmp_path: Path) -> None:
-    log = tmp_path / "server.log"
-    log.write_text("".join(f"error: {number}\nplain {number}\n" for number in range(5)))
-    assert [line.message for line in follow(log, 3, "info", forever=False)] == ["plain 3", "error: 4", "plain 4"]
-    assert [line.message for line in follow(log, 2, "error", forever=False)] == ["error: 3", "error: 4"]
-    assert list(follow(log, 0, "info", forever=False)) == []
-    lines = follow(log, 1, "info", forever=True)
-    assert next(lines).message == "plain 4"
-    with log.open("a") as stream:
-        stream.write("later\n")
-    assert next(lines).message == "later"
-    log.write_text("of the next server\n")
-    assert next(lines).message == "of the next server"

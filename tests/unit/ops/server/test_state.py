@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,9 +9,11 @@ import pytest
 
 from ops.errors import OpsError
 from ops.server.processes import ProcessIdentity, new_prefix, remove_abandoned, remove_segments
-from ops.server.state import ServerState, StateFolder
-from ops.server.status import Status, describe_status, read_status, stop
+from ops.server.remains import remove_abandoned_folders
+from ops.server.reports.status import Status, describe_status, read_status
+from ops.server.state import Disowned, ServerState, StateFolder
 from ops.settings import STATE_DIR, Ports
+from ops.supervision.stopping import stop
 
 THIS = ProcessIdentity.of(os.getpid())
 STATE = ServerState(
@@ -51,7 +54,7 @@ def test_pid_used_again_is_not_the_same_process(tmp_path: Path) -> None:
     assert not stale.is_running()
     folder = StateFolder(tmp_path)
     folder.write(dataclasses.replace(STATE, supervisor=stale, server=stale))
-    assert read_status(tmp_path).phase == "stopped"
+    assert read_status(tmp_path).phase == "crashed"
     stop(tmp_path)  # must not signal this very process
     assert THIS.is_running()
 
@@ -70,13 +73,59 @@ def test_folder_is_one_servers_at_a_time(tmp_path: Path) -> None:
     first.write(STATE)
     with pytest.raises(OpsError, match=rf"already runs \(pid {THIS.pid}\): gRPC 127\.0\.0\.1:2"):
         second.claim()
+    first.clear()
     first.release()
     second.claim()
     second.release()
 
 
+def test_lock_that_was_removed_does_not_give_the_folder_away(tmp_path: Path) -> None:
+    first, second = StateFolder(tmp_path), StateFolder(tmp_path)
+    first.claim()
+    first.write(STATE)
+    (tmp_path / "lock").unlink()
+    with pytest.raises(OpsError, match="already runs"):
+        second.claim()
+    first.require_claimed(STATE.segment_prefix)
+    assert first.is_claimed
+    first.release()
+
+
+def test_folder_that_another_process_took_after_its_removal_is_not_ours(tmp_path: Path) -> None:
+    first, second = StateFolder(tmp_path / "state"), StateFolder(tmp_path / "state")
+    first.claim()
+    shutil.rmtree(first.folder)
+    second.claim()
+    assert (first.is_claimed, second.is_claimed) == (False, True)
+    with pytest.raises(Disowned, match="was removed while the server ran"):
+        first.require_claimed("of-the-first_")
+    second.release()
+
+
+def test_change_for_a_server_that_was_replaced_changes_nothing(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    former = ProcessIdentity(1, 1)
+    folder.write(dataclasses.replace(STATE, server=THIS, release="old"))
+    assert not folder.change(None, of_server=former, release="new")
+    assert folder.change(None, of_server=THIS, release="newer")
+    state = folder.read()
+    assert state is not None
+    assert state.release == "newer"
+
+
 def test_stopped_status_says_how_to_start(tmp_path: Path) -> None:
     assert "triptych serve" in describe_status(Status("stopped"), tmp_path)[0]
+
+
+def test_temporary_folder_of_a_killed_run_goes_and_others_stay(tmp_path: Path) -> None:
+    dead = ProcessIdentity(THIS.pid, 1)
+    for name, state in (("dead1234", dataclasses.replace(STATE, supervisor=dead)), ("alive123", STATE)):
+        (tmp_path / f"triptych_{name}").mkdir()
+        StateFolder(tmp_path / f"triptych_{name}").write(state)
+    (tmp_path / "triptych_failed12").mkdir()
+    (tmp_path / "triptych_failed12/server.log").write_text("")
+    remove_abandoned_folders(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["triptych_alive123", "triptych_failed12"]
 
 
 def test_segments_of_the_dead_go_and_those_of_the_living_stay(tmp_path: Path) -> None:
