@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # `make setup-client` installs what the client's tests need, 
 
 TESTS = Path(__file__).parent
 PHOTOS = TESTS.parent / ".cache/photos"
-TIERS = ("unit", "contract", "chart", "e2e", "rules", "faults")
+TIERS = ("unit", "contract", "chart", "e2e", "rules", "security", "faults")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

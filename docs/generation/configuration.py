@@ -22,6 +22,7 @@ VARIABLES: dict[str, dict[str, str]] = {
         "TRIPTYCH_TARGET": "`target`: address of the server, `127.0.0.1:8001` unless set.",
         "TRIPTYCH_TIMEOUT_S": "`timeout_s`: seconds that one call may take, retries included.",
         "TRIPTYCH_PRIORITY": "`priority`: `interactive`, or `bulk` for work that may wait.",
+        "TRIPTYCH_SOURCE": "`source`: `shopper`, `import`, `search`, `bulk` or `internal`, for the server's metrics.",
         "TRIPTYCH_TRANSPORT": "`transport`: `grpc` or `http`.",
         "TRIPTYCH_BALANCE": "`balance`: `round_robin` or `pick_first`.",
         "TRIPTYCH_API_KEY": "`api_key`: `name=value` of a restricted API.",
@@ -36,8 +37,10 @@ VARIABLES: dict[str, dict[str, str]] = {
     _SERVER: {
         "TRIPTYCH_CACHE_MB": "Size of the answer cache of `recognizer` in MB, before `cache_mb`; `0` turns it off.",
         "TRIPTYCH_CATALOGUE_DIR": "Folder of the catalogue. Unset: a folder that is deleted when the server stops.",
+        "TRIPTYCH_ADMIN_KEY_FILE": "File with the key of the restricted APIs, for the image; random without it.",
         "TRIPTYCH_CATALOGUE_KEY_FILE": "File with the catalogue's key. `triptych` and the load tests read it too.",
         "TRIPTYCH_CATALOGUE_OPEN": "`1` lets every caller write to the catalogue of a server without a key file.",
+        "TRIPTYCH_RESTARTS": "Restarts of this server so far; `triptych serve` sets it, a metric shows it.",
         "TRIPTYCH_CATALOGUE_WEAVIATE": "Address of a Weaviate cluster that holds the catalogue instead of the folder.",
         "TRIPTYCH_CATALOGUE_WEAVIATE_GRPC": "gRPC address of the Weaviate cluster.",
         "TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE": "File with the API key of the Weaviate cluster.",
@@ -47,6 +50,8 @@ VARIABLES: dict[str, dict[str, str]] = {
         "TRIPTYCH_HTTP_URL": "HTTP address of the server under test; `triptych run` sets it.",
         "TRIPTYCH_METRICS_URL": "Address of the server's metrics; `triptych run` sets it.",
         "TRIPTYCH_SERVER_PID": "Process id of the server; `triptych run` sets it.",
+        "TRIPTYCH_INNER_TARGET": "gRPC address of the server behind the front; `triptych run` sets it for measurements.",
+        "TRIPTYCH_FRONT_KEY": "`name=value` of the key that calls to it need; `triptych run` sets it.",
         "TRIPTYCH_PROFILE": "Hardware profile of the server, whose latency objective a load test applies.",
     },
 }

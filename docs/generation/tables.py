@@ -24,7 +24,8 @@ the gRPC status.
 _METRICS = """# Metrics
 
 Triton's `/metrics` has these metrics beside Triton's own; `model_repository/triptych_models/metrics/families.py`
-defines them.
+defines them. Label `source` is the request parameter of this name: what the request is for
+([Tensors](tensors.md)). Only listed values exist; figures of whole servers (stages, cache) have no source.
 """
 _MEASURING = """
 Each Python process counts its own events and publishes once a second, so a value is up to 1 s old, and a killed process

@@ -11,6 +11,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 from docs.generation.pages import ROOT, GenerationError, Page, as_text, table
+from triptych_models.metrics.sources import OTHER, SHOPPER, SOURCES
 
 MODELS = ROOT / "model_repository/models"
 _HEAD = ("tensor", "type and shape", "meaning")
@@ -42,6 +43,12 @@ def _tensor_parts(files: list[Path]) -> Iterator[str]:
     yield (
         "Every model speaks KServe v2. `N` is the batch dimension, which a request may leave at 1; `-1` in a config is "
         "written `*`. The pages of this site derive from `model_repository/models/<model>/config.pbtxt`.\n"
+    )
+    yield (
+        "A request may have these [parameters of KServe v2](metrics.md), which ensembles pass on to their steps: "
+        "`timeout` (microseconds in the queue), `priority` (1, or 2 for what may wait) and `source`, the text that the "
+        f"metrics count the request by: {', '.join(f'`{name}`' for name in SOURCES[:-1])}. A request without it counts "
+        f"as `{SHOPPER}`, one with another text as `{OTHER}`.\n"
     )
     for file in files:
         config, text = read_config(file), file.read_text(encoding="utf-8")

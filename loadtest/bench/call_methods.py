@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import struct
 import threading
+from collections.abc import Sequence
 from typing import Any
 
 import grpc
@@ -22,7 +23,7 @@ _TIMEOUT_S = 60
 LARGEST_REQUEST = 8
 
 
-def bare_grpc(target: str) -> Call:
+def bare_grpc(target: str, metadata: Sequence[tuple[str, str]] = ()) -> Call:
     """One protobuf message each way, without tritonclient: the lowest cost of gRPC in Python."""
     channel = grpc.insecure_channel(target)
     infer = channel.unary_unary(
@@ -36,7 +37,7 @@ def bare_grpc(target: str) -> Call:
         image = request.inputs.add(name="image", datatype="BYTES")
         image.shape.extend([len(photos), 1])
         request.raw_input_contents.append(b"".join(struct.pack("<I", len(photo)) + photo for photo in photos))
-        return infer(request, timeout=_TIMEOUT_S)
+        return infer(request, timeout=_TIMEOUT_S, metadata=metadata)
 
     return call
 

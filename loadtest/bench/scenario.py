@@ -24,7 +24,7 @@ CONCURRENCIES = (1, 4, 16, 32)
 BATCH_SIZE = 8
 SWEEP_SIZES = (1, 2, 4, 8, 16, 32)
 SIZES_PX = {"400px": (400, 300), "12mp": (4000, 3000)}
-SCENARIOS = (*(f"c{concurrency}" for concurrency in CONCURRENCIES), "batch", *SIZES_PX, "hot", "sweep")
+SCENARIOS = (*(f"c{count}" for count in CONCURRENCIES), "batch", *SIZES_PX, "hot", "front", "front-hot", "sweep")
 # Share of the measured time that is spent before it, so that connections are open and caches are warm.
 WARM_UP_SHARE = 0.15
 _COLUMNS = ("over rounds", "p50 ms", "p99 ms", "CPU ms client", "server")

@@ -15,6 +15,7 @@ from loadtest.bench.closed_loop import Call, Measure, measure_closed_loop, with_
 from loadtest.bench.fastapi_baseline import run_fastapi
 from loadtest.bench.in_process_baseline import WorkerLayout, start_workers
 from loadtest.bench.scenario import BATCH_SIZE, SIZES_PX, SWEEP_SIZES, USUAL_PX, Scenario, Variant
+from loadtest.errors import LoadTestError
 from loadtest.server.process import ServerProcess
 from loadtest.traffic.corpus import read_photos, unique_photos
 from triptych import Client
@@ -36,7 +37,7 @@ class Scenarios:
         self._cores = len(os.sched_getaffinity(0))
         self._usual = read_photos(photos, *USUAL_PX)
         self._server = ServerProcess(pid)
-        self._client = stack.enter_context(Client(target, timeout_s=60))
+        self._client = stack.enter_context(Client(target, timeout_s=60, source="internal"))
         self._fastapi_address, fastapi_pid = stack.enter_context(run_fastapi(repository, self._cores))
         self._fastapi = ServerProcess(fastapi_pid)
         self._methods = {
@@ -52,7 +53,13 @@ class Scenarios:
         """One of `SCENARIOS`."""
         if name in SIZES_PX:
             return self._sized(*SIZES_PX[name])
-        others = {"batch": self._batch, "hot": self._hot, "sweep": self._sweep}
+        others = {
+            "batch": self._batch,
+            "hot": self._hot,
+            "front": lambda: self._front(unique_photos, 16),
+            "front-hot": lambda: self._front(itertools.cycle, 1),
+            "sweep": self._sweep,
+        }
         return others[name]() if name in others else self._concurrent(int(name[1:]))
 
     def _concurrent(self, concurrency: int) -> Scenario:
@@ -81,6 +88,25 @@ class Scenarios:
             "640 x 480, concurrency 1, photos answered from the cache",
             [*self._baselines(is_single=True), *variants],
             by_latency=True,
+        )
+
+    def _front(self, repeat: Callable[[list[bytes]], Iterator[bytes]], concurrency: int) -> Scenario:
+        """The proxy in front of the server, and the server's own port behind it."""
+        target, key = os.environ.get("TRIPTYCH_INNER_TARGET"), os.environ.get("TRIPTYCH_FRONT_KEY", "")
+        if target is None:
+            raise LoadTestError("Only `triptych run -- triptych loadtest bench front` knows what passes by the front.")
+        name, _, value = key.partition("=")
+        past = call_methods.bare_grpc(target, [(f"triton-grpc-protocol-{name}", value)])
+        through, is_single = self._methods["gRPC, bare"], concurrency == 1
+        kind = "answers from the cache" if is_single else "no photo sent twice"
+        return Scenario(
+            f"640 x 480, concurrency {concurrency}, {kind}, through the front and past it",
+            [
+                *self._baselines(is_single=is_single),
+                Variant("gRPC, through the front", _measure(through, repeat(self._usual), self._server, concurrency)),
+                Variant("gRPC, past the front", _measure(past, repeat(self._usual), self._server, concurrency)),
+            ],
+            by_latency=is_single,
         )
 
     def _sized(self, width_px: int, height_px: int) -> Scenario:

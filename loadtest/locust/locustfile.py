@@ -76,7 +76,7 @@ class _ShopUser(User):
         """Opens a connection of its own, as each process of a shop does."""
         options = self.environment.parsed_options
         target = options.http if self.transport == "http" else (self.host or options.target)
-        self.client = Client(target, transport=self.transport, retry=NO_RETRY, timeout_s=TIMEOUT_S)
+        self.client = Client(target, transport=self.transport, retry=NO_RETRY, timeout_s=TIMEOUT_S, source="internal")
 
     def on_stop(self) -> None:
         self.client.close()

@@ -55,7 +55,7 @@ def prepare_run(
         folder = Path(name)
         task = progress.add_task("Preparing photos and reference answers", total=None)
         corpus = Corpus.make(photos, settings.seed, sizes_px=sizes_px)
-        with Client(settings.target, timeout_s=60, catalogue_key=catalogue_key) as client:
+        with Client(settings.target, timeout_s=60, catalogue_key=catalogue_key, source="internal") as client:
             added = _fill_catalogue(client, corpus) if catalogue_key else []
             try:
                 kinds = [RECOGNIZE, EMBED, *([SEARCH] if _has_catalogue(client, corpus) else [])]

@@ -156,7 +156,7 @@ def _bulk_job(target: str, photos: Sequence[bytes]) -> Iterator[Synchronized[int
 
 
 def _embed(target: str, photos: list[bytes], answered: Synchronized[int], is_over: Event) -> None:
-    with Client(target, priority="bulk", timeout_s=60, max_in_flight=BULK_IN_FLIGHT) as client:
+    with Client(target, priority="bulk", source="internal", timeout_s=60, max_in_flight=BULK_IN_FLIGHT) as client:
         for item in client.embed_many(unique_photos(photos), ordered=False):
             answered.value += item.error is None
             if is_over.is_set():

@@ -97,6 +97,7 @@ class EncodedRequests:
 def _encode(photo: bytes) -> bytes:
     """A request without its last 8 bytes; the photo is the last field of the message."""
     request = service_pb2.ModelInferRequest(model_name="recognizer")
+    request.parameters["source"].string_param = "internal"
     image = request.inputs.add(name="image", datatype="BYTES")
     image.shape.extend([1, 1])
     request.raw_input_contents.append(struct.pack("<I", len(photo) + 8) + photo + bytes(8))

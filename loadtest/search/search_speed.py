@@ -72,7 +72,7 @@ def measure(
     queries = np.ascontiguousarray(vectors[sizes[-1] : sizes[-1] + QUERIES])
     measured: list[Size] = []
     channel = triton.InferenceServerClient(target)
-    with Client(target, timeout_s=60, catalogue_key=key, max_in_flight=CONCURRENCY) as client:
+    with Client(target, timeout_s=60, catalogue_key=key, source="internal", max_in_flight=CONCURRENCY) as client:
         existing = client.catalogue.count().photos
         if existing:
             raise LoadTestError(f"The catalogue has {existing} photos, expected 0. `triptych run` starts an empty one.")
@@ -156,7 +156,7 @@ def _index_mb(pid: int) -> float:
 
 def compare_photos(target: str, key: str, photos: Iterator[bytes], count: int, console: Console) -> dict[str, float]:
     """Search by photo against recognize, and upsert by photo against embed, in interleaved turns."""
-    with Client(target, timeout_s=60, catalogue_key=key, max_in_flight=8) as client:
+    with Client(target, timeout_s=60, catalogue_key=key, source="internal", max_in_flight=8) as client:
         pairs_s = [
             _time_pair(turn, lambda: client.recognize(next(photos)), lambda: client.search(next(photos)))
             for turn in range(count)

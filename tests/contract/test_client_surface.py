@@ -34,6 +34,7 @@ REEXPORTED_MODULES = ("triptych.async_client", "triptych.client", "triptych.erro
 INNER_MODULES = {
     **dict.fromkeys(REEXPORTED_MODULES, "`triptych` exports its names"),
     "triptych.catalogue.async_catalogue": "`triptych.catalogue` exports `AsyncCatalogue`",
+    "triptych.catalogue.backup_files": "file format of backups, for `triptych catalogue backup` and `restore`",
     "triptych.catalogue.catalogue": "`triptych.catalogue` exports `Catalogue`",
     "triptych.catalogue.embedded_files": "file format of bulk embedding, for `export.bulk_embedding` and the catalogue",
     "triptych.catalogue.file_replacement": "atomic file replacement, for `export.bulk_embedding` and the catalogue",

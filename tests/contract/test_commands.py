@@ -24,13 +24,15 @@ COMMANDS = {
         "rollback", "prune", "bulk-embed",
     },
     "ops": {
-        "serve", "run", "status", "logs", "reload", "stop", "check", "observe", "render", "image", "sbom",
+        "serve", "run", "status", "logs", "reload", "restart", "stop", "check", "version", "observe", "render", "image",
+        "sbom",
     },
     "loadtest": {"loadtest"},
 }  # fmt: skip
 GROUPS = {
     "catalogue": {
         "import", "count", "get", "delete", "export", "duplicates", "rebuild", "status", "info", "activate",
+        "verify", "backup", "restore",
     },
     "label": {"suggest", "auto", "check", "estimate"},
     "loadtest": {"locust", "open-loop", "plan", "bench", "overload", "search", "baseline", "report"},
@@ -51,6 +53,7 @@ REMOVED = {"agree", "catalogue-start", "client", "quality", "recommend-eval", "s
 FORMER_OPTIONS = {
     ("train", "--publish-worse"),
     ("search", "--narrow-by"),
+    ("serve", "--restarts"),
     ("loadtest locust", "--users-of"),
     ("loadtest open-loop", "--repeat-share"),
     ("loadtest plan", "--no-simulation"),

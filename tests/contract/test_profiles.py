@@ -120,12 +120,14 @@ def test_network_warms_up_with_the_batch_the_profile_prefers() -> None:
 @pytest.mark.parametrize("profile", ["", *PROFILES])
 def test_queues_take_the_interactive_first_and_refuse_when_they_are_full(profile: str) -> None:
     configs = rendered(profile, SHAPES["default"]) if profile else read_configs(REPOSITORY)
-    queued = (*STEPS, "recognizer", "index", "activation_map")
+    queued = (*STEPS, "recognizer")
     batching = {name: config.dynamic_batching for name, config in configs.items() if name in queued}
     assert len(batching) == len(queued)
     gates = {"preprocess", "recognizer"}  # where a full queue may refuse: not within an ensemble
     if configs["recognizer"].platform == "ensemble":
         del batching["recognizer"]
+    else:
+        gates |= {"embedder", "classifier"}
     for name, queue in batching.items():
         levels = sorted(PRIORITY_LEVELS.values())
         assert (queue.priority_levels, queue.default_priority_level) == (levels[-1], levels[0]), name

@@ -74,6 +74,6 @@ def started(
     try:
         yield BareServer(process, ports, folder / "server.log")
     finally:
-        kill_remains(identity, prefix)
+        kill_remains(prefix, identity)
         process.wait()
         remove_segments(prefix)

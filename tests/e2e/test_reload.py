@@ -24,9 +24,9 @@ from tritonclient.utils import InferenceServerException
 from export.release.folder import read_release
 from ops.errors import OpsError, WrongUsage
 from ops.server.local_server import LocalServer
+from ops.server.reports.status import read_status
 from ops.server.serving_folder import ServingFolder
 from ops.server.state import StateFolder
-from ops.server.status import read_status
 from ops.settings import ROOT, Settings
 from ops.supervision.reload import reload
 from triptych import Client

@@ -269,7 +269,7 @@ def test_killed_supervisor_takes_the_server_along(supervisor: subprocess.Popen[b
     assert wait_for(lambda: is_gone(state))
 
 
-@pytest.mark.parametrize("supervisor", [["--restarts=0"]], indirect=True)
+@pytest.mark.parametrize("supervisor", [["--no-restart"]], indirect=True)
 def test_killed_server_is_reported_with_exit_1(supervisor: subprocess.Popen[bytes], state_dir: Path) -> None:
     state = read_state(state_dir)
     assert state.server is not None

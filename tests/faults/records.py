@@ -51,13 +51,37 @@ class InputRow:
     test: str
 
 
-Row = TypeVar("Row", FaultRow, InputRow)
+@dataclass(frozen=True)
+class AttackRow:
+    """One attack over the network, beside callers who recognize photos.
+
+    Attributes:
+        answer: what the attacker got.
+        most_memory_mb: of server and front together, over what they held before; kept_memory_mb: what they held after.
+        calm_p99_s: of the other callers before the attack; attacked_p99_s: of their calls that met it.
+        lost: their calls that failed.
+    """
+
+    attack: str
+    answer: str
+    most_memory_mb: int
+    kept_memory_mb: int
+    calm_p99_s: float
+    attacked_p99_s: float
+    lost: int
+    test: str
 
 
-def keep(row: FaultRow | InputRow) -> None:
+Row = TypeVar("Row", FaultRow, InputRow, AttackRow)
+
+
+def keep(row: FaultRow | InputRow | AttackRow) -> None:
     """Replaces what an earlier run said of the same."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    name = row.fault if isinstance(row, FaultRow) else f"{row.kind} against {row.against}"
+    if isinstance(row, InputRow):
+        name = f"{row.kind} against {row.against}"
+    else:
+        name = row.fault if isinstance(row, FaultRow) else row.attack
     servers = f" {row.servers}" if isinstance(row, FaultRow) else ""
     file = FOLDER / f"{type(row).__name__}-{re.sub('[^a-z0-9]+', '-', (name + servers).lower())}.json"
     file.write_text(json.dumps(asdict(row)) + "\n", encoding="utf-8")

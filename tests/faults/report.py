@@ -1,4 +1,4 @@
-"""`python -m tests.faults.report`: what the last runs of the tier saw, as two tables in Markdown. Runs nothing.
+"""`python -m tests.faults.report`: what the last runs of the tier saw, as tables in Markdown. Runs nothing.
 
 make faults && .venv/bin/python -m tests.faults.report
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import sys
 
-from tests.faults.records import FOLDER, FaultRow, InputRow, read
+from tests.faults.records import FOLDER, AttackRow, FaultRow, InputRow, read
 
 
 def fault_table(rows: list[FaultRow]) -> list[str]:
@@ -33,12 +33,24 @@ def input_table(rows: list[InputRow]) -> list[str]:
     return lines
 
 
+def attack_table(rows: list[AttackRow]) -> list[str]:
+    lines = [
+        "| attack | answer | most MB more | MB kept | others' p99 before, s | beside it, s | others' lost | test |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in sorted(rows, key=lambda row: row.attack):
+        memory = f"{row.most_memory_mb} | {row.kept_memory_mb}"
+        calls = f"{row.calm_p99_s:.2f} | {row.attacked_p99_s:.2f} | {row.lost}"
+        lines.append(f"| {row.attack} | {row.answer} | {memory} | {calls} | `{row.test}` |")
+    return lines
+
+
 def main() -> int:
-    faults, inputs = read(FaultRow), read(InputRow)
-    if not (faults or inputs):
+    faults, inputs, attacks = read(FaultRow), read(InputRow), read(AttackRow)
+    if not (faults or inputs or attacks):
         print(f"Nothing in {FOLDER}. Run the tier first: make faults", file=sys.stderr)
         return 1
-    print("\n".join([*fault_table(faults), "", *input_table(inputs)]))
+    print("\n".join([*fault_table(faults), "", *input_table(inputs), "", *attack_table(attacks)]))
     total = sum(row.tries for row in inputs)
     print(f"\n{total} hostile inputs, {sum(row.crashed for row in inputs)} crashed; run one with pytest TEST.")
     return 0

@@ -70,7 +70,7 @@ class Served:
 
     def is_ready(self) -> bool:
         state = self.folder.read()
-        return state is not None and state.phase == "ready"
+        return state is not None and state.phase == "ready" and state.supervisor.pid == self.supervisor.pid
 
 
 @contextmanager
@@ -128,6 +128,6 @@ def stubs_of(server: LocalServer, model: str) -> list[int]:
 
 
 def _stubs(segment_prefix: str, model: str) -> list[int]:
-    marker = f"/serving/models/{model}/"
+    marker = f"/models/{model}/"
     found = [stub for stub in find_stubs(segment_prefix) if any(marker in word for word in stub.cmdline())]
     return [stub.pid for stub in sorted(found, key=lambda stub: stub.create_time())]

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.hostile_requests import deep_json
+from ops.server.reports.status import read_status
 from tests.faults.load import CALLERS, Golden, Load, loaded
 from tests.faults.records import keep_load
 from tests.faults.served import Served, serving, wait_for
-from tests.faults.test_hostile_requests import exchange
+from tests.faults.test_state_folder import make_release
 from triptych import Client, Retry
 
 HERE = "tests/faults/test_recovery.py"
@@ -55,10 +55,6 @@ def signal_server(number: int) -> Callable[[Served], None]:
     return lambda served: os.kill(served.server_pid, number)
 
 
-def send_deep_json(served: Served) -> None:
-    exchange(served.state.ports.http, deep_json().as_bytes(), 5.0)
-
-
 @dataclass(frozen=True)
 class Fault:
     """Attributes:
@@ -83,7 +79,6 @@ FUSED = (
     Fault("server killed", signal_server(signal.SIGKILL), STARTED),
     Fault("server stopped", signal_server(signal.SIGSTOP), STARTED),
     Fault("server told to end (SIGTERM)", signal_server(signal.SIGTERM), STARTED),
-    Fault("400,000 brackets over HTTP", send_deep_json, STARTED),
 )
 STEPS = tuple(
     Fault(f"stub of {model} killed, ensemble", kill_stub(model), LOADED)
@@ -94,7 +89,7 @@ OF_TWO = tuple(fault for fault in FUSED if not any(word in fault.name for word i
 
 @pytest.fixture(scope="module")
 def fused(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    with serving(tmp_path_factory.mktemp("fused"), "--cache-mb=0", "--restarts=50") as served:
+    with serving(tmp_path_factory.mktemp("fused"), "--cache-mb=0") as served:
         yield served
 
 
@@ -108,7 +103,7 @@ def ensemble(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 def two(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Served]]:
     with ExitStack() as stack:
         folders = [tmp_path_factory.mktemp(name) for name in ("first", "second")]
-        yield [stack.enter_context(serving(folder, "--cache-mb=0", "--restarts=50")) for folder in folders]
+        yield [stack.enter_context(serving(folder, "--cache-mb=0")) for folder in folders]
 
 
 def under_load(fault: Fault, served: list[Served], contents: list[bytes], retry: Retry) -> tuple[Load, float]:
@@ -158,24 +153,35 @@ def test_no_call_fails_when_one_of_two_servers_does(fault: Fault, two: list[Serv
     assert [str(failure.error) for failure in load.failures] == []
 
 
-def test_server_that_dies_too_often_is_left_to_a_person(tmp_path: Path) -> None:
-    with serving(tmp_path / "state", "--restarts=1") as served:
-        first = served.server_pid
-        os.kill(first, signal.SIGKILL)
-        assert wait_for(lambda: STARTED in served.said() and served.server_pid != first)
-        os.kill(served.server_pid, signal.SIGKILL)
-        assert served.supervisor.wait(30) == 1
-        assert "It ended 2 times within 10 minutes" in served.said()
+DEATHS = 4
+
+
+def test_server_that_dies_again_and_again_is_started_again_after_growing_pauses(tmp_path: Path) -> None:
+    repository = make_release(tmp_path / "small", 1)
+    with serving(tmp_path / "state", f"--repository={repository}", "--profile=") as served:
+        pauses_s = []
+        for deaths in range(1, DEATHS + 1):
+            killed_s = time.monotonic()
+            os.kill(served.server_pid, signal.SIGKILL)
+            assert wait_for(lambda count=deaths: served.state.restarts == count)  # type: ignore[misc]
+            shown = read_status(tmp_path / "state")
+            assert shown.phase in ("crashed", "starting")
+            assert "killed by SIGKILL" in (shown.last_death or "")
+            assert wait_for(served.is_ready)
+            pauses_s.append(time.monotonic() - killed_s)
+        assert pauses_s[-1] > 4.0, "1, 2 and 4 s after the first restart, which is immediate"
+        assert f"Restarting it in 4 s; it ended {DEATHS} times in a row." in served.said()
+        assert served.supervisor.poll() is None
 
 
 def test_server_that_dies_while_it_starts_is_started_once_more(tmp_path: Path, contents: list[bytes]) -> None:
-    with serving(tmp_path / "state", "--restarts=5") as served:
+    with serving(tmp_path / "state") as served:
         for _ in range(2):
-            pid = served.server_pid
-            os.kill(pid, signal.SIGKILL)
-            assert wait_for(lambda pid=pid: served.server_pid != pid)  # type: ignore[misc]
+            former = served.state.server
+            os.kill(served.server_pid, signal.SIGKILL)
+            assert wait_for(lambda former=former: served.state.server not in (None, former))  # type: ignore[misc]
         assert wait_for(lambda: STARTED in served.said()), served.said()
-        assert "Restarting the server." in served.said()
+        assert "it ended 2 times in a row" in served.said()
         with Client(served.target, retry=Retry(tries=8)) as client:
             assert client.embed(contents[0]).vector.shape
 
