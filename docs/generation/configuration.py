@@ -50,7 +50,7 @@ VARIABLES: dict[str, dict[str, str]] = {
         "TRIPTYCH_HTTP_URL": "HTTP address of the server under test; `triptych run` sets it.",
         "TRIPTYCH_METRICS_URL": "Address of the server's metrics; `triptych run` sets it.",
         "TRIPTYCH_SERVER_PID": "Process id of the server; `triptych run` sets it.",
-        "TRIPTYCH_INNER_TARGET": "gRPC address of the server behind the front; `triptych run` sets it for measurements.",
+        "TRIPTYCH_INNER_TARGET": "gRPC address behind the front, for measurements; `triptych run` sets it.",
         "TRIPTYCH_FRONT_KEY": "`name=value` of the key that calls to it need; `triptych run` sets it.",
         "TRIPTYCH_PROFILE": "Hardware profile of the server, whose latency objective a load test applies.",
     },
