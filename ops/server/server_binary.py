@@ -109,7 +109,8 @@ def prepare(server: WheelServer, run_dir: Path) -> PythonBackend:
     libpython = find_libpython(library_folders(), version)
     folder = run_dir / "backends" / "python"
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(root / "backends" / "python", folder, dirs_exist_ok=True, ignore=ignored)
+    shutil.rmtree(folder, ignore_errors=True)  # a process of the former server may still run from these files
+    shutil.copytree(root / "backends" / "python", folder, ignore=ignored)
     shutil.copyfile(stub, folder / STUB)
     (folder / STUB).chmod(0o755)
     return PythonBackend(folder.parent, (server.libraries, libpython.parent), _programs(run_dir))
