@@ -142,5 +142,6 @@ generate: setup ## write what is derived: constraints, rules, dashboards, chart'
 check: lint types docs release-check test ## what CI runs
 
 clean: ## remove what was built, placed and downloaded, and the local server's state with its catalogue (not .venv, not releases/)
+	@if [ -e .run/server.json ]; then $(BIN)/python -m ops stop; fi
 	@rm -rf .cache .run .mypy_cache .ruff_cache .pytest_cache .hypothesis model_repository/manifest.json
 	@git clean -qfdX model_repository/models

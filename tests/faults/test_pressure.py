@@ -141,7 +141,7 @@ def test_full_shared_memory_costs_large_requests_and_who_shares_their_run(
     ):
         with full(served.inside(Path("/dev/shm"))):
             for _ in range(3):
-                with pytest.raises(Overloaded, match="No space left on device") as refused:
+                with pytest.raises(Overloaded, match="shared memory is full") as refused:
                     client.embed(large)
                 assert refused.value.retryable
             time.sleep(CALM_S)
@@ -153,7 +153,7 @@ def test_full_shared_memory_costs_large_requests_and_who_shares_their_run(
     for failure in load.failures:
         assert isinstance(failure.error, Overloaded)
         assert failure.error.retryable
-        assert "No space left on device" in str(failure.error)
+        assert "shared memory is full" in str(failure.error)
 
 
 @contextmanager
