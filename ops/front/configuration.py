@@ -5,13 +5,9 @@ Its fields: https://www.envoyproxy.io/docs/envoy/v1.40.0/api-v3/.
 
 from __future__ import annotations
 
-from typing import Any
-
 from ops.front.limits import Limits
 from ops.front.listeners import make_listener
-from ops.front.settings import Address, Front
-
-Fields = dict[str, Any]
+from ops.front.settings import Address, Fields, Front
 
 _MONITORS = "type.googleapis.com/envoy.extensions.resource_monitors"
 # Shares of the heap's limit from which the front gives memory back, ends large requests and refuses new ones.

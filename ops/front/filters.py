@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from ops.front import refusals
 from ops.front.limits import Limits
-
-Fields = dict[str, Any]
+from ops.front.settings import Fields
 
 _FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
 
@@ -20,11 +18,6 @@ def make_filters(name: str, limits: Limits) -> list[Fields]:
     if name == "metrics":
         return [router]
     return [*_rate_limit(name, limits), _buffer(limits), _lua(name, limits), router]
-
-
-def _bucket(per_second: int) -> Fields:
-    """Twice the rate at once, then the rate."""
-    return {"max_tokens": 2 * per_second, "tokens_per_fill": per_second, "fill_interval": "1s"}
 
 
 def token_bucket(per_second: int) -> Fields:

@@ -28,8 +28,8 @@ class Limits:
         requests_per_s: answered, of each protocol; 0 is no limit.
         header_timeout_s: until the headers are complete.
         body_timeout_s: until the body is complete.
-        answer_timeout_s: from the complete request to the complete answer.
-        idle_timeout_s: of a connection without a request, and of a request on which nothing moves.
+        answer_timeout_s: from the complete request to the complete answer; also of a request on which nothing moves.
+        idle_timeout_s: of a connection without a request.
         heap_bytes: of the front; near it, the largest requests end first.
     """
 

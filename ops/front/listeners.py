@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from ops.front.filters import make_filters, token_bucket
 from ops.front.limits import Limits
 from ops.front.replies import local_replies
 from ops.front.routes import make_routes
-from ops.front.settings import AccessLog, Address, Certificates, Front
-
-Fields = dict[str, Any]
+from ops.front.settings import AccessLog, Address, Certificates, Fields, Front
 
 _NETWORK = "type.googleapis.com/envoy.extensions.filters.network"
 _ACCESS_LOGS = "type.googleapis.com/envoy.extensions.access_loggers"

@@ -34,8 +34,7 @@ class Refusal:
         return json.dumps({"error": self.text})
 
 
-INVALID_ARGUMENT, DEADLINE_EXCEEDED, PERMISSION_DENIED, RESOURCE_EXHAUSTED = 3, 4, 7, 8
-UNIMPLEMENTED, UNAVAILABLE = 12, 14
+INVALID_ARGUMENT, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED, UNIMPLEMENTED, UNAVAILABLE = 3, 4, 8, 12, 14
 
 STOPPING = Refusal(503, UNAVAILABLE, "model_not_ready", "the server is stopping; send the request again, or elsewhere")
 AWAY = Refusal(

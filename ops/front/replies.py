@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import http.client
-from typing import Any
 
 from ops.front import refusals
 from ops.front.limits import Limits
 from ops.front.refusals import Refusal
 from ops.front.routes import set_header
-
-Fields = dict[str, Any]
+from ops.front.settings import Fields
 
 
 def local_replies(name: str, limits: Limits) -> Fields:

@@ -6,9 +6,7 @@ from typing import Any
 
 from ops.front import refusals
 from ops.front.refusals import Refusal
-from ops.front.settings import Front
-
-Fields = dict[str, Any]
+from ops.front.settings import Fields, Front
 
 # While this runtime key is 100, every new request is refused as STOPPING.
 STOPPING_KEY = "triptych.stopping"

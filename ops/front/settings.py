@@ -5,8 +5,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from ops.front.limits import Limits
+
+# A message of Envoy's configuration, as JSON.
+Fields = dict[str, Any]
 
 
 @dataclass(frozen=True)

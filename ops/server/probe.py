@@ -1,4 +1,4 @@
-"""Reads readiness, models and activity of a running server over HTTP.
+"""Reads readiness and models of a running server over HTTP.
 
 Each request has its own connection, because Triton's shutdown waits for idle connections.
 """
@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,8 +17,6 @@ from ops.settings import ADDRESS, Ports
 TIMEOUT_S = 5.0
 CONTROL_HEADER = "triptych-control-key"
 _NO_HEADERS: Mapping[str, str] = {}
-_SAMPLE = re.compile(r'^(\w+)\{model="([^"]+)"[^}]*\} ([0-9.e+-]+)$', re.MULTILINE)
-_FINISHED = ("nv_inference_request_success", "nv_inference_request_failure")
 
 
 @dataclass(frozen=True)
@@ -29,15 +26,6 @@ class ModelState:
     name: str
     version: str
     state: str
-
-
-@dataclass(frozen=True)
-class Activity:
-    """Requests that wait, requests that finished, and the mean compute time of the slowest model."""
-
-    pending: int
-    finished: int
-    slowest_compute_s: float
 
 
 def is_ready(ports: Ports) -> bool:
@@ -52,30 +40,6 @@ def read_models(ports: Ports, control_key: str) -> list[ModelState]:
     status, body = ask("POST", ports.http, "/v2/repository/index", {CONTROL_HEADER: control_key})
     rows: list[dict[str, Any]] = json.loads(body) if status == http.client.OK else []
     return [ModelState(row["name"], str(row.get("version", "")), row.get("state", "UNAVAILABLE")) for row in rows]
-
-
-def read_activity(metrics_port: int) -> Activity | None:
-    """Returns None when the server does not answer."""
-    status, body = ask("GET", metrics_port, "/metrics")
-    return parse_activity(body.decode()) if status == http.client.OK else None
-
-
-def parse_activity(metrics: str) -> Activity:
-    pending = finished = 0.0
-    compute_us: dict[str, float] = {}
-    computed: dict[str, float] = {}
-    for name, model, text in _SAMPLE.findall(metrics):
-        value = float(text)
-        if name == "nv_inference_pending_request_count":
-            pending += value
-        elif name in _FINISHED:
-            finished += value
-        elif name == "nv_inference_compute_infer_summary_us_sum":
-            compute_us[model] = value
-        elif name == "nv_inference_compute_infer_summary_us_count":
-            computed[model] = value
-    means_us = [compute_us[model] / max(1.0, computed.get(model, 0.0)) for model in compute_us]
-    return Activity(int(pending), int(finished), max(means_us, default=0.0) / 1e6)
 
 
 def ask(

@@ -21,7 +21,7 @@ import grpc
 import pytest
 
 from loadtest.open_loop.stream import EncodedRequests
-from ops.server.probe import read_activity
+from ops.server.reports.traffic import read_counts
 from ops.settings import ADDRESS
 from tests.faults.load import CALLERS, Golden, Load, loaded
 from tests.faults.records import keep_load
@@ -237,5 +237,5 @@ def test_callers_who_leave_cost_the_others_nothing(patient: Served, contents: li
 
 
 def pending(served: Served) -> int | None:
-    activity = read_activity(served.state.ports.metrics)
-    return None if activity is None else activity.pending
+    counts = read_counts(served.state.ports.metrics)
+    return int(sum(each.waiting for each in counts.values())) if counts else None

@@ -229,7 +229,7 @@ def test_supervisor_whose_output_nobody_reads_serves_on(tmp_path: Path, releases
 
 @contextmanager
 def folder_that_others_reach() -> Iterator[Path]:
-    """Not in pytest's own folder, which others cannot enter."""
+    """Outside pytest's folder, which others cannot enter."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
         yield Path(name)

@@ -67,14 +67,15 @@ class Traffic:
 
 def measure_traffic(metrics_port: int) -> tuple[Traffic, ...]:
     """Reads the metrics twice; returns the models that got a request, or nothing when the server does not answer."""
-    before, began_s = _read(metrics_port), time.monotonic()
+    before, began_s = read_counts(metrics_port), time.monotonic()
     time.sleep(WINDOW_S)
-    after, took_s = _read(metrics_port), time.monotonic() - began_s
+    after, took_s = read_counts(metrics_port), time.monotonic() - began_s
     models = [model for model, counts in after.items() if _finished(counts) or counts.waiting]
     return tuple(_compare(model, before.get(model), after[model], took_s) for model in models)
 
 
-def _read(metrics_port: int) -> dict[str, Counts]:
+def read_counts(metrics_port: int) -> dict[str, Counts]:
+    """Returns one reading by model; empty when the server does not answer."""
     status, body = probe.ask("GET", metrics_port, "/metrics")
     return parse_counts(body.decode(errors="replace")) if status == http.client.OK else {}
 

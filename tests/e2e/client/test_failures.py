@@ -17,7 +17,7 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from export.repository.configs import MODELS
 from ops.server.local_server import LocalServer
-from ops.server.probe import read_activity
+from ops.server.reports.traffic import read_counts
 from ops.settings import Settings
 from triptych import (
     AsyncClient,
@@ -113,7 +113,7 @@ def test_server_computes_nothing_for_a_caller_who_has_given_up(profile: str | No
         with ThreadPoolExecutor(2) as pool:
             crowd = pool.submit(outcomes_of, client, [next(fresh) for _ in range(CROWD)])
             # Half a second of work at least is before them, and they wait 0.2.
-            while (activity := read_activity(server.ports.metrics)) is None or activity.pending < 64:
+            while sum(counts.waiting for counts in read_counts(server.ports.metrics).values()) < 64:
                 assert not crowd.done()
             assert pool.submit(outcomes_of, hasty, [next(fresh) for _ in range(8)]).result() == {"DeadlineExceeded": 8}
             assert crowd.result() == {"Recognition": CROWD}

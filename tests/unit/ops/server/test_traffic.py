@@ -1,4 +1,4 @@
-from ops.server.probe import Activity, parse_activity
+from ops.server.reports.traffic import Counts, parse_counts
 
 METRICS = """# HELP nv_inference_request_success Number of successful inference requests
 nv_inference_request_success{model="a",version="1"} 3
@@ -13,9 +13,12 @@ nv_cpu_utilization 0.5
 """
 
 
-def test_activity_sums_models_and_takes_the_slowest_mean() -> None:
-    assert parse_activity(METRICS) == Activity(pending=1, finished=9, slowest_compute_s=0.1)
+def test_counts_are_those_of_each_model() -> None:
+    assert parse_counts(METRICS) == {
+        "a": Counts(answered=3, failed={"OTHER": 2}, waiting=0, quantiles_ms={}),
+        "b": Counts(answered=4, failed={}, waiting=1, quantiles_ms={}),
+    }
 
 
-def test_activity_is_none_at_all_when_there_are_no_metrics() -> None:
-    assert parse_activity("") == Activity(pending=0, finished=0, slowest_compute_s=0.0)
+def test_there_are_no_counts_without_metrics() -> None:
+    assert parse_counts("") == {}
