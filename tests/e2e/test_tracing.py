@@ -71,9 +71,13 @@ def test_spans_arrive_under_the_callers_trace_id(
 
 
 def test_spans_arrive_over_grpc(server: LocalServer, collector: Collector, photos: list[Path], trace_id: str) -> None:
-    """Some do: Triton reads the header to the next NUL, wherever that is, and drops about one in four."""
+    """Some do: Triton reads the header to the next NUL, wherever that is, and drops up to one in four.
+
+    Each call has a span of its own, as real callers do: a header sent once more over the front's connection comes from
+    HPACK's table, that is from the same memory, so that all of them would be dropped or none.
+    """
     for number in range(16):
-        headers = {"traceparent": f"00-{trace_id}-{CALLERS_SPAN}-01"}
+        headers = {"traceparent": f"00-{trace_id}-{number + 1:016x}-01"}
         call(server, tritonclient.grpc, photos[number].read_bytes(), f"order-{number}", headers)
     assert wait_for_spans(lambda: bool(spans_of(collector, trace_id)))
 
