@@ -123,7 +123,7 @@ sbom: setup ## what the image and the wheel's server are made of, as CycloneDX (
 	@mkdir -p .cache && $(BIN)/python -m ops sbom --output .cache/triptych.cdx.json
 	@$(BIN)/python -m ops sbom --wheel --output .cache/triptych-wheel.cdx.json
 
-audit: setup ## compare Triton and pinned packages with known vulnerabilities (AUDIT="--database all.zip"; 3: none reached)
+audit: setup ## compare Triton and pinned packages with known vulnerabilities (AUDIT="--database all.zip" without internet)
 	@$(BIN)/python -m ops.packaging.audit $(AUDIT)
 
 bench: build ## cost of serving over the in-process and FastAPI baselines (10 minutes)

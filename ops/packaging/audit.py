@@ -21,7 +21,7 @@ from pathlib import Path
 import yaml
 
 from ops.errors import OpsError, WrongUsage
-from ops.packaging.osv_database import read_database, served
+from ops.packaging.osv_database import DATABASE_URL, read_database, served
 from ops.packaging.vulnerabilities import TABLE, read_table
 from ops.settings import ROOT
 
@@ -39,6 +39,10 @@ PINNED = (
 )
 SERVICES = ("pypi", "osv")
 CLEAN, FOUND, NOT_AUDITED = 0, 1, 3
+INCOMPLETE = (
+    f"This was no complete audit (exit code {NOT_AUDITED}; `make` turns it into its own 2). Without internet, download "
+    f'{DATABASE_URL} elsewhere and repeat: make audit AUDIT="--database all.zip".'
+)
 _WHEEL = re.compile(r"^nvidia-pytriton==(\S+)", re.MULTILINE)
 
 
@@ -89,10 +93,11 @@ def audit_packages(report: Report, files: Sequence[Path], options: Sequence[str]
         if isinstance(answer, str):
             report.missed.append(f"{_name(file)}: not audited, pip-audit ended with: {answer}")
             continue
-        skipped = [package["name"] for package in answer if "skip_reason" in package]
+        skipped = [package for package in answer if "skip_reason" in package]
         if skipped:
             report.missed.append(
-                f"{_name(file)}: {len(skipped)} of {len(answer)} packages not audited: {skipped[0]}, ..."
+                f"{_name(file)}: {len(skipped)} of {len(answer)} packages not audited: {skipped[0]['name']}, ... "
+                f"({skipped[0]['skip_reason']})."
             )
         for package, ids, fixed in _advisories(answer):
             entry = next((key for key in accepted if key[0] == package and key[1] in ids), None)
@@ -181,7 +186,7 @@ def show(report: Report, source: str) -> None:
     for title, lines in (("accepted", report.accepted), ("NOT AUDITED", report.missed), ("FOUND", report.findings)):
         for line in lines:
             print(f"{title}: {line}")
-    last = {CLEAN: "Nothing was found.", FOUND: "There are findings.", NOT_AUDITED: "This was no complete audit."}
+    last = {CLEAN: "Nothing was found.", FOUND: "There are findings.", NOT_AUDITED: INCOMPLETE}
     print(last[report.code])
 
 

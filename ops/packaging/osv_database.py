@@ -1,7 +1,6 @@
 """Answers pip-audit's queries from a downloaded advisory database, where the internet cannot be reached.
 
-The database is https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip: one advisory as JSON a file, in the
-schema of https://ossf.github.io/osv-schema/.
+The database has one advisory as JSON a file, in the schema of https://ossf.github.io/osv-schema/.
 """
 
 from __future__ import annotations
@@ -21,6 +20,8 @@ from packaging.version import InvalidVersion, Version
 
 from ops.errors import WrongUsage
 
+DATABASE_URL = "https://osv-vulnerabilities.storage.googleapis.com/PyPI/all.zip"
+
 Advisory = dict[str, Any]
 
 
@@ -37,10 +38,12 @@ def read_database(file: Path) -> dict[str, list[Advisory]]:
                 advisory = json.loads(archive.read(name))
                 for package in {each["package"]["name"] for each in advisory.get("affected", ())}:
                     found[canonicalize_name(package)].append(advisory)
-    except (OSError, zipfile.BadZipFile, ValueError, KeyError) as error:
-        raise WrongUsage(f"{file} is not a database of OSV ({error}). Download PyPI/all.zip again.") from error
+    except OSError as error:
+        raise WrongUsage(f"{file} cannot be read ({error.strerror or error}). Download {DATABASE_URL}.") from error
+    except (zipfile.BadZipFile, ValueError, KeyError) as error:
+        raise WrongUsage(f"{file} is not a database of OSV ({error}). Download {DATABASE_URL} again.") from error
     if not found:
-        raise WrongUsage(f"{file} has no advisory. Download PyPI/all.zip again.")
+        raise WrongUsage(f"{file} has no advisory. Download {DATABASE_URL} again.")
     return dict(found)
 
 
