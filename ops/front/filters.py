@@ -8,7 +8,10 @@ from ops.front import refusals
 from ops.front.limits import Limits
 from ops.front.settings import Fields
 
+# Of a name that nobody guesses: triptych_client_ and 32 hexadecimal digits.
+_SEGMENT_CHARACTERS = 16 + 32
 _FILTERS = "type.googleapis.com/envoy.extensions.filters.http"
+_RATE_LIMIT = "envoy.filters.http.local_ratelimit"
 
 
 def make_filters(name: str, limits: Limits) -> list[Fields]:
@@ -28,15 +31,27 @@ def token_bucket(per_second: int) -> Fields:
 def _rate_limit(name: str, limits: Limits) -> list[Fields]:
     if not limits.requests_per_s:
         return []
-    always = {"default_value": {"numerator": 100, "denominator": "HUNDRED"}}
-    config = {
+    config = {**_rate(name, limits), "filter_enabled": _share(100), "filter_enforced": _share(100)}
+    return [{"name": _RATE_LIMIT, "typed_config": config}]
+
+
+def without_rate_limit(name: str, limits: Limits) -> Fields:
+    """Fields of a route that the rate does not bound: whoever watches the server sees it while it is flooded."""
+    if not limits.requests_per_s:
+        return {}
+    return {"typed_per_filter_config": {_RATE_LIMIT: {**_rate(name, limits), "filter_enabled": _share(0)}}}
+
+
+def _rate(name: str, limits: Limits) -> Fields:
+    return {
         "@type": f"{_FILTERS}.local_ratelimit.v3.LocalRateLimit",
         "stat_prefix": f"{name}_requests",
         "token_bucket": token_bucket(limits.requests_per_s),
-        "filter_enabled": always,
-        "filter_enforced": always,
     }
-    return [{"name": "envoy.filters.http.local_ratelimit", "typed_config": config}]
+
+
+def _share(percent: int) -> Fields:
+    return {"default_value": {"numerator": percent, "denominator": "HUNDRED"}}
 
 
 def _buffer(limits: Limits) -> Fields:
@@ -59,13 +74,24 @@ def _words(name: str, limits: Limits) -> dict[str, str]:
             "json_depth": str(limits.json_depth),
             "json_values": str(limits.json_values),
             "json_escapes": str(limits.json_escapes),
+            "segment_characters": str(_SEGMENT_CHARACTERS),
             "json_unbounded": refusals.json_unbounded(limits).body,
+            "escaped_name": refusals.ESCAPED_NAME.body,
+            "not_scores": refusals.NOT_SCORES.body,
             "foreign_segment": refusals.FOREIGN_SEGMENT.body,
+            "memory_full": refusals.MEMORY_FULL.body,
+            "unexamined": refusals.UNEXAMINED.body,
         }
     return {
+        "segment_characters": str(_SEGMENT_CHARACTERS),
         "fields": str(limits.fields),
         "names_bytes": str(limits.names_bytes),
+        "packed_bytes": str(limits.packed_bytes),
         "too_many_fields": refusals.too_many_fields(limits).text,
         "malformed": refusals.MALFORMED.text,
+        "not_scores": refusals.NOT_SCORES.text,
         "foreign_segment": refusals.FOREIGN_SEGMENT.text,
+        "memory_full": refusals.MEMORY_FULL.text,
+        "unexamined": refusals.UNEXAMINED.text,
+        "unreadable": refusals.UNREADABLE.text,
     }

@@ -24,7 +24,9 @@ def make_listener(name: str, front: Front) -> Fields:
     return {
         "name": name,
         "address": {"socket_address": {"address": address.host, "port_value": address.port}},
-        "ignore_global_conn_limit": is_metrics,  # whoever watches the server sees it while it is flooded
+        # Whoever watches the server sees it while it is flooded.
+        "ignore_global_conn_limit": is_metrics,
+        "bypass_overload_manager": is_metrics,
         "filter_chains": [chain],
     }
 
@@ -50,7 +52,7 @@ def _connection_manager(name: str, front: Front) -> Fields:
         "generate_request_id": False,
         "normalize_path": True,
         "path_with_escaped_slashes_action": "REJECT_REQUEST",
-        "max_request_headers_kb": limits.headers_kib,
+        "max_request_headers_kb": limits.headers_kib if name == "grpc" else limits.http_headers_kib,
         "common_http_protocol_options": {
             "idle_timeout": _seconds(limits.idle_timeout_s),
             "max_headers_count": limits.headers,
@@ -58,11 +60,11 @@ def _connection_manager(name: str, front: Front) -> Fields:
         "request_headers_timeout": _seconds(limits.header_timeout_s),
         "request_timeout": _seconds(limits.body_timeout_s),
         "stream_idle_timeout": _seconds(limits.answer_timeout_s),
+        "stream_flush_timeout": _seconds(limits.reading_timeout_s),
         "route_config": {
             "name": name,
             "virtual_hosts": [{"name": name, "domains": ["*"], "routes": make_routes(name, front)}],
-            # Triton compresses answers on request, which costs it more than it saves here.
-            "request_headers_to_remove": ["accept-encoding"],
+            "request_headers_to_remove": _headers_to_remove(name),
         },
         "http_filters": make_filters(name, limits),
         "local_reply_config": local_replies(name, limits),
@@ -72,6 +74,16 @@ def _connection_manager(name: str, front: Front) -> Fields:
     if front.access_log is not None and name != "metrics":
         config["access_log"] = [_access_log(name, front.access_log)]
     return {"name": "envoy.filters.network.http_connection_manager", "typed_config": config}
+
+
+def _headers_to_remove(name: str) -> list[str]:
+    # Triton compresses answers on request, which costs it more than it saves here.
+    removed = ["accept-encoding"]
+    if name == "http":
+        # Triton's HTTP library parses a body of type application/x-www-form-urlencoded, curl's default, as a query: in
+        # copies on a stack of 8 MB, so that a body over 4 MB ends the server (server#5840). Triton ignores the header.
+        removed.append("content-type")
+    return removed
 
 
 def _access_log(name: str, log: AccessLog) -> Fields:

@@ -55,12 +55,37 @@ WRONG_PORT = Refusal(
     "this port speaks gRPC; the default ports are 8001 for gRPC and 8000 for HTTP",
 )
 UNKNOWN_PATH = Refusal(404, UNIMPLEMENTED, "request_invalid", "no such path; the calls of KServe v2 begin with /v2")
+GENERATED = Refusal(
+    404, UNIMPLEMENTED, "request_invalid", "no model here generates text; send the request to .../infer instead"
+)
 MALFORMED = Refusal(400, INVALID_ARGUMENT, "request_invalid", "the body is not one message of gRPC without compression")
 FOREIGN_SEGMENT = Refusal(
     400,
     INVALID_ARGUMENT,
     "request_invalid",
-    "only a segment that the client has created, triptych_client_..., can be registered",
+    "only a segment that the client has created, triptych_client_ and 32 hexadecimal digits, can be registered, as a "
+    "region of the same form",
+)
+ESCAPED_NAME = Refusal(
+    400, INVALID_ARGUMENT, "request_invalid", "a name in the JSON is written with a backslash; write it without escapes"
+)
+NOT_SCORES = Refusal(
+    400,
+    INVALID_ARGUMENT,
+    "request_invalid",
+    "the parameter classification is for outputs whose names end with _scores; leave it out for the others",
+)
+UNREADABLE = Refusal(
+    400,
+    INVALID_ARGUMENT,
+    "request_invalid",
+    "the message cannot be read as the request of this call, or has a text that is no UTF-8",
+)
+UNEXAMINED = Refusal(
+    400, INVALID_ARGUMENT, "request_invalid", "the front cannot examine the request; tell the operator of the server"
+)
+MEMORY_FULL = Refusal(
+    503, UNAVAILABLE, "queue_full", "shared memory is full on the server; send the request again in a moment"
 )
 
 
@@ -70,6 +95,25 @@ def too_large(limits: Limits) -> Refusal:
         RESOURCE_EXHAUSTED,
         "message_too_large",
         f"the request exceeds {limits.body_bytes // MIB} MB; send fewer photos",
+    )
+
+
+def headers_too_long(limits: Limits) -> Refusal:
+    return Refusal(
+        431,
+        INVALID_ARGUMENT,
+        "request_invalid",
+        f"the path and the headers exceed {limits.http_headers_kib} kB; send names and values in the body",
+    )
+
+
+def too_often(limits: Limits) -> Refusal:
+    return Refusal(
+        429,
+        UNAVAILABLE,
+        "queue_full",
+        f"more than {limits.requests_per_s} requests a second, the limit of serve --requests-per-s; send the request "
+        "again later",
     )
 
 
@@ -84,6 +128,7 @@ def json_unbounded(limits: Limits) -> Refusal:
 def too_many_fields(limits: Limits) -> Refusal:
     sentence = (
         f"the message has more than {limits.fields} fields, or names and parameters of more than "
-        f"{limits.names_bytes} bytes; send tensors as raw_input_contents"
+        f"{limits.names_bytes} bytes, or whole numbers of more than {limits.packed_bytes} bytes; "
+        "send tensors as raw_input_contents"
     )
     return Refusal(400, INVALID_ARGUMENT, "request_invalid", sentence)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import http.client
-
 from ops.front import refusals
 from ops.front.limits import Limits
 from ops.front.refusals import Refusal
@@ -21,14 +19,13 @@ def local_replies(name: str, limits: Limits) -> Fields:
         ("UPE",): refusals.QUOTED,
     }
     is_grpc = name == "grpc"
-    too_large = refusals.too_large(limits)
+    by_status = (refusals.too_large(limits), refusals.headers_too_long(limits), refusals.too_often(limits))
     mappers = [
         *(
             _reply({"response_flag_filter": {"flags": list(flags)}}, refusal, is_grpc)
             for flags, refusal in by_flag.items()
         ),
-        _reply(_status_is(too_large.http), too_large, is_grpc),
-        _reply(_status_is(http.client.TOO_MANY_REQUESTS), refusals.BUSY, is_grpc),
+        *(_reply(_status_is(refusal.http), refusal, is_grpc) for refusal in by_status),
     ]
     if not is_grpc:
         form = {"text_format_source": {"inline_string": "%LOCAL_REPLY_BODY%"}, "content_type": "application/json"}

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ops.front import refusals
+from ops.front.filters import without_rate_limit
 from ops.front.refusals import Refusal
 from ops.front.settings import Fields, Front
 
@@ -22,21 +24,44 @@ def make_routes(name: str, front: Front) -> list[Fields]:
     return _grpc_routes(front) if name == "grpc" else _http_routes(front)
 
 
+# The paths of Triton's API that callers need, as expressions of the same form as its own. Envoy bounds the size of one.
+_MODEL = r"/v2/models/[^/]+(/versions/[0-9]+)?"
+_HEALTH_PATHS = (r"/v2/health/(live|ready)", rf"{_MODEL}/ready")
+_CALL_PATHS = (
+    rf"/v2/?|/v2/models/stats|{_MODEL}",
+    rf"{_MODEL}/(infer|config|stats|trace/setting)",
+    r"/v2/systemsharedmemory(/region/[^/]+)?/(status|register|unregister)",
+    r"/v2/logging|/v2/trace/setting",
+)
+_REPOSITORY_PATHS = (r"/v2/repository/(index|models/[^/]+/(load|unload))",)
+_GENERATE_PATHS = r"/v2/models/.*/generate(_stream)?"
+
+_SERVICE = "/inference.GRPCInferenceService/"
+_HEALTH_CALLS = (rf"{_SERVICE}(ServerLive|ServerReady|ModelReady)", r"/grpc\.health\.v1\.Health/Check")
+_CALLS = (
+    rf"{_SERVICE}(ServerMetadata|ModelMetadata|ModelConfig|ModelStatistics|ModelInfer)",
+    rf"{_SERVICE}(TraceSetting|LogSettings)",
+    rf"{_SERVICE}SystemSharedMemory(Status|Register|Unregister)",
+)
+_REPOSITORY_CALLS = (rf"{_SERVICE}Repository(Index|ModelLoad|ModelUnload)",)
+
+
 def _http_routes(front: Front) -> list[Fields]:
-    key = _key_of_front(KEY_HEADER, front.key)
+    key, timeout_s = _key_of_front(KEY_HEADER, front.key), front.limits.answer_timeout_s
     return [
         _refusing("/", refusals.STOPPING, runtime_fraction=_stopping()),
         _refusing("/", refusals.COMPRESSED, headers=[_is_encoded("content-encoding")]),
         _refusing("/v2/cudasharedmemory", refusals.DEVICE_MEMORY),
         # Loading a model takes as long as it takes; only the holder of the control key can ask for it.
-        _passing("/v2/repository/", "triton_http", 0, {}),
-        _passing("/v2", "triton_http", front.limits.answer_timeout_s, key),
+        *_passing(_REPOSITORY_PATHS, "triton_http", 0, {}),
+        *_passing(_HEALTH_PATHS, "triton_http", timeout_s, {**key, **without_rate_limit("http", front.limits)}),
+        *_passing(_CALL_PATHS, "triton_http", timeout_s, key),
+        _refusing(_GENERATE_PATHS, refusals.GENERATED, is_expression=True),
         _refusing("/", refusals.UNKNOWN_PATH),
     ]
 
 
 def _grpc_routes(front: Front) -> list[Fields]:
-    service = "/inference.GRPCInferenceService/"
     key, timeout_s = _key_of_front(GRPC_KEY_HEADER, front.key), front.limits.answer_timeout_s
     return [
         _refusing(
@@ -45,11 +70,11 @@ def _grpc_routes(front: Front) -> list[Fields]:
         _refusing("/", refusals.STOPPING, over_grpc=True, runtime_fraction=_stopping()),
         _refusing("/", refusals.COMPRESSED, over_grpc=True, headers=[_is_encoded("content-encoding")]),
         _refusing("/", refusals.COMPRESSED, over_grpc=True, headers=[_is_encoded("grpc-encoding")]),
-        _refusing(f"{service}ModelStreamInfer", refusals.STREAMED, over_grpc=True),
-        _refusing(f"{service}CudaSharedMemory", refusals.DEVICE_MEMORY, over_grpc=True),
-        _passing(f"{service}RepositoryModel", "triton_grpc", 0, {}),
-        _passing(service, "triton_grpc", timeout_s, key),
-        _passing("/grpc.health.v1.Health/", "triton_grpc", timeout_s, key),
+        _refusing(f"{_SERVICE}ModelStreamInfer", refusals.STREAMED, over_grpc=True),
+        _refusing(f"{_SERVICE}CudaSharedMemory", refusals.DEVICE_MEMORY, over_grpc=True),
+        *_passing(_REPOSITORY_CALLS, "triton_grpc", 0, {}),
+        *_passing(_HEALTH_CALLS, "triton_grpc", timeout_s, {**key, **without_rate_limit("grpc", front.limits)}),
+        *_passing(_CALLS, "triton_grpc", timeout_s, key),
         _refusing("/", refusals.UNKNOWN_PATH, over_grpc=True),
     ]
 
@@ -92,21 +117,32 @@ def set_header(name: str, value: str) -> Fields:
     return {"header": {"key": name, "value": value}, "append_action": "OVERWRITE_IF_EXISTS_OR_ADD"}
 
 
-def _passing(prefix: str, cluster: str, timeout_s: int, more: Fields) -> Fields:
-    return {"match": {"prefix": prefix}, "route": {"cluster": cluster, "timeout": f"{timeout_s}s"}, **more}
+def _passing(paths: Sequence[str], cluster: str, timeout_s: int, more: Fields) -> list[Fields]:
+    """Routes to Triton for the whole paths that one of the expressions matches."""
+    return [
+        {
+            "match": {"safe_regex": {"regex": path}},
+            "route": {"cluster": cluster, "timeout": f"{timeout_s}s"},
+            **more,
+        }
+        for path in paths
+    ]
 
 
-def _refusing(prefix: str, refusal: Refusal, *, over_grpc: bool = False, **match: Any) -> Fields:
+def _refusing(
+    path: str, refusal: Refusal, *, over_grpc: bool = False, is_expression: bool = False, **match: Any
+) -> Fields:
     """A route that answers in place of Triton.
 
     Args:
-        prefix: of the path.
+        path: its beginning.
         refusal: the answer.
         over_grpc: whether the callers speak gRPC; Envoy then sends the body as `grpc-message`.
+        is_expression: whether `path` is a regular expression of whole paths.
         match: further conditions.
     """
     body = refusal.text if over_grpc else refusal.body
     return {
-        "match": {"prefix": prefix, **match},
+        "match": {**({"safe_regex": {"regex": path}} if is_expression else {"prefix": path}), **match},
         "direct_response": {"status": refusal.http, "body": {"inline_string": body}},
     }

@@ -33,6 +33,8 @@ REFUSALS = [
     refusals.too_large(LIMITS),
     refusals.json_unbounded(LIMITS),
     refusals.too_many_fields(LIMITS),
+    refusals.headers_too_long(LIMITS),
+    refusals.too_often(Limits(requests_per_s=200)),
 ]
 
 

@@ -235,6 +235,63 @@ def test_whatever_callers_send_is_answered_or_their_fault(served: LocalServer, k
     assert servers_faults(served) == before
 
 
+SERVICE = "/inference.GRPCInferenceService/"
+KEYLESS = [
+    "ServerLive",
+    "ServerReady",
+    "ModelReady",
+    "ServerMetadata",
+    "ModelMetadata",
+    "ModelConfig",
+    "ModelStatistics",
+]
+CONTROL = ["RepositoryIndex", "RepositoryModelLoad", "RepositoryModelUnload", "TraceSetting", "LogSettings"]
+MEMORY = ["SystemSharedMemoryStatus", "SystemSharedMemoryRegister"]
+UNREADABLE = (
+    b"\xff\xff\xff",
+    b"\x00\x00",
+    b"\x0a\x02\xff\xfe",
+    b"\x0a\x05a",
+    b"\x4b\x4c",
+    b"\x0a\x0arecognizer\x1a\x02\xff\xfe",
+)
+
+
+def send_raw(served: LocalServer, path: str, body: bytes) -> tuple[str, str]:
+    call = Caller(served.grpc_target).channel.unary_unary(path)
+    error = call.future(body, timeout=30).exception()
+    return ("OK", "") if error is None else (error.code().name, error.details())
+
+
+@pytest.mark.parametrize("method", [*KEYLESS, *CONTROL, *MEMORY, "ModelInfer"])
+def test_message_that_nobody_can_read_is_the_callers_fault(served: LocalServer, method: str) -> None:
+    """Triton and its gRPC call it INTERNAL: text that is no UTF-8, field 0, groups, bytes that end too early."""
+    answers = [send_raw(served, SERVICE + method, body) for body in UNREADABLE]
+    allowed = {"OK", "INVALID_ARGUMENT", "NOT_FOUND", "PERMISSION_DENIED"}
+    assert {status for status, _ in answers} <= allowed, answers
+    status, text = answers[0]
+    assert (status, "[request_invalid] " in text) == ("INVALID_ARGUMENT", True)
+
+
+def test_health_of_nonsense_is_the_callers_fault(served: LocalServer) -> None:
+    assert send_raw(served, "/grpc.health.v1.Health/Check", UNREADABLE[0])[0] == "INVALID_ARGUMENT"
+
+
+@pytest.mark.parametrize("value", [b"\xff", b"\xed\xa0\x80"])
+def test_text_of_a_parameter_that_is_no_utf8_is_the_callers_fault(served: LocalServer, value: bytes) -> None:
+    parameter = b"\x0a\x06source\x12" + bytes([len(value) + 2]) + b"\x1a" + bytes([len(value)]) + value
+    body = b"\x0a\x0arecognizer" + b"\x22" + bytes([len(parameter)]) + parameter
+    status, text = send_raw(served, f"{SERVICE}ModelInfer", body)
+    assert (status, "no UTF-8" in text) == ("INVALID_ARGUMENT", True), text
+
+
+def test_missing_key_is_permission_denied(served: LocalServer) -> None:
+    """Triton itself says UNAVAILABLE, which callers would repeat."""
+    for method in [*CONTROL, MEMORY[0]]:
+        status, text = send_raw(served, SERVICE + method, b"")
+        assert (status, "This protocol is restricted" in text) == ("PERMISSION_DENIED", True), method
+
+
 @pytest.mark.parametrize("where", ["key", "query", "field", "operator", "id", "call", "taste", "attribute"])
 def test_value_of_20_kb_is_quoted_in_200_characters(served: LocalServer, key: str, photo: bytes, where: str) -> None:
     long = LONG.encode()

@@ -18,7 +18,7 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 from ops.server.local_server import LocalServer
 from ops.settings import ADDRESS, Settings
 from tests.faults.load import Golden
-from tests.security.beside import Stage
+from tests.security.beside import Stage, processes_of
 from triptych import Client
 
 INFER = "/v2/models/recognizer/infer"
@@ -46,7 +46,7 @@ def post(server: LocalServer, body: bytes, headers: dict[str, str] | None = None
         with contextlib.suppress(ConnectionError):
             connection.request("POST", path, body, headers or {})
         response = connection.getresponse()
-        return response.status, response.read().decode()
+        return response.status, response.read().decode(errors="replace")
 
 
 def infer_raw(server: LocalServer, message: bytes, **more: object) -> grpc.RpcError | bytes:
@@ -58,6 +58,15 @@ def infer_raw(server: LocalServer, message: bytes, **more: object) -> grpc.RpcEr
         except grpc.RpcError as error:
             return error
         return answer
+
+
+def whole_numbers(inputs: int, bytes_each: int) -> bytes:
+    """A request with zeros of one byte each, packed; a reader takes eight bytes for each."""
+    message = service_pb2.ModelInferRequest(model_name="recognizer")
+    for number in range(inputs):
+        message.inputs.add(name=f"a{number}", datatype="INT64").contents.int64_contents.extend([0] * bytes_each)
+    content: bytes = message.SerializeToString()
+    return content
 
 
 def said(refusal: grpc.RpcError | bytes) -> str:
@@ -126,6 +135,64 @@ def test_a_lying_length_of_the_json_hides_no_depth(attacked: LocalServer, length
         assert client.health().ready
 
 
+@pytest.mark.parametrize("call", ["generate", "generate_stream", "versions/1/generate", "config", "stats", "ready"])
+def test_length_of_the_json_is_believed_of_inferences_only(attacked: LocalServer, stage: Stage, call: str) -> None:
+    """Triton reads the JSON of other calls as a whole, whatever the length says; 300,000 brackets end it."""
+    with stage.attack(f"300,000 brackets behind a length of 0, {call}", f"{HERE}::test_length_of_the_json") as seen:
+        path = f"/v2/models/recognizer/{call}"
+        status, seen.answer = post(attacked, b"[" * 300_000, {"Inference-Header-Content-Length": "0"}, path)
+    assert (status, "nested deeper than 32" in seen.answer) == (http.client.BAD_REQUEST, True), seen.answer
+
+
+def test_headers_longer_than_the_server_reads(attacked: LocalServer, stage: Stage) -> None:
+    """Triton closes its connection on more than 8 kB of them."""
+    paths = [f"{INFER}?{'a' * 7_200}", f"/v2/models/{'a' * 7_200}/infer"]
+    with stage.attack("headers of 7 to 33 kB", f"{HERE}::test_headers_longer") as seen:
+        answers = [post(attacked, b"{}", {"X-Long": "a" * size}) for size in (7_200, 8_000, 9_000, 20_000, 33_000)]
+        answers += [post(attacked, b"{}", path=path) for path in paths]
+        longest, _ = post(attacked, b"{}", {"X-Long": "a" * 6_800})
+        seen.answer = f"{answers[0][0]}"
+    assert {status for status, _ in answers} == {http.client.REQUEST_HEADER_FIELDS_TOO_LARGE}
+    assert json.loads(answers[0][1])["error"].startswith("[request_invalid] the path and the headers exceed 7 kB")
+    assert longest == http.client.BAD_REQUEST, "the server itself read it"
+
+
+@pytest.mark.parametrize("megabytes", [5, 20])
+def test_body_that_says_it_is_a_form(attacked: LocalServer, stage: Stage, photos: list[Path], megabytes: int) -> None:
+    with stage.attack(f"{megabytes} MB said to be a form", f"{HERE}::test_body_that_says") as seen:
+        statuses = post_as_form(attacked, photos[0], megabytes)
+        seen.answer = "{}, as JSON {}".format(*statuses)
+    assert statuses == (200 if megabytes < 20 else 400, 400)
+
+
+def test_largest_body_that_says_it_is_a_form(attacked: LocalServer, photos: list[Path]) -> None:
+    """Answered by the same processes; the first one of this size leaves them some 240 MB larger, once."""
+    before = processes_of(attacked)
+    assert post_as_form(attacked, photos[0], 63) == (400, 400)
+    assert processes_of(attacked) == before
+
+
+def post_as_form(server: LocalServer, photo: Path, megabytes: int) -> tuple[int, int]:
+    """Statuses of a photo and of JSON sent as curl sends every `--data-binary`.
+
+    Triton's HTTP library copies a form twice onto a stack of 8 MB.
+    """
+    padding = b"x" * (megabytes * 10**6)
+    form = {"Content-Type": "application/x-www-form-urlencoded; charset=utf-8"}
+    raw, _ = post(server, photo.read_bytes() + padding, {**form, "Inference-Header-Content-Length": "0"})
+    text, _ = post(server, b'{"id":"' + padding + b'","inputs":[]}', form)
+    return raw, text
+
+
+def test_refused_photos_keep_no_memory(attacked: LocalServer, stage: Stage, photos: list[Path]) -> None:
+    """Frames of their errors held the photos: ten of 21 MB kept 600 MB."""
+    photo = photos[0].read_bytes() + b"x" * 21_000_000
+    with stage.attack("10 photos of 21 MB, refused", f"{HERE}::test_refused_photos") as seen:
+        for _ in range(10):
+            status, seen.answer = post(attacked, photo, {"Inference-Header-Content-Length": "0"})
+    assert (status, "[image_too_large]" in seen.answer) == (400, True)
+
+
 @pytest.mark.parametrize("megabytes", [65, 150])
 def test_body_over_the_limit(attacked: LocalServer, stage: Stage, megabytes: int) -> None:
     shared = Path("/dev/shm")
@@ -147,10 +214,8 @@ def test_body_over_the_limit(attacked: LocalServer, stage: Stage, megabytes: int
         ("gRPC, 30,000,000 empty tensors", b"\x3a\x00" * 30_000_000),
         ("gRPC, 30,000,000 empty inputs", b"\x2a\x00" * 30_000_000),
         ("gRPC, a name of 20 MB", b"\x0a\x80\xda\xc4\x09" + b"a" * 20_000_000),
-        (
-            "gRPC, 8 MB of whole numbers",
-            b"\x2a\x89\x80\x80\x04\x2a\x84\x80\x80\x04\x2a\x80\x80\x80\x04" + b"\x01" * 8 * MIB,
-        ),
+        ("gRPC, 8 MB of whole numbers", whole_numbers(inputs=1, bytes_each=8 * MIB)),
+        ("gRPC, 60 MB of whole numbers in 15 inputs", whole_numbers(inputs=15, bytes_each=4_000_000)),
     ],
 )
 def test_message_that_costs_more_than_its_bytes(
@@ -215,7 +280,23 @@ def test_more_connections_than_the_front_takes(attacked: LocalServer, stage: Sta
     assert post(attacked, b"{}")[0] == http.client.BAD_REQUEST
 
 
-@pytest.mark.parametrize("path", ["/", "/v3", "/metrics", "/v2%2fmodels", "/v2/../metrics"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/",
+        "/v3",
+        "/metrics",
+        "/v2%2fmodels",
+        "/v2/../metrics",
+        "/v2/models",
+        "/v2/models/recognizer/generate",
+        "/v2/models/recognizer/%67enerate",
+        "/v2/models/recognizer/infer/generate",
+        "/v2/models/recognizer/versions/x/infer",
+        "/v2/repository/a/models/recognizer/load",
+        "/v2/systemsharedmemory/region/a/b/register",
+    ],
+)
 def test_path_that_is_no_call(attacked: LocalServer, path: str) -> None:
     status, _ = post(attacked, b"{}", path=path)
     assert status in (http.client.BAD_REQUEST, http.client.NOT_FOUND)

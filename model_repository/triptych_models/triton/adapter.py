@@ -28,7 +28,7 @@ from triptych_models.metrics.registry import MetricRegistry
 from triptych_models.metrics.sources import OTHER, PARAMETER, parse_source
 from triptych_models.triton.allocator import retain_freed_memory
 from triptych_models.triton.lanes import MAX_WAITING, Lanes
-from triptych_models.triton.log_lines import describe
+from triptych_models.triton.log_lines import as_unicode, describe, write
 from triptych_models.triton.model import Arrays, Model, ModelConfig
 from triptych_models.triton.publisher import Publisher
 from triptych_models.triton.server_folder import open_server_folder
@@ -76,7 +76,7 @@ class Adapter:
             record_life(self._metrics, _count_instances(args))
             record_restarts(self._metrics, open_server_folder())
         except Exception as error:
-            raise pb_utils.TritonModelException(f"{role}: {error}") from error
+            raise pb_utils.TritonModelException(as_unicode(f"{role}: {error}")) from error
         lanes = self._model_class.lanes
         self._lanes: Lanes[TritonRequest] | None = Lanes(lanes, self._answer_later) if lanes else None
         Publisher(self._metrics).start()
@@ -117,7 +117,7 @@ class Adapter:
             request.send(response)
         except Exception as error:  # shared memory has filled meanwhile: the caller waits until its deadline
             fields = {"model": self._model_class.role, "message": f"{type(error).__name__}: {error}"}
-            pb_utils.Logger.log_error(describe("unsent", **fields))
+            write(pb_utils.Logger.log_error, describe("unsent", **fields))
 
     def _respond(self, request: TritonRequest, answer: Arrays | Exception) -> Any:
         try:
@@ -141,10 +141,11 @@ class Adapter:
         fields = {"model": role, "code": code.text, "request_id": request.id() or "-"}
         if code.is_servers_fault:
             fields["error_id"] = error_id
-            pb_utils.Logger.log_error(describe("failed", **fields, message=f"{type(error).__name__}: {error}"))
+            write(pb_utils.Logger.log_error, describe("failed", **fields, message=f"{type(error).__name__}: {error}"))
         else:
             cause = {"cause": str(error.__cause__)} if error.__cause__ is not None else {}
-            pb_utils.Logger.log_info(describe("refused", **fields, message=str(error), **cause))
+            write(pb_utils.Logger.log_info, describe("refused", **fields, message=str(error), **cause))
+        _drop_frames(error)
         if told is not None:
             return _error(told.wire_text, code)
         sentence = (
@@ -212,7 +213,7 @@ class TritonServer:
     """See `Server`."""
 
     def log(self, line: str) -> None:
-        pb_utils.Logger.log_info(line)
+        write(pb_utils.Logger.log_info, line)
 
     def infer(self, model: str, inputs: Arrays, output: str, source: str) -> Any:
         answer = pb_utils.InferenceRequest(
@@ -227,6 +228,13 @@ class TritonServer:
             # An error without a code is Triton's: a full queue, or a model that is loading, unloaded or dead.
             raise InvalidRequest(sentence, code or (Code.QUEUE_FULL if is_full else Code.MODEL_NOT_READY))
         return pb_utils.get_output_tensor_by_name(answer, output).as_numpy()
+
+
+def _drop_frames(error: BaseException | None) -> None:
+    """Drops the tracebacks, whose frames hold the request and its photos until the next full garbage collection."""
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 def _count_instances(args: Mapping[str, str]) -> int:

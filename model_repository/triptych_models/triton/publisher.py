@@ -14,7 +14,7 @@ from typing import Any
 import triton_python_backend_utils as pb_utils
 
 from triptych_models.metrics.registry import MetricRegistry, Series
-from triptych_models.triton.log_lines import describe
+from triptych_models.triton.log_lines import describe, write
 
 PERIOD_S = 1.0
 
@@ -53,7 +53,7 @@ class Publisher:
             gauge.set(read())
         while self._registry.failures:
             fields = {"model": self._registry.model, "message": self._registry.failures.popleft()}
-            pb_utils.Logger.log_error(describe("uncounted", **fields))
+            write(pb_utils.Logger.log_error, describe("uncounted", **fields))
 
     def _run(self) -> None:
         while True:
@@ -61,8 +61,9 @@ class Publisher:
             try:
                 self.publish()
             except Exception as error:  # a full disk or a stopping server: requests are answered all the same
-                pb_utils.Logger.log_error(
-                    describe("metrics_unpublished", model=self._registry.model, message=str(error))
+                write(
+                    pb_utils.Logger.log_error,
+                    describe("metrics_unpublished", model=self._registry.model, message=str(error)),
                 )
 
     def _metric(self, series: Series, kind: Any) -> Any:
