@@ -35,7 +35,7 @@ class Settings:
         exit_timeout_s: how long the server may take to unload; Triton takes whole seconds.
         restart: whether `serve` restarts a server that ended unexpectedly.
         key: file of the public key that a release must be signed with; None checks no signature.
-        require_signature: whether a model repository that is not a release is refused; needs `key`.
+        require_signature: whether a start without `key` is refused.
         requests_per_s: answered at most over each of HTTP and gRPC; 0 is no limit.
         access_log_percent: of the requests, written as lines of JSON to `access.log` in the state folder.
         open_to_network: whether other machines may reach the server without TLS.

@@ -39,7 +39,8 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
 
 def _describe(release: Release, faults: list[str], options: argparse.Namespace) -> list[str]:
     if faults:
-        return [*faults, f"Do not serve {options.release}. Download or make the release again."]
+        again = " Download or make the release again." if find_release_faults(release, None) else ""
+        return [*faults, f"Do not serve {options.release}.{again}"]
     if options.key is not None:
         signature = f"signed with {options.key}"
     elif (release.folder / SIGNATURE).is_file():

@@ -38,8 +38,8 @@ def make_release(repository: Path, output: Path) -> Release:
     placed = read_manifest(repository)
     if placed is None:
         raise RepositoryError(
-            f"{repository} has no complete placement: its {MANIFEST} is missing, or a listed file was changed. "
-            "Place the weights with `triptych build`."
+            f"{repository} has no complete placement: {_describe_misplacement(repository)}. Place the weights with "
+            "`triptych build`."
         )
     require_same_package(repository)
     sources = dict(find_files(repository))
@@ -52,6 +52,24 @@ def make_release(repository: Path, output: Path) -> Release:
             return _settle(staging, output)
     except OSError as error:
         raise ReleaseError(f"Cannot write a release to {output} ({error.strerror}). Nothing was left there.") from error
+
+
+def _describe_misplacement(repository: Path) -> str:
+    """What `read_manifest` did not take: the manifest, or the first of the listed files that is not as listed."""
+    try:
+        files: dict[str, str] = json.loads((repository / MANIFEST).read_bytes())["files"]
+        for name, digest in files.items():
+            if not (repository / name).is_file():
+                return f"{name} is missing"
+            if sha256_of(repository / name) != digest:
+                return f"{name} was changed"
+    except FileNotFoundError:
+        return f"its {MANIFEST} is missing"
+    except OSError as error:
+        return f"{error.filename} cannot be read ({error.strerror})"
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        pass
+    return f"its {MANIFEST} does not list the placed files"
 
 
 def find_files(repository: Path) -> Iterator[tuple[str, Path]]:

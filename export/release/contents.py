@@ -52,7 +52,7 @@ def read_facts(folder: Path) -> dict[str, Any]:
         manifest: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RepositoryError(f"{folder / MANIFEST} cannot be read: {error}") from error
     return manifest
 

@@ -96,7 +96,7 @@ def parse_manifest(folder: Path, content: bytes) -> Release:
         is_known = form == FORMAT and all(isinstance(name, str) for name in names)
         is_known = is_known and _PLAIN.match(manifest["release"]["name"]) is not None
         is_known = is_known and all(_SHA256.fullmatch(digest) for digest in manifest["files"].values())
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         form, is_known = None, False
     if form in _EARLIER_FORMATS:
         raise WrongUsage(
@@ -123,8 +123,8 @@ def find_faults(release: Release) -> list[str]:
             faults.append(f"{name} is missing.")
         elif not _is_plain(found[name]):
             faults.append(f"{name} is a folder, a pipe or a device, expected a file.")
-        elif (got := sha256_of(found[name])) != expected:
-            faults.append(f"{name} was changed: its SHA-256 is {got}, the manifest has {expected}.")
+        elif sha256_of(found[name]) != expected:
+            faults.append(f"{name} was changed: it has another SHA-256 than in the {MANIFEST}.")
     if is_release_name(release.folder.name) and release.folder.name != release.name:
         faults.append(f"The folder is named {release.folder.name}, but its manifest gives the name {release.name}.")
     return faults

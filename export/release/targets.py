@@ -142,17 +142,37 @@ class FolderTarget:
         sync_folder(self._releases)
 
     def _reuse_existing(self, folder: Path, release: Release) -> bool:
-        """Whether the same release exists and is complete; removes it if it is damaged and not current."""
-        if not find_faults(read_release(folder)) and not _lacks_signature(folder, release):
+        """Whether the same release exists and is complete; removes it if it is damaged and not current.
+
+        A release that was published unsigned, or signed with another key, gets the signature of `release`.
+        """
+        if not _is_damaged(folder):
+            if _has_other_signature(folder, release):
+                self._put_signature(folder, release)
             os.utime(folder)
             return True
         if self.current() == release.name:
             raise ReleaseError(
-                f"{folder} is the current release and is damaged, or lacks the signature. "
-                "Point `current` to another release with `triptych rollback`, then publish again."
+                f"{folder} is the current release and is damaged. Point `current` to another release with `triptych "
+                "rollback`, then publish again."
             )
         self.remove(release.name)
         return False
+
+    def _put_signature(self, folder: Path, release: Release) -> None:
+        """Replaces the signature in one step: at every moment there is the former one, or none, or this one."""
+        with staging_folder(self._releases) as staging:
+            staged = staging / SIGNATURE
+            shutil.copyfile(release.folder / SIGNATURE, staged)
+            with staged.open("rb") as content:
+                os.fsync(content.fileno())
+            staged.chmod(0o444)
+            folder.chmod(0o755)
+            try:
+                os.replace(staged, folder / SIGNATURE)
+                sync_folder(folder)
+            finally:
+                folder.chmod(0o555)
 
     def _require_space(self, release: Release) -> None:
         needed = sum((release.folder / name).stat().st_size for name in release.files)
@@ -196,8 +216,16 @@ def _require_same(staging: Path, release: Release) -> None:
             raise ReleaseError(f"{release.folder / name} changed during the copy. Nothing was published.")
 
 
-def _lacks_signature(folder: Path, release: Release) -> bool:
-    return (release.folder / SIGNATURE).is_file() and not (folder / SIGNATURE).is_file()
+def _is_damaged(folder: Path) -> bool:
+    try:
+        return bool(find_faults(read_release(folder)))
+    except (ReleaseError, WrongUsage):  # its manifest cannot be read
+        return True
+
+
+def _has_other_signature(folder: Path, release: Release) -> bool:
+    ours, theirs = release.folder / SIGNATURE, folder / SIGNATURE
+    return ours.is_file() and not (theirs.is_file() and theirs.read_bytes() == ours.read_bytes())
 
 
 class ObjectTarget:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from export.errors import ExportError, ReleaseError
-from export.release.folder import Release, find_faults, read_release
+from export.release.folder import Release, find_faults, read_release, require_whole
 
 
 def verify(folder: Path, key: Path | None) -> list[str]:
@@ -27,20 +27,24 @@ def find_release_faults(release: Release, key: Path | None) -> list[str]:
         WrongUsage: the key cannot be read, or the library for signatures is not installed.
     """
     faults = find_faults(release)
+    fault = _find_signature_fault(release, key)
+    return [*faults, *([fault] if fault else [])]
+
+
+def _find_signature_fault(release: Release, key: Path | None) -> str | None:
     if key is None:
-        return faults
+        return None
     from export.release.signing import find_signature_fault
 
-    fault = find_signature_fault(release, key)
-    return [*faults, *([fault] if fault else [])]
+    return find_signature_fault(release, key)
 
 
 def require_verified(release: Release, key: Path | None) -> None:
     """Raises:
     ReleaseError: the release has a fault.
+    WrongUsage: see `find_release_faults`.
     """
-    faults = find_release_faults(release, key)
-    if faults:
-        raise ReleaseError(
-            f"{release.folder} is damaged: {' '.join(faults[:3])} Remove it, then download or make the release again."
-        )
+    require_whole(release)
+    fault = _find_signature_fault(release, key)
+    if fault:
+        raise ReleaseError(f"{release.folder} is refused: {fault}")

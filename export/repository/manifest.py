@@ -29,7 +29,7 @@ def read_manifest(repository: Path) -> dict[str, Any] | None:
     try:
         manifest: dict[str, Any] = json.loads((repository / MANIFEST).read_text(encoding="utf-8"))
         intact = all(sha256((repository / name).read_bytes()) == digest for name, digest in manifest["files"].items())
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     return manifest if intact else None
 
@@ -79,7 +79,7 @@ def _remove_empty_folders(repository: Path, name: str) -> None:
 def _listed(repository: Path) -> set[str]:
     try:
         return set(json.loads((repository / MANIFEST).read_text(encoding="utf-8"))["files"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return set()
 
 

@@ -16,6 +16,8 @@ MORE_FAILURES_S = 1.5
 # Triton 2.51 waits without end for a stub that died before its first answer; it reaps other ended stubs at once.
 DEAD_STUB_S = 3.0
 SHOWN = 3
+# Errors before the end of a server that say why it ended; earlier ones are refusals of requests.
+LAST_WORDS_S = 5.0
 
 
 class StartWatch:
@@ -50,11 +52,17 @@ def describe_load_failure(summary: LogSummary, log_file: Path) -> str:
         lines = [_describe_failure(cause) for cause in causes[:SHOWN]]
         if len(causes) > SHOWN:
             lines.append(f"... and {len(causes) - SHOWN} more.")
+    elif summary.shows_usage:
+        said = " ".join(line.rpartition("tritonserver: ")[2] for line in summary.plain) or "see the log."
+        lines = [f"The server does not take its options: {said} Correct --server-option."]
     elif summary.errors:
         lines = [f"The server did not start: {_last(summary.errors)}"]
-    else:
-        models = ", ".join(_still_loading(summary)) or "a model"
+    elif _still_loading(summary):
+        models = ", ".join(_still_loading(summary))
         lines = [f"The server did not start: a model process ended while it loaded {models}."]
+    else:
+        said = " / ".join(summary.plain) or "it did not say why."
+        lines = [f"The server did not start: {said}"]
     return "\n".join([*lines, f"Full log: {log_file}"])
 
 
@@ -73,7 +81,8 @@ def describe_slow_start(summary: LogSummary, timeout_s: float, log_file: Path) -
 
 def describe_death(exit_code: int, summary: LogSummary, log_file: Path) -> str:
     how = f"killed by {signal.Signals(-exit_code).name}" if exit_code < 0 else f"exit code {exit_code}"
-    last = f" Last errors: {_last(summary.errors)}" if summary.errors else ""
+    said = [*summary.errors_since(time.monotonic() - LAST_WORDS_S), *summary.plain]
+    last = f" Last errors: {_last(list(dict.fromkeys(said)))}" if said else ""
     return f"The server ended unexpectedly ({how}).{last} Full log: {log_file}"
 
 

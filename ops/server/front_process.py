@@ -28,6 +28,8 @@ CONFIGURATION = "front.json"
 START_TIMEOUT_S = 10.0
 ADMIN_TIMEOUT_S = 5.0
 POLL_S = 0.02
+# A front whose administration has not answered for this long is replaced.
+HUNG_S = 5.0
 # One of Envoy's threads carries some thousand photos a second.
 CORES_FOR_A_THREAD = 4
 _ACTIVE = re.compile(r"^http\.(?:http|grpc)\.downstream_rq_active: (\d+)$", re.MULTILINE)
@@ -44,6 +46,7 @@ class FrontProcess:
         self._folder = folder
         self.log_file = folder / "front.log"
         self._process: subprocess.Popen[bytes] | None = None
+        self._question: Question | None = None
 
     @property
     def identity(self) -> ProcessIdentity | None:
@@ -72,8 +75,11 @@ class FrontProcess:
         file = self._folder / CONFIGURATION
         file.unlink(missing_ok=True)
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as content:
-            json.dump(bootstrap(front), content)
+        try:
+            with os.fdopen(descriptor, "w") as content:
+                json.dump(bootstrap(front), content)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(file)) from error
 
     def _is_listening(self) -> bool:
         try:
@@ -87,6 +93,21 @@ class FrontProcess:
 
     def is_running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def describe_fault(self) -> str | None:
+        """Returns how the front ended, or that it hangs; None while it is well. Does not wait; poll it.
+
+        One question after another is put to its administration, which its main thread answers.
+        """
+        if self._process is None:
+            return "the front does not run"
+        code = self._process.poll()
+        if code is not None:
+            return f"the front ended ({f'signal {-code}' if code < 0 else f'exit code {code}'})"
+        if self._question is None or self._question.is_answered():
+            self._question = Question(self._folder)
+        waited_s = time.monotonic() - self._question.asked_s
+        return f"the front did not answer for {waited_s:.0f} s" if waited_s >= HUNG_S else None
 
     def refuse_new(self) -> None:
         """From now on each new request is answered "the server is stopping"; those in flight go on."""
@@ -103,6 +124,9 @@ class FrontProcess:
 
     def stop(self) -> None:
         """Ends Envoy; its files are the owner's of the state folder to remove. May be called again."""
+        if self._question is not None:
+            self._question.close()
+            self._question = None
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -113,6 +137,33 @@ class FrontProcess:
             connection.request(method, path, headers={"Connection": "close"})
             response = connection.getresponse()
             return response.status, response.read().decode(errors="replace")
+
+
+class Question:
+    """A question to a front's administration that nobody waits for.
+
+    Attributes:
+        asked_s: monotonic time.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.asked_s = time.monotonic()
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+        with contextlib.suppress(OSError), _opened(folder) as descriptor:  # nobody listens: without an answer
+            self._socket.connect(f"/proc/self/fd/{descriptor}/{ADMIN}")
+            self._socket.send(b"GET /ready HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n")
+
+    def is_answered(self) -> bool:
+        try:
+            answered = self._socket.recv(1) != b""
+        except OSError:  # not yet, or nobody listens
+            return False
+        if answered:
+            self.close()
+        return answered
+
+    def close(self) -> None:
+        self._socket.close()
 
 
 class _AdminConnection(http.client.HTTPConnection):
@@ -130,10 +181,15 @@ class _AdminConnection(http.client.HTTPConnection):
 
 @contextlib.contextmanager
 def _connection(folder: Path) -> Iterator[_AdminConnection]:
+    with _opened(folder) as descriptor, contextlib.closing(_AdminConnection(descriptor)) as connection:
+        yield connection
+
+
+@contextlib.contextmanager
+def _opened(folder: Path) -> Iterator[int]:
     descriptor = os.open(folder, os.O_PATH)
     try:
-        with contextlib.closing(_AdminConnection(descriptor)) as connection:
-            yield connection
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import os
+import shlex
 import socket
 import subprocess
 import sys
@@ -13,9 +14,10 @@ from pathlib import Path
 from ops.errors import WrongUsage
 from ops.front.limits import Limits
 from ops.front.settings import AccessLog, Address, Addresses, Certificates, Front
+from ops.proxies import exempt_loopback
 from ops.repository import models_folder
+from ops.server.files.private_files import PRIVATE_FILE
 from ops.server.server_binary import PythonBackend, SystemServer, WheelServer
-from ops.server.state import PRIVATE_FILE
 from ops.settings import ADDRESS, Ports, Settings
 
 # What a server offers, each on a port of its own.
@@ -26,8 +28,13 @@ DIE_WITH_PARENT = Path(__file__).with_name("die_with_parent.py")
 
 
 def server_options(settings: Settings, ports: Ports, segment_prefix: str) -> list[str]:
+    """Returns the options of a server whose working directory is the parent of its folder `models`.
+
+    Its folders are named relative to that: Triton's Python backend puts their names, unquoted, into the command line
+    of a shell that starts each model's process, where a blank, a quote or a `$` would end or change the command.
+    """
     options = [
-        f"--model-repository={models_folder(settings.repository)}",
+        f"--model-repository={models_folder(Path())}",
         "--exit-on-error=true",
         # Every config.pbtxt is complete, so Triton need not start each model twice: ready in 0.6 s instead of 2.0 s.
         "--disable-auto-complete-config",
@@ -179,6 +186,19 @@ def refuse_open(options: Sequence[str]) -> None:
             )
 
 
+def refuse_unquoted(options: Sequence[str]) -> None:
+    """Raises:
+    WrongUsage: a folder of backends has a name that the shell in which Triton starts the models' processes would split.
+    """
+    name = "--backend-directory"
+    folder = _last_values(options).get(name)
+    if folder is not None and folder != shlex.quote(folder):
+        raise WrongUsage(
+            f"{name} is {folder!r}: Triton puts the name into a command without quoting it. Name a link to the folder "
+            "that has only letters, digits and _ - . / in its name."
+        )
+
+
 def find_exposed(options: Sequence[str]) -> dict[str, str]:
     """Returns the addresses that other machines reach, by service; an empty address is not set."""
     values = _last_values(options)
@@ -210,10 +230,13 @@ def _trace_options(collector_url: str, rate: int) -> list[str]:
     return [f"--trace-config={value}" for value in values]
 
 
-def command_line(server: SystemServer | WheelServer, backend: PythonBackend | None, options: list[str]) -> list[str]:
+def command_line(
+    server: SystemServer | WheelServer, backend: PythonBackend | None, folder: Path, options: list[str]
+) -> list[str]:
+    """Returns the command of a server whose working directory is `folder`; see `server_options`."""
     command = [str(server.executable), *options]
     if backend is not None:
-        command.append(f"--backend-directory={backend.backends}")
+        command.append(f"--backend-directory={os.path.relpath(backend.backends, folder)}")
     return command
 
 
@@ -248,7 +271,7 @@ def environment(
     """
     variables = {
         **ALLOCATOR,
-        **anchor_variables(inherited),
+        **exempt_loopback(anchor_variables(inherited)),
         "TMPDIR": str(temporary),
         "TRIPTYCH_CACHE_MB": str(cache_mb),
         "TRIPTYCH_CATALOGUE_DIR": str(catalogue_dir),

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ops.errors import ServerFailed
 from ops.front.routes import KEY_HEADER
-from ops.release import Policy, check_served, find_release
+from ops.release import Policy, Release, check_served, find_release
 from ops.repository import check_repository, has_finalizers
 from ops.server import launch, model_control, probe
 from ops.server.failures import StartWatch, describe_death, describe_slow_start
@@ -30,7 +30,14 @@ from ops.server.ports import are_free, choose_inner_ports, choose_ports
 from ops.server.processes import ProcessIdentity, close_segments, kill_remains, new_prefix, remove_segments
 from ops.server.record import StateRecord
 from ops.server.remains import PRIVATE_PREFIX, clear_remains, refuse_own_files
-from ops.server.server_binary import SystemServer, WheelServer, find_server, prepare, remove_environment_folders
+from ops.server.server_binary import (
+    SystemServer,
+    WheelServer,
+    find_server,
+    prepare,
+    refuse_separators,
+    remove_environment_folders,
+)
 from ops.server.serving_folder import ServingFolder
 from ops.server.shutdown import shut_down, wait_until_answered
 from ops.server.state import ServerState, StateFolder
@@ -56,7 +63,7 @@ class LocalServer:
         is_key_hidden: whether other users of the machine cannot read the keys in the server's command line.
         segment_prefix: of the server's shared-memory segments; also an argument of each stub.
         catalogue_key_file: holds the key for writing to the catalogue.
-        log_file: Triton's own log.
+        log_file: Triton's own log of this run, by the name that it keeps.
         supervisor_log_file: for the process that follows the server.
         record: the state file.
     """
@@ -79,6 +86,7 @@ class LocalServer:
         folder = Path(tempfile.mkdtemp(prefix=PRIVATE_PREFIX)) if settings.state_dir is None else settings.state_dir
         self._state_folder = StateFolder(folder.absolute())
         self._serving = ServingFolder(self._state_folder.serving)
+        self._signed: Release | None = None
         self.record = StateRecord(self._state_folder)
         self.catalogue_key_file = self._state_folder.catalogue_key_file
         self.log_file = self._state_folder.log_file
@@ -141,16 +149,19 @@ class LocalServer:
         self._check_served(served)
         refuse_own_files(self._state_folder, served)
         self._binary = find_server(settings.repository)
+        if isinstance(self._binary, WheelServer):
+            refuse_separators(self._binary, self._state_folder.folder)
         self._state_folder.claim()
         clear_remains(self._state_folder, settings.exit_timeout_s)
-        self._state_folder.keep_log()
+        self.log_file = self._state_folder.begin_log()
         self.ports = choose_ports(settings.http_port, settings.grpc_port, settings.metrics_port)
         self.record.state = self._make_state(served)
         self._launch(served)
 
     def _check_served(self, served: Path) -> None:
         check_repository(served, self.settings.profile)
-        check_served(served, Policy(self.settings.key, self.settings.require_signature))
+        release = check_served(served, Policy(self.settings.key, self.settings.require_signature))
+        self._signed = release if self.settings.key is not None else None
 
     def _make_state(self, served: Path) -> ServerState:
         settings, release = self.settings, find_release(served)
@@ -164,7 +175,7 @@ class LocalServer:
             cache_mb=settings.cache_mb,
             segment_prefix=self.segment_prefix,
             started_at="",
-            log_file=str(self.log_file),
+            log_file=str(self._state_folder.log_file),
             stop_timeout_s=settings.drain_timeout_s + settings.exit_timeout_s,
             release=release.name if release is not None else None,
             folder=str(served),
@@ -177,12 +188,12 @@ class LocalServer:
         folder = self._state_folder
         backend = prepare(self._binary, folder.folder) if isinstance(self._binary, WheelServer) else None
         self._serving = ServingFolder(folder.new_serving())
-        self._serving.fill(served)
+        self._serving.fill(served, self._signed)
         folder.remove_serving(kept=self._serving.folder)
         folder.write_keys(self.control_key, self.memory_key)
         folder.keep_catalogue_key()
         self._keep_front()
-        command = launch.command_line(self._binary, backend, self._options())
+        command = launch.command_line(self._binary, backend, self._serving.folder, self._options())
         variables = launch.environment(
             backend,
             self._serving.folder,
@@ -201,8 +212,8 @@ class LocalServer:
         self.record.note_start(self._process.pid, str(self._serving.folder))
 
     def _options(self) -> list[str]:
-        pointed_at = dataclasses.replace(self.settings, repository=self._serving.folder)
-        options = launch.server_options(pointed_at, self.inner_ports, self.segment_prefix)
+        options = launch.server_options(self.settings, self.inner_ports, self.segment_prefix)
+        launch.refuse_unquoted(self.settings.server_options)
         if not self.settings.open_to_network:
             launch.refuse_open(self.settings.server_options)
         return [*options, *model_control.control_options(*self._keys(), self.settings.server_options)]
@@ -228,9 +239,9 @@ class LocalServer:
         self._front.start(launch.front_settings(self.settings, self.ports, self.inner_ports, ADMIN, key))
         self.record.change(front=self._front.identity)
 
-    def has_lost_front(self) -> bool:
-        """Returns whether the front has ended; `start_front` then brings it back."""
-        return not self._front.is_running()
+    def describe_lost_front(self) -> str | None:
+        """Returns how the front ended, or that it hangs; `start_front` then brings it back. None while it is well."""
+        return self._front.describe_fault()
 
     def restart(self) -> None:
         """Restarts a server that has ended, with the same ports, keys and models. `wait_ready` must follow.
@@ -245,7 +256,7 @@ class LocalServer:
         self.record.change(phase="starting", server=None)
         served = Path(self.record.state.folder or self.record.state.repository)
         self._check_served(served)
-        self._state_folder.keep_log()
+        self.log_file = self._state_folder.begin_log()
         self._launch(served)
 
     def kill(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -36,6 +37,9 @@ _CONSEQUENCE = re.compile(r"contains models that are not available|depends on|de
 
 
 ERRORS_KEPT = 50  # a server may run for months
+# Of the lines that a program ends with, without time: what it refuses, or a crash.
+PLAIN_KEPT = 3
+_USAGE = "Usage: tritonserver"
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,9 @@ class LogSummary:
     Attributes:
         is_unloading: after SIGTERM, Triton has found no request in flight.
         waits_for_connections: the last line counts HTTP connections that are still open.
+        error_times_s: monotonic time at which each of `errors` was read.
+        plain: the last lines without time after the last line with one; headings and indented lines are left out.
+        shows_usage: the server has printed its options, because it does not take those that it got.
     """
 
     loading: list[str] = field(default_factory=list)
@@ -101,6 +108,9 @@ class LogSummary:
     config_complaint: str = ""
     is_unloading: bool = False
     waits_for_connections: bool = False
+    error_times_s: list[float] = field(default_factory=list)
+    plain: list[str] = field(default_factory=list)
+    shows_usage: bool = False
 
     def add(self, line: LogLine) -> None:
         for pattern, names in ((_LOADING, self.loading), (_LOADED, self.loaded), (_UNLOADED, self.unloaded)):
@@ -112,7 +122,22 @@ class LogSummary:
         self.waits_for_connections = bool(_CONNECTIONS.search(line.message)) and not self.is_unloading
         if line.level == "error":
             self.errors.append(line.message)
-            del self.errors[:-ERRORS_KEPT]
+            self.error_times_s.append(time.monotonic())
+            del self.errors[:-ERRORS_KEPT], self.error_times_s[:-ERRORS_KEPT]
+        self._add_plain(line)
+
+    def _add_plain(self, line: LogLine) -> None:
+        text = line.message
+        self.shows_usage = self.shows_usage or text.startswith(_USAGE)
+        if line.time_of_day:
+            self.plain = []
+        elif text[:1].strip() and not text.endswith(":") and not text.startswith(_USAGE):
+            self.plain.append(text)
+            del self.plain[:-PLAIN_KEPT]
+
+    def errors_since(self, time_s: float) -> list[str]:
+        """Returns the errors that were read after a monotonic time."""
+        return [error for error, at_s in zip(self.errors, self.error_times_s, strict=True) if at_s >= time_s]
 
     def _add_failure(self, message: str) -> None:
         complaint = _PROTOBUF.match(message)

@@ -22,6 +22,8 @@ VARIABLE = "TRITONSERVER"
 IMAGE = "nvcr.io/nvidia/tritonserver:<release>-py3"
 PROGRAM = "tritonserver"
 STUB = "triton_python_backend_stub"
+# What ends a name in a search path. Source: environ(7), ld.so(8).
+SEPARATORS = {"PATH": ":", "LD_LIBRARY_PATH": ":;"}
 # Triton loads the Python backend before anything else, on a busy machine too within this time.
 BACKEND_LOADED_S = 30.0
 # The start of a process is known to a clock tick of 10 ms.
@@ -116,6 +118,25 @@ def prepare(server: WheelServer, run_dir: Path) -> PythonBackend:
     return PythonBackend(folder.parent, (server.libraries, libpython.parent), _programs(run_dir))
 
 
+def refuse_separators(server: WheelServer, run_dir: Path) -> None:
+    """Raises:
+    OpsError: a folder that must stand in a search path has a name that search paths cannot hold.
+    """
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    searched = {
+        "LD_LIBRARY_PATH": [server.libraries, find_libpython(library_folders(), version).parent],
+        "PATH": [run_dir if _needs_environment() else Path(sys.executable).parent],
+    }
+    for variable, folders in searched.items():
+        for folder in folders:
+            separators = [sign for sign in SEPARATORS[variable] if sign in str(folder)]
+            if separators:
+                raise OpsError(
+                    f"The folder {folder} has a {separators[0]!r} in its name, which ends a name in {variable}: Triton "
+                    "would not find what is there. Move or rename the folder, or use another --state-dir."
+                )
+
+
 def find_stub(stubs: Path, version: str) -> Path:
     stub = stubs / version / STUB
     if stub.is_file():
@@ -174,6 +195,8 @@ def remove_environment_folders(folder: Path = Path("/tmp")) -> None:
 
 def _programs(run_dir: Path) -> Path:
     """Returns the first folder for PATH: the stub runs as the Python whose `python3` it finds there."""
+    if _needs_environment():
+        return make_environment(run_dir / "python", Path(sysconfig.get_path("purelib")))
     beside = Path(sys.executable).parent
     if (beside / "python3").exists() and (beside / "python3").samefile(sys.executable):
         return beside
@@ -182,3 +205,35 @@ def _programs(run_dir: Path) -> Path:
     (folder / "python3").unlink(missing_ok=True)
     (folder / "python3").symlink_to(sys.executable)
     return folder
+
+
+def make_environment(folder: Path, packages: Path) -> Path:
+    """Makes a virtual environment with the installed packages and without the .pth files that end the stub.
+
+    The stub reads .pth files as ASCII, whatever the locale, and ends at any other letter; those of a checkout have the
+    name of its folder.
+
+    Returns:
+        Its folder of programs.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    programs = folder / "bin"
+    programs.mkdir(parents=True)
+    (programs / "python3").symlink_to(sys.executable)
+    home = Path(sys.base_prefix) / "bin"
+    (folder / "pyvenv.cfg").write_text(f"home = {home}\ninclude-system-site-packages = false\n", encoding="utf-8")
+    own = folder / "lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    own.mkdir(parents=True)
+    (own / "installed").symlink_to(packages)
+    (own / "installed.pth").write_text("installed\n")
+    for file in filter(_is_ascii, packages.glob("*.pth")):
+        (own / file.name).symlink_to(file)
+    return programs
+
+
+def _needs_environment() -> bool:
+    return not all(map(_is_ascii, Path(sysconfig.get_path("purelib")).glob("*.pth")))
+
+
+def _is_ascii(file: Path) -> bool:
+    return file.read_bytes().isascii()

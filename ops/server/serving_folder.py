@@ -2,6 +2,10 @@
 
 A release can therefore be read-only, because Python writes byte code here, and another release can replace it model by
 model while the server runs. Code that resolves its own path (`Path(__file__).resolve()`) finds its own release.
+
+A model's process that ends is started again from these files, unverified. Of a release whose signature was checked, the
+links therefore lead to a copy in this folder, which was compared with the signed manifest and which only this user can
+write.
 """
 
 from __future__ import annotations
@@ -13,8 +17,12 @@ from pathlib import Path
 
 from google.protobuf import text_format
 
+from ops.errors import OpsError
+from ops.release import DIGITS, FAULTS_SHOWN, Release, find_faults
 from ops.repository import list_models, models_folder, package_folder, read_config
 from ops.server.state import PRIVATE_FOLDER
+
+COPY_PREFIX = "signed-"
 
 
 class ServingFolder:
@@ -26,14 +34,57 @@ class ServingFolder:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def fill(self, repository: Path) -> None:
-        """Replaces the content with links to every model of `repository` and to its package."""
+    def fill(self, repository: Path, signed: Release | None = None) -> None:
+        """Replaces the content with links to every model of `repository` and to its package.
+
+        Args:
+            repository: a model repository or a release.
+            signed: the release, if its signature was checked.
+
+        Raises:
+            OpsError: a file of the signed release was changed since.
+        """
         self.clear()
         self.folder.mkdir(PRIVATE_FOLDER)
+        if signed is not None:
+            repository = self.copy(signed)
         models_folder(self.folder).mkdir(PRIVATE_FOLDER)
         self.put_package(repository)
         for model in list_models(repository):
             self.put(repository, model)
+
+    def copy(self, release: Release) -> Path:
+        """Returns the folder of a copy of the release's models and package, compared with its manifest.
+
+        Copies of two releases are kept: of this one, and of the one that is served now.
+
+        Raises:
+            OpsError: a file was changed since the release was verified.
+        """
+        target = self.folder / f"{COPY_PREFIX}{release.digest[:DIGITS]}"
+        for former in self._unused_copies():
+            shutil.rmtree(former, ignore_errors=True)
+        needed = (f"{models_folder(Path())}/", f"{package_folder(Path())}/")
+        files = {name: digest for name, digest in release.files.items() if name.startswith(needed)}
+        target.mkdir(PRIVATE_FOLDER, exist_ok=True)
+        for name in files:
+            (target / name).parent.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
+            if not (target / name).exists():
+                shutil.copyfile(release.folder / name, target / name)
+        faults = find_faults(target, files)
+        if faults:
+            shutil.rmtree(target, ignore_errors=True)
+            raise OpsError(
+                f"{release.folder} is refused: since its signature was checked, {', '.join(faults[:FAULTS_SHOWN])}. "
+                "Download or make the release again."
+            )
+        return target
+
+    def _unused_copies(self) -> list[Path]:
+        copies = list(self.folder.glob(f"{COPY_PREFIX}*"))
+        links = [path for path in models_folder(self.folder).rglob("*") if path.is_symlink()] if copies else []
+        used = {parent for link in links for parent in Path(os.readlink(link)).parents}
+        return [copy for copy in copies if copy not in used]
 
     def put_package(self, repository: Path) -> None:
         """Replaces the package by that of `repository`, if it has one.

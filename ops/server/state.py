@@ -11,20 +11,26 @@ import re
 import secrets
 import shlex
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from ops.errors import OpsError
+from ops.server.files.locks import find_holder, is_same_file, lock_file
+from ops.server.files.log_files import begin_log, find_previous
+from ops.server.files.private_files import PRIVATE_FILE, make_private, move_folder_aside, overwrite, write_private
 from ops.server.processes import ProcessIdentity
 from ops.settings import STATE_DIR, Ports
 
-PRIVATE_UMASK, PRIVATE_FOLDER, PRIVATE_FILE = 0o077, 0o700, 0o600
+PRIVATE_UMASK, PRIVATE_FOLDER = 0o077, 0o700
+# A supervisor that runs restores a lost state file within a fraction of this time.
+RESTORE_S, POLL_S = 1.0, 0.05
 # Names of what `serve` makes in a state folder.
 _OURS = re.compile(
-    r"(server|supervisor)(\.previous)?\.log|front\.(json|log|sock)|access\.log|server\.json|\w+\.(key|lock)|lock|"
-    r".+\.tmp|serving(-[0-9a-f]+)?|backends|bin|tmp|catalogue"
+    r"(server|supervisor)(\.previous|-\d+)?\.log|front\.(json|log|sock)|access\.log|server\.json|\w+\.(key|lock)|lock|"
+    r".+\.tmp|serving(-[0-9a-f]+)?|backends|bin|python|tmp|catalogue"
 )
 Phase = Literal["starting", "ready", "recovering", "crashed", "stopping"]
 
@@ -51,11 +57,13 @@ class ServerState:
         folder: the resolved path at the start; None in the state file of an earlier version.
         release: name of the served release; None for a repository that is not a release.
         key: file of the public key that a release must be signed with; None checks no signature.
-        require_signature: whether a model repository that is not a release is refused.
+        require_signature: whether a start without `key` is refused.
         serving: the folder that the server is pointed at; each start of the server has its own.
         front: the proxy that callers reach; it is started before the server.
         restarts: how often the supervisor restarted the server.
         last_death: a sentence that says how the server ended last; None if it never did.
+        front_restarts: how often the supervisor restarted the front.
+        last_front_death: how the front ended last; None if it never did.
         next_restart_at: ISO 8601, UTC; None unless the supervisor waits before the next restart.
         arguments: options with which `triptych serve` starts the same server.
         reloading: the process that exchanges the server's models; if it ended with this set, it was killed.
@@ -80,6 +88,8 @@ class ServerState:
     front: ProcessIdentity | None = None
     restarts: int = 0
     last_death: str | None = None
+    front_restarts: int = 0
+    last_front_death: str | None = None
     next_restart_at: str | None = None
     reloading: ProcessIdentity | None = None
     arguments: tuple[str, ...] = ()
@@ -112,7 +122,6 @@ class StateFolder:
         self.folder = folder
         self.file = folder / "server.json"
         self.log_file = folder / "server.log"
-        self.previous_log_file = folder / "server.previous.log"
         self.supervisor_log_file = folder / "supervisor.log"
         self.previous_supervisor_log_file = folder / "supervisor.previous.log"
         self.front_log_file = folder / "front.log"
@@ -126,6 +135,10 @@ class StateFolder:
         self._lock: int | None = None
         self._has_served = False
 
+    @property
+    def previous_log_file(self) -> Path:
+        return find_previous(self.log_file)
+
     def command(self, verb: str) -> str:
         """`triptych VERB` for the server of this folder, as it is typed."""
         is_default = self.folder.absolute() == STATE_DIR
@@ -135,8 +148,32 @@ class StateFolder:
         """Returns None when no server ran here or the file has another format."""
         try:
             return ServerState.from_json(self.file.read_text())
-        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
             return None
+
+    def read_restored(self) -> ServerState | None:
+        """Returns the state; of a running server whose state file is lost, once its supervisor has written it again."""
+        deadline_s = time.monotonic() + RESTORE_S
+        while (state := self.read()) is None and self.find_holder() is not None and time.monotonic() < deadline_s:
+            time.sleep(POLL_S)
+        return state
+
+    def find_holder(self) -> ProcessIdentity | None:
+        """Returns the process that owns the folder; None without one, or where the kernel does not say."""
+        return find_holder(self._lock_file)
+
+    def find_damage(self) -> str | None:
+        """Returns a sentence if there is a state file that is none of ours: empty, cut, or overwritten."""
+        try:
+            content = self.file.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            return f"{self.file} cannot be read ({error.strerror}); expected the file that `triptych serve` writes."
+        if self.read() is not None:
+            return None
+        found = f"holds {len(content)} bytes that are no server's state" if content.strip() else "is empty"
+        return f"{self.file} {found}; expected the JSON that `triptych serve` writes."
 
     def claim(self, *, again: str | None = None) -> None:
         """Owns the folder until `release` or the end of this process; other users of the machine cannot read it.
@@ -149,10 +186,11 @@ class StateFolder:
         """
         try:
             self.folder.mkdir(PRIVATE_FOLDER, parents=True, exist_ok=True)
-            lock = _lock_file(self._lock_file)
+            lock = lock_file(self._lock_file, PRIVATE_FILE)
         except OSError as error:
             raise OpsError(
-                f"The state folder {self.folder} cannot be used ({error.strerror}). Name another with --state-dir."
+                f"The state folder {self.folder} cannot be used ({error.strerror}: {error.filename}). "
+                "Name another with --state-dir."
             ) from error
         state = self.read()
         is_ours = state is not None and state.segment_prefix == again
@@ -177,7 +215,7 @@ class StateFolder:
     @property
     def is_claimed(self) -> bool:
         """Whether this process owns the folder; otherwise the content belongs to another process."""
-        return self._lock is not None and _is_same_file(self._lock, self._lock_file)
+        return self._lock is not None and is_same_file(self._lock, self._lock_file)
 
     def require_claimed(self, segment_prefix: str) -> None:
         """Owns the folder again if somebody removed it, or its lock.
@@ -215,7 +253,7 @@ class StateFolder:
         Raises:
             Busy: another process is loading models.
         """
-        lock = _lock_file(self.folder / "reload.lock")
+        lock = lock_file(self.folder / "reload.lock", PRIVATE_FILE)
         if lock is None:
             raise Busy("Another reload is running. Try again after it has ended.")
         try:
@@ -246,25 +284,41 @@ class StateFolder:
             os.close(lock)
 
     def write(self, state: ServerState) -> None:
-        """Replaces the file atomically: a reader sees the old or the new content."""
-        _write_private(self.file, state.to_json())
+        """Replaces the file atomically: a reader sees the old or the new content. A full disk has room for both."""
+        try:
+            write_private(self.file, state.to_json())
+        except OSError:
+            overwrite(self.file, state.to_json())
 
     def write_keys(self, control: str, memory: str) -> None:
         """Writes the server's keys so that only this user can read them; the key of shared memory as name=value."""
-        _write_private(self._key_file, control)
-        _write_private(self.memory_key_file, memory)
+        write_private(self._key_file, control)
+        write_private(self.memory_key_file, memory)
 
     def keep_catalogue_key(self) -> None:
-        """Creates the catalogue's key once, so that programs with the key keep working after a restart."""
-        if not self.catalogue_key_file.exists():
-            _write_private(self.catalogue_key_file, secrets.token_hex(32))
+        """Creates the catalogue's key once, so that programs with the key keep working after a restart.
+
+        An empty file is no key, with which nobody could have written to the catalogue.
+        """
+        if not (self.catalogue_key_file.exists() and self.catalogue_key_file.read_bytes().strip()):
+            write_private(self.catalogue_key_file, secrets.token_hex(32))
 
     def read_key(self) -> str:
-        """Returns the control key; empty without one, and the server then answers that it expects a key."""
+        """Returns the control key; empty without one, and the server then answers that it expects a key.
+
+        Raises:
+            OpsError: the file holds something else.
+        """
         try:
-            return self._key_file.read_text()
+            key = self._key_file.read_bytes()
         except OSError:
             return ""
+        if re.fullmatch(rb"[0-9a-f]{64}", key) is None:
+            raise OpsError(
+                f"{self._key_file} holds {len(key)} bytes that are no key; expected 64 hex digits, as the server's "
+                f"start writes them. The server goes on; make its keys anew with `{self.command('restart')}`."
+            )
+        return key.decode()
 
     def make_temporary(self) -> Path:
         """Creates an empty folder for the server's temporary files."""
@@ -280,7 +334,7 @@ class StateFolder:
         found = list(self.folder.iterdir())
         ours = [path for path in found if _OURS.fullmatch(path.name)]
         for path in ours:
-            _make_private(path)
+            make_private(path)
         if len(ours) == len(found):  # not a folder of the user's such as /tmp
             self.folder.chmod(PRIVATE_FOLDER)
 
@@ -295,15 +349,15 @@ class StateFolder:
             if folder != kept:
                 shutil.rmtree(folder, ignore_errors=True)
 
-    def keep_log(self) -> None:
-        """Makes the log that of the previous run."""
-        if self.log_file.exists():
-            self.log_file.replace(self.previous_log_file)
+    def begin_log(self) -> Path:
+        """Returns the log of the next run of the server, whose name it keeps; `log_file` is another name of it."""
+        return begin_log(self.log_file)
 
     def clear(self) -> None:
         """Removes the state, the keys and the front's files, one of which holds a key."""
         front = (self.folder / "front.json", self.folder / "front.sock")
         for file in (self.file, self._key_file, self.memory_key_file, *front):
+            move_folder_aside(file)
             file.unlink(missing_ok=True)
         for staged in self.folder.glob("*.tmp"):  # left by a killed process
             staged.unlink(missing_ok=True)
@@ -311,48 +365,12 @@ class StateFolder:
     def _describe_holder(self) -> str:
         state = self.read()
         if state is None or not state.is_supervised():
-            return f"A server is starting from {self.folder}. Check it with `{self.command('status')}`."
+            holder, damage = self.find_holder(), self.find_damage()
+            who = f" (pid {holder.pid})" if holder is not None else ""
+            if damage is not None:
+                return f"A server runs from {self.folder}{who}, but {damage} Stop it with `{self.command('stop')}`."
+            return f"A server is starting from {self.folder}{who}. Check it with `{self.command('status')}`."
         return (
             f"A server already runs (pid {state.supervisor.pid}): gRPC {state.ports.grpc_target}, "
             f"HTTP {state.ports.http_url}. Stop it with `{self.command('stop')}`, or use another --state-dir."
         )
-
-
-def _lock_file(file: Path) -> int | None:
-    """Returns the descriptor of the locked file, or None while another process holds the lock."""
-    while True:
-        descriptor = os.open(file, os.O_RDWR | os.O_CREAT, PRIVATE_FILE)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return None
-        if _is_same_file(descriptor, file):
-            return descriptor
-        os.close(descriptor)  # somebody removed the file in between
-
-
-def _is_same_file(descriptor: int, file: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), file.stat())
-    except OSError:
-        return False
-
-
-def _write_private(file: Path, text: str) -> None:
-    """Writes a file that only this user can read, atomically, so that a reader sees the old or the new content."""
-    staged = file.with_name(f"{file.name}.{os.getpid()}.tmp")
-    staged.unlink(missing_ok=True)
-    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE_FILE)
-    with os.fdopen(descriptor, "w") as content:
-        content.write(text)
-    staged.replace(file)
-
-
-def _make_private(path: Path) -> None:
-    """Takes every right of other users from a file, or a folder and its content; links are left as they are."""
-    for one in (path, *path.rglob("*")):
-        with contextlib.suppress(OSError):  # removed meanwhile, or of another user
-            mode = one.lstat().st_mode
-            if mode & 0o077 and not one.is_symlink():
-                one.chmod(mode & 0o700)

@@ -10,12 +10,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from ops.errors import OpsError, ServerFailed
-from ops.release import ANY, DIGITS, Policy, Release, open_verified
+from ops.release import ANY, DIGITS, Policy, Release, find_release, open_verified
 from ops.repository import check_repository
 from ops.server.local_server import LocalServer
 from ops.server.model_control import LoadRefused, ModelControl
@@ -25,6 +27,7 @@ from ops.server.state import ServerState, StateFolder
 from ops.settings import Settings
 from ops.supervision.exchange import Exchange
 from ops.supervision.golden import find_differences
+from ops.supervision.supervisor_log import SupervisorLog
 
 GOLDEN_TIMEOUT_S = 30.0
 DIFFERENCES_SHOWN = 5
@@ -52,24 +55,47 @@ def reload(state_dir: Path, repository: Path | None, load_timeout_s: float, poli
         raise OpsError(f"No server is ready in {folder.folder}. Start one with `triptych serve`.")
     try:
         with folder.loading():
-            return _reload(folder, repository, load_timeout_s, policy)
+            state = _read_ready(folder)
+            named = (repository or Path(state.repository)).absolute()
+            key = policy.key or (Path(state.key) if state.key is not None else None)
+            strictest = Policy(key, policy.require_signature or state.require_signature)
+            with _logging(folder, named, key) as outcome:
+                outcome.append(_reload(folder, state, named, load_timeout_s, strictest))
+                return outcome[0]
     except OSError as error:
         place = f" {error.filename}" if error.filename else ""
         raise ServerFailed(f"The reload did not end ({error.strerror or error}{place}). {_advise(folder)}") from error
 
 
-def _reload(folder: StateFolder, repository: Path | None, load_timeout_s: float, policy: Policy) -> str:
-    state = _read_ready(folder)
-    named = (repository or Path(state.repository)).absolute()
-    key = policy.key or (Path(state.key) if state.key is not None else None)
-    strictest = Policy(key, policy.require_signature or state.require_signature)
-    release = open_verified(named, "The server keeps serving the old release.", strictest)
+@contextlib.contextmanager
+def _logging(folder: StateFolder, named: Path, key: Path | None) -> Iterator[list[str]]:
+    """Writes one entry about the reload to the supervisor's log, also about one that is refused.
+
+    Yields:
+        A list for the sentence that says what was done.
+    """
+    release = find_release(named)
+    digest = f" (sha256:{release.digest})" if release is not None else ""
+    signature = "signatures are not checked" if key is None else f"signature checked with {key}"
+    log = SupervisorLog(folder.supervisor_log_file, is_new=False)
+    outcome: list[str] = []
+    try:
+        yield outcome
+    except BaseException as error:
+        said = str(error) or type(error).__name__
+        log.write(f"warning: reload of {named}{digest} failed, {signature}: {said}")
+        raise
+    log.write(f"reload of {named}{digest}, {signature}: {outcome[0]}")
+
+
+def _reload(folder: StateFolder, state: ServerState, named: Path, load_timeout_s: float, policy: Policy) -> str:
+    release = open_verified(named, "The server keeps serving the old release.", policy)
     if release.name == state.release:
         return f"Already serving {release.name}."
     check_repository(release.folder, state.profile)
     started_s = time.monotonic()
     _check_golden(release, state, load_timeout_s)
-    _exchange(folder, state, release, load_timeout_s)
+    _exchange(folder, state, release, load_timeout_s, is_signed=policy.key is not None)
     taken = folder.change(
         None,
         of_server=state.server,
@@ -84,16 +110,20 @@ def _reload(folder: StateFolder, repository: Path | None, load_timeout_s: float,
     return f"Serving {release.name}{before} after {time.monotonic() - started_s:.1f} s."
 
 
-def _exchange(folder: StateFolder, state: ServerState, release: Release, load_timeout_s: float) -> None:
+def _exchange(
+    folder: StateFolder, state: ServerState, release: Release, load_timeout_s: float, *, is_signed: bool
+) -> None:
     """Raises:
     ServerFailed: a model was refused, or the server ended; the supervisor puts the old release back.
     """
+    key = folder.read_key()
     if not folder.change(None, of_server=state.server, reloading=ProcessIdentity.of(os.getpid())):
         raise ServerFailed(f"The server ended before the reload. {_advise(folder)}")
-    control = ModelControl(state.ports, folder.read_key(), load_timeout_s)
+    control = ModelControl(state.ports, key, load_timeout_s)
     serving = ServingFolder(Path(state.serving or folder.serving))
     try:
-        Exchange(serving, control, release.folder, release.digest[:DIGITS], state.profile).run()
+        source = serving.copy(release) if is_signed else release.folder
+        Exchange(serving, control, source, release.digest[:DIGITS], state.profile).run()
     except LoadRefused as error:
         raise ServerFailed(
             f"{release.name} passed its checks, but then a model did not load: {error}. {_advise(folder)}"

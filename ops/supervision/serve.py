@@ -16,6 +16,7 @@ from typing import BinaryIO
 
 from ops.errors import OpsError, ServerFailed
 from ops.server import probe
+from ops.server.files.log_files import FAILED_START
 from ops.server.launch import anchor_options, anchor_variables, put_first
 from ops.server.local_server import LocalServer
 from ops.server.state import PRIVATE_UMASK, StateFolder
@@ -90,7 +91,7 @@ def serve(settings: Settings, *, quiet: bool) -> None:
                 _follow(server, requests, view)
                 view.say("Stopping once no request is in flight; press Ctrl-C again to stop at once.")
         except Exception as error:
-            view.note(f"error: The supervisor ends: {error!r}")
+            view.note(_describe_end(error, is_ready=bool(server.models)))
             raise
         finally:
             stopping_s = time.monotonic()
@@ -100,6 +101,11 @@ def serve(settings: Settings, *, quiet: bool) -> None:
     if requests.must_restart:
         sys.stdout.flush()
         os.execv(sys.executable, [sys.executable, "-m", "ops", "serve", *(["--quiet"] if quiet else []), *arguments])
+
+
+def _describe_end(error: Exception, *, is_ready: bool) -> str:
+    said = str(error) if isinstance(error, OpsError) else repr(error)
+    return f"error: The supervisor ends: {said}" if is_ready else f"{FAILED_START}{said}"
 
 
 def _with_ports(server: LocalServer) -> Settings:
@@ -113,7 +119,8 @@ def _announce(server: LocalServer, view: ServeView) -> None:
     if not server.is_key_hidden:
         view.say(KEY_WARNING)
     names = [model.name for model in server.models]
-    view.show(describe_start(server.settings, server.ports, names, server.ready_after_s, str(server.log_file)))
+    log_file = StateFolder(server.supervisor_log_file.parent).log_file
+    view.show(describe_start(server.settings, server.ports, names, server.ready_after_s, str(log_file)))
 
 
 def _follow(server: LocalServer, requests: StopRequests, view: ServeView) -> None:

@@ -6,12 +6,13 @@ import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from loky import cpu_count
 from rich.console import Console
 
-from ops.release import FAULTS_SHOWN, find_changes, find_release
+from ops.release import FAULTS_SHOWN, find_changes
 from ops.repository import describe_misfit, describe_sizing
 from ops.server.logs import LogLine, LogSummary
 from ops.server.state import StateFolder
@@ -126,11 +127,10 @@ def describe_start(
         f"  cache    {f'{settings.cache_mb} MB for repeated photos' if settings.cache_mb else 'off'}",
         *describe_catalogue(settings, models),
         f"  log      {log_file}",
-        *describe_requests(ports, models),
+        *describe_requests(ports, models, settings.server_options),
     ]
     if settings.key is not None:
-        is_release = find_release(settings.repository) is not None
-        lines.append(f"  signature {settings.key if is_release else 'none: a model repository cannot be signed'}")
+        lines.append(f"  signature {settings.key}")
     changes = find_changes(settings.repository)
     if changes:
         lines.append(f"warning: Since it was verified, {', '.join(changes[:FAULTS_SHOWN])}.")
@@ -151,16 +151,31 @@ def describe_catalogue(settings: Settings, models: list[str]) -> list[str]:
     ]
 
 
-def describe_requests(ports: Ports, models: list[str]) -> list[str]:
-    """Returns example requests that run as they are: with paths for programs not on PATH, and an existing photo."""
+def describe_requests(ports: Ports, models: list[str], server_options: Sequence[str] = ()) -> list[str]:
+    """Returns example requests that run as they are: with paths for programs not on PATH, and an existing photo.
+
+    Of gRPC with TLS, only the reader knows the authority that the certificate is from, and a certificate of their own.
+    """
     if "recognizer" not in models:
         return []
     program, python = (_as_typed(Path(sys.executable).with_name(name)) for name in ("triptych", "python"))
     photo = _as_typed(next(iter(sorted(SAMPLE_PHOTOS.glob("*.jpg"))), Path("PHOTO")))
-    return [
-        "Recognize a photo:",
+    over_grpc = [
         f"  {program} recognize {photo} --target {ports.grpc_target}",
         f'  {python} -c \'from triptych import Client; print(Client("{ports.grpc_target}").recognize("{photo}").top)\'',
+    ]
+    options = dict(option.partition("=")[::2] for option in server_options)
+    is_mutual = options.get("--grpc-use-ssl-mutual", "").lower() in ("true", "1")
+    if is_mutual or options.get("--grpc-use-ssl", "").lower() in ("true", "1"):
+        own = " --tls-cert CLIENT.pem --tls-key CLIENT.key" if is_mutual else ""
+        over_grpc = [
+            f"  {program} recognize {photo} --target grpcs://{ports.grpc_target} --tls-ca CA.pem{own}",
+            f"  (CA.pem: the authority of {options.get('--grpc-server-cert', 'the certificate')}, or a self-signed one "
+            "itself; HOST instead of 127.0.0.1 if the certificate is for a name)",
+        ]
+    return [
+        "Recognize a photo:",
+        *over_grpc,
         "The same over plain HTTP; the answer is a JSON header, then raw numbers:",
         f"  curl --data-binary @{photo} -H 'Inference-Header-Content-Length: 0' "
         f"{ports.http_url}/v2/models/recognizer/infer -o answer.bin",

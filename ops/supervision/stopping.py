@@ -10,8 +10,10 @@ from pathlib import Path
 from ops.errors import OpsError, ServerFailed
 from ops.release import Policy, check_served
 from ops.repository import check_repository
+from ops.server.processes import ProcessIdentity
 from ops.server.remains import clear_remains
 from ops.server.state import ServerState, StateFolder
+from ops.settings import Settings
 
 # Added to the upper limit of draining and unloading.
 STOP_MARGIN_S = 5.0
@@ -27,23 +29,38 @@ def stop(state_dir: Path) -> str:
         OpsError: the server did not stop.
     """
     folder = StateFolder(state_dir)
-    state = folder.read()
+    state = folder.read_restored()
     if state is None:
-        return f"No server runs from {state_dir}."
+        return _stop_holder(folder)
     is_supervised = state.is_supervised()
     if is_supervised:
-        timeout_s = state.stop_timeout_s + STOP_MARGIN_S
-        state.supervisor.send(signal.SIGTERM)
-        if not state.supervisor.wait(timeout_s):
-            state.supervisor.send(signal.SIGTERM)  # the second SIGTERM stops at once
-            if not state.supervisor.wait(STOP_MARGIN_S):
-                raise OpsError(
-                    f"pid {state.supervisor.pid} did not stop within {timeout_s:g} s. Its log: {state.log_file}"
-                )
+        _end(state.supervisor, state.stop_timeout_s + STOP_MARGIN_S, state.log_file)
     _clear(folder)
     if is_supervised:
         return f"Stopped (was pid {state.supervisor.pid})."
     return f"No server runs from {state_dir}; removed what the killed supervisor (pid {state.supervisor.pid}) left."
+
+
+def _stop_holder(folder: StateFolder) -> str:
+    """Stops the process that owns a folder without a state."""
+    holder, damage = folder.find_holder(), folder.find_damage()
+    if holder is None:
+        return f"No server runs from {folder.folder}." + (f" {damage} The next start replaces it." if damage else "")
+    settings = Settings()
+    _end(holder, settings.drain_timeout_s + settings.exit_timeout_s + STOP_MARGIN_S, str(folder.log_file))
+    _clear(folder)
+    return f"Stopped (was pid {holder.pid}, which {folder.file.name} did not name). {damage or ''}".rstrip()
+
+
+def _end(supervisor: ProcessIdentity, timeout_s: float, log_file: str) -> None:
+    """Raises:
+    OpsError: it did not end.
+    """
+    supervisor.send(signal.SIGTERM)
+    if not supervisor.wait(timeout_s):
+        supervisor.send(signal.SIGTERM)  # the second SIGTERM stops at once
+        if not supervisor.wait(STOP_MARGIN_S):
+            raise OpsError(f"pid {supervisor.pid} did not stop within {timeout_s:g} s. Its log: {log_file}")
 
 
 def _clear(folder: StateFolder) -> None:
@@ -64,7 +81,7 @@ def restart(state_dir: Path, timeout_s: float) -> str:
         ServerFailed: the server did not become ready again.
     """
     folder = StateFolder(state_dir)
-    state = folder.read()
+    state = folder.read_restored()
     if state is None or not state.is_supervised():
         raise OpsError(f"No server runs from {state_dir}. Start one with `triptych serve`.")
     if not state.arguments:

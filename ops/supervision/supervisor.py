@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ops.errors import OpsError, ServerFailed
+from ops.release import Policy, open_verified
 from ops.server.local_server import LocalServer
 from ops.server.model_control import ModelControl
 from ops.server.processes import STOPPED, read_stat
@@ -77,6 +78,7 @@ class Supervisor:
             return
         self._checked_s = now_s
         self._keep_front()
+        self._restore_state()
         if self._server.exit_code() is None:
             self._guard(now_s)
         else:
@@ -84,19 +86,32 @@ class Supervisor:
 
     def report(self, error: Exception) -> None:
         """Reports an error that the supervisor survives: a full disk, a folder that somebody removed."""
-        kind, now_s = repr(error), time.monotonic()
+        kind, now_s = f"{error!r}{_describe_place(error)}", time.monotonic()
         if now_s - self._reported.get(kind, float("-inf")) >= SAME_ERROR_S:
             self._reported[kind] = now_s
             self._say(f"error: The supervisor goes on after {kind}.\n{''.join(traceback.format_exception(error))}")
 
     def _keep_front(self) -> None:
-        if self._server.has_lost_front():
+        how = self._server.describe_lost_front()
+        if how is not None:
             try:
                 self._server.start_front()
-            except OpsError as error:  # the next check tries again
+            except (OpsError, OSError) as error:  # the next check tries again
                 self.report(error)
                 return
-            self._say("warning: the front ended; it was started again. Requests in flight were lost.")
+            self._server.record.note_front_death(how)
+            self._say(f"warning: {how}; it was started again. Requests in flight were lost.")
+
+    def _is_ended_meanwhile(self, is_cancelled: Callable[[], bool]) -> bool:
+        """Looks after the front, without which the server is not found ready."""
+        self._keep_front()
+        return is_cancelled()
+
+    def _restore_state(self) -> None:
+        try:
+            self._server.record.restore()
+        except OSError as error:  # the disk is full; the next check tries again
+            self.report(error)
 
     def _guard(self, now_s: float) -> None:
         """Looks after a running server."""
@@ -147,7 +162,7 @@ class Supervisor:
         try:
             with self._server.record.finishing_reload():
                 serving = ServingFolder(Path(state.serving or ""))
-                Exchange(serving, self._control(), served, PUT_BACK, state.profile).run()
+                Exchange(serving, self._control(), _source(serving, served, state), PUT_BACK, state.profile).run()
         except Busy:
             return
         except (OpsError, OSError) as error:
@@ -206,13 +221,35 @@ class Supervisor:
         try:
             self._server.restart()
             self._watch = StubWatch(self._server.pid)
-            if not self._server.wait_ready(is_cancelled):
+            if not self._server.wait_ready(lambda: self._is_ended_meanwhile(is_cancelled)):
                 return
         except Exception as error:  # for example a model that does not load, a full disk, a release that is gone
             if not isinstance(error, OpsError):
                 self.report(error)
             self._server.kill()
-            self._note_death(str(error), time.monotonic())
+            self._note_death(_describe(error), time.monotonic())
             return
         self._restart_at_s, self._ready_since_s = None, time.monotonic()
         self._say(f"warning: Restarted after {time.monotonic() - now_s:.1f} s.")
+
+
+def _source(serving: ServingFolder, served: Path, state: ServerState) -> Path:
+    """Returns the folder whose models are loaded: of a server with a key, a copy of the verified release.
+
+    Raises:
+        OpsError: the release is refused.
+    """
+    if state.key is None:
+        return served
+    return serving.copy(open_verified(served, "Download or make the release again.", Policy(Path(state.key))))
+
+
+def _describe(error: Exception) -> str:
+    """Returns a sentence: of an error of the system, what it is about comes first."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"The server cannot be started: {error.filename or 'a file'}: {error.strerror}."
+    return str(error)
+
+
+def _describe_place(error: Exception) -> str:
+    return f": {error.filename}" if isinstance(error, OSError) and error.filename else ""

@@ -9,16 +9,23 @@ import sys
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ops.server.state import PRIVATE_FILE
+from ops.server.files.private_files import PRIVATE_FILE
 
 
 class SupervisorLog:
-    """Begins a new log; the former one becomes `supervisor.previous.log`. The caller owns the state folder."""
+    """The log of one supervisor, to which a reload also writes.
 
-    def __init__(self, file: Path) -> None:
+    Args:
+        file: the log.
+        is_new: whether to begin a new log; the former one becomes `supervisor.previous.log`. The caller owns the state
+            folder.
+    """
+
+    def __init__(self, file: Path, *, is_new: bool = True) -> None:
         self._file = file
-        with contextlib.suppress(OSError):  # there is none, or the disk is full
-            file.replace(file.with_suffix(".previous.log"))
+        if is_new:
+            with contextlib.suppress(OSError):  # there is none, or the disk is full
+                file.replace(file.with_suffix(".previous.log"))
 
     def write(self, text: str) -> None:
         """Adds lines, the first with the time; a full disk or a removed folder costs the lines."""

@@ -298,7 +298,7 @@ def test_model_that_fails_to_load_says_so_itself(repository: Path, state_dir: Pa
     assert failed.returncode == 1
     first, log = failed.stderr.splitlines()
     assert first == "error: Model one did not load: no weights at /nowhere. Place them with `make build`."
-    assert log == f"Full log: {state_dir / 'server.log'}"
+    assert log == f"Full log: {state_dir / 'server-1.log'}"
     assert StateFolder(state_dir).read() is None
 
 

@@ -128,6 +128,6 @@ def stubs_of(server: LocalServer, model: str) -> list[int]:
 
 
 def _stubs(segment_prefix: str, model: str) -> list[int]:
-    marker = f"/models/{model}/"
+    marker = f"models/{model}/"
     found = [stub for stub in find_stubs(segment_prefix) if any(marker in word for word in stub.cmdline())]
     return [stub.pid for stub in sorted(found, key=lambda stub: stub.create_time())]

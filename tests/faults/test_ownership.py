@@ -176,7 +176,8 @@ class Folder:
             "mine.txt",
             "catalogue",
             "server.log",
-            "server.previous.log",
+            "server.previous.log",  # of an earlier version
+            *(path.name for path in self.state.glob("server-*.log")),
             "catalogue.key",
             "lock",
             "state.lock",

@@ -9,15 +9,22 @@ from typing import BinaryIO
 
 
 @contextlib.contextmanager
-def replace_files(paths: tuple[str, ...]) -> Iterator[list[BinaryIO]]:
+def replace_files(paths: tuple[str, ...], mode: int = 0o666) -> Iterator[list[BinaryIO]]:
     """Opens drafts that replace the files at `paths` together, once all drafts are on the disk.
 
-    The last of `paths` is removed before the others are replaced: it is never beside files of another run.
+    The last of `paths` is removed before the others are replaced: it is never beside files of another run. `mode` is
+    that of the files, less the umask.
     """
+
+    def opener(path: str, flags: int) -> int:
+        with contextlib.suppress(FileNotFoundError):  # left by a killed process, with another mode
+            os.remove(path)
+        return os.open(path, flags, mode)
+
     drafts = [f"{path}.tmp" for path in paths]
     try:
         with contextlib.ExitStack() as stack:
-            files: list[BinaryIO] = [stack.enter_context(open(draft, "wb")) for draft in drafts]
+            files: list[BinaryIO] = [stack.enter_context(open(draft, "wb", opener=opener)) for draft in drafts]
             yield files
             for file in files:
                 file.flush()

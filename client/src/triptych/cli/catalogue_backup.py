@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych._core.catalogue import MAX_ITEMS, call
-from triptych._core.optional import require
 from triptych._core.protocol import JsonObject
+from triptych._optional import require
 from triptych.catalogue.backup_files import check_backup, read_backup, write_backup
 from triptych.cli.exit_codes import EXIT_DONE, EXIT_FAILED, CommandFailed, WrongUsage
 from triptych.cli.report import printable
@@ -67,6 +67,7 @@ def _verify(arguments: argparse.Namespace, client: Client) -> int:
 
 def _backup(arguments: argparse.Namespace, client: Client) -> int:
     path: str = arguments.file
+    _check_target(path)
     if os.path.lexists(path) and not arguments.force:
         raise WrongUsage(f"{path!r} exists. Name another file, or pass --force to replace it.")
     with _progress("photos read") as advance:
@@ -74,6 +75,21 @@ def _backup(arguments: argparse.Namespace, client: Client) -> int:
     size_mb = os.path.getsize(path) / 1e6
     print(f"{made.photos} photos of {made.products} products in {printable(path)} ({size_mb:.1f} MB, read back)")
     return EXIT_DONE
+
+
+def _check_target(path: str) -> None:
+    """Raises:
+    WrongUsage: no file can be made there.
+    """
+    folder = os.path.dirname(path) or "."
+    if path == "-":
+        raise WrongUsage("A backup is read back, so it cannot go to standard output. Name a file (./- for that name).")
+    if not os.path.isdir(folder):
+        raise WrongUsage(f"The folder {folder!r} of the backup does not exist. Create it, or name another file.")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise WrongUsage(f"The folder {folder!r} of the backup cannot be written to. Name a file in another folder.")
+    if os.path.lexists(path) and not os.path.isfile(path):
+        raise WrongUsage(f"{path!r} is a folder, a device or a pipe; expected a file. Name another.")
 
 
 def _pages(client: Client, advance: Advance) -> Iterator[JsonObject]:
@@ -103,13 +119,15 @@ def _restore(arguments: argparse.Namespace, client: Client) -> int:
     try:
         sent = 0
         with _progress("photos sent") as advance:
-            for rows, vectors in read_backup(arguments.file, MAX_ITEMS):
+            for rows, vectors in read_backup(arguments.file, MAX_ITEMS, backup.dimension):
                 asked = {"step": "add", "restore": token, "at": sent, "items": rows}
                 sent = _ask(client, "restore", asked, vectors)["received"]
                 advance(len(rows))
-    except BaseException:
+    except BaseException as error:
         with suppress(TriptychError):  # the first error counts
             _ask(client, "restore", {"step": "abort", "restore": token})
+        if isinstance(error, InvalidInput):
+            raise CommandFailed(f"{error} The catalogue is unchanged.") from error
         raise
     patient = client.with_options(timeout_s=_COMMIT_TIMEOUT_S)
     done = _ask(patient, "restore", {"step": "commit", "restore": token, "photos": backup.photos})

@@ -70,7 +70,13 @@ class MaintenanceCalls:
 
     def _begin(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
         fingerprint, dimension = _take(arguments, fingerprint="", dimension=0)
-        if (fingerprint, dimension) not in (("", 0), (self._fingerprint, self._dimension)):
+        is_empty = (fingerprint, dimension) == ("", 0)
+        if not is_empty and fingerprint == self._fingerprint and dimension != self._dimension:
+            raise InvalidRequest(
+                f"`dimension` is {quoted(dimension)}; expected {self._dimension}, the length of the network's "
+                "embeddings. Use another backup."
+            )
+        if not is_empty and fingerprint != self._fingerprint:
             advice = "Serve the network that made the backup's embeddings."
             raise IncompatibleIndex("the backup", str(fingerprint), self._fingerprint, advice)
         return {"restore": self._restores.begin()}

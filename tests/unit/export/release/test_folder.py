@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,7 +83,7 @@ def change_manifest(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "sentence"),
     [
-        (change_file, "models/one/1/weights was changed: its SHA-256 is "),
+        (change_file, "models/one/1/weights was changed: it has another SHA-256"),
         (remove_file, "models/one/1/weights is missing."),
         (add_file, "models/one/1/__pycache__/model.cpython-311.pyc is not in the manifest."),
         (add_module, "triptych_models/extra.py is not in the manifest."),
@@ -117,6 +118,7 @@ def test_verify_names_the_damage(
         '{"files": {}}',
         '{"release": {"format": 3, "name": "x"}, "files": {}}',
         '{"release": {"format": 2, "name": "../x"}, "files": {}}',
+        "[" * 100_000,
     ],
 )
 def test_verify_exits_2_when_there_is_no_release(
@@ -181,6 +183,25 @@ def test_releases_of_other_code_have_other_digests(make_release: Callable[..., R
     assert old.files["models/one/1/weights"] == new.files["models/one/1/weights"]
 
 
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda folder: (folder / "manifest.json").unlink(), "its manifest.json is missing"),
+        (lambda folder: (folder / "manifest.json").write_text("[" * 100_000), "does not list the placed files"),
+        (lambda folder: (folder / "manifest.json").write_text("{}"), "does not list the placed files"),
+        (remove_file, "models/one/1/weights is missing"),
+        (change_file, "models/one/1/weights was changed"),
+    ],
+)
+def test_what_is_not_placed_is_named(
+    spoil: Callable[[Path], object], sentence: str, release: Release, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(release.folder)
+    assert main(["release", f"--repository={release.folder}", f"--output={tmp_path / 'out'}"]) == 1
+    assert f"{release.folder} has no complete placement: " in (said := capsys.readouterr().err)
+    assert sentence in said
+
+
 def test_manifest_that_points_outside_is_refused(release: Release) -> None:
     content = (release.folder / "manifest.json").read_text().replace("models/one/1/weights", "../weights")
     (release.folder / "manifest.json").write_text(content)
@@ -202,7 +223,9 @@ def test_signed_release_is_verified_by_its_own_key_alone(
     assert main(["verify", str(release.folder), "--key", str(public)]) == 0
     assert f"signed with {public}" in capsys.readouterr().out
     assert main(["verify", str(release.folder), "--key", str(other)]) == 1
-    assert "signature is not valid" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"The release is signed with another key than {other}." in said
+    assert "again" not in said
     moved = tmp_path / "moved"
     shutil.copytree(release.folder, moved)
     assert main(["verify", str(moved), "--key", str(public)]) == 0
@@ -222,17 +245,97 @@ def test_signature_does_not_hold_for_a_forged_manifest(release: Release, tmp_pat
     assert find_faults(forged) == []
     fault = find_signature_fault(forged, public)
     assert fault is not None
-    assert "Hash mismatch" in fault
+    assert "Its files are not those that were signed: manifest.json was changed, models/one/1/weights was" in fault
+
+
+def test_damaged_or_forged_signature_is_told_from_another_key(release: Release, tmp_path: Path) -> None:
+    from export.release.signing import find_signature_fault, sign
+
+    private, public = write_keys(tmp_path, "mine")
+    sign(release, private)
+    file = release.folder / "model.sig"
+    bundle = json.loads(file.read_text())
+    for content in ("", "[]", "{", "[" * 100_000, json.dumps({**bundle, "dsseEnvelope": {"payload": "eA=="}})):
+        file.chmod(0o644)
+        file.write_text(content)
+        assert "Its model.sig is damaged" in (find_signature_fault(release, public) or "")
+    bundle["dsseEnvelope"]["signatures"][0]["sig"] = "MAYCAQECAQE="
+    file.write_text(json.dumps(bundle))
+    assert "Its model.sig was changed" in (find_signature_fault(release, public) or "")
 
 
 def test_sign_refuses_what_is_no_private_key(release: Release, tmp_path: Path) -> None:
     from export.release.signing import sign
 
     _, public = write_keys(tmp_path, "mine")
-    for key, sentence in ((public, "cannot sign"), (tmp_path / "nowhere", "does not exist")):
+    keys = write_other_keys(tmp_path)
+    for key, sentence in (
+        (public, "is a public key and cannot sign"),
+        (tmp_path / "nowhere", "does not exist"),
+        (keys["rsa"], r"another kind \(RSA\)"),
+        (keys["ed25519"], r"another kind \(Ed25519\)"),
+        (keys["curve"], "a key for the curve secp256k1"),
+        (keys["encrypted"], "is encrypted with a password"),
+        (keys["text"], "is not a private key in PEM"),
+    ):
         with pytest.raises(WrongUsage, match=sentence):
             sign(release, key)
     assert find_faults(release) == []
+    assert not list(release.folder.parent.glob(".*.sig"))
+
+
+def test_key_that_cannot_sign_is_refused_before_a_release_is_made(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "repository").mkdir()
+    words = ["release", f"--repository={tmp_path / 'repository'}", f"--output={tmp_path / 'releases'}"]
+    assert main([*words, f"--sign={write_other_keys(tmp_path)['rsa']}"]) == 2
+    assert "of another kind (RSA); expected an elliptic-curve key: prime256v1" in capsys.readouterr().err
+    assert not (tmp_path / "releases").exists()
+
+
+def test_what_is_no_public_key_is_told_from_another_signer(
+    release: Release, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from export.release.signing import sign
+
+    private, _ = write_keys(tmp_path, "mine")
+    sign(release, private)
+    keys = write_other_keys(tmp_path)
+    for key, sentence in (
+        (private, f"{private} is a private key; expected the public one"),
+        (keys["rsa"], "is a private key"),
+        (keys["rsa.pub"], "of another kind (RSA)"),
+        (keys["text"], "is not a public key in PEM"),
+        (tmp_path, "does not exist"),
+    ):
+        assert main(["verify", str(release.folder), "--key", str(key)]) == 2
+        said = capsys.readouterr()
+        assert sentence in said.err
+        assert "damaged" not in said.out + said.err
+
+
+def write_other_keys(folder: Path) -> dict[str, Path]:
+    """Keys that cannot sign a release, by kind."""
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+
+    large = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    plain = serialization.NoEncryption()
+    locked = serialization.BestAvailableEncryption(b"word")
+    kinds: tuple[tuple[str, Any, Any], ...] = (
+        ("rsa", large, plain),
+        ("ed25519", ed25519.Ed25519PrivateKey.generate(), plain),
+        ("curve", ec.generate_private_key(ec.SECP256K1()), plain),
+        ("encrypted", ec.generate_private_key(ec.SECP256R1()), locked),
+    )
+    pem, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    contents = {name: key.private_bytes(pem, form, lock) for name, key, lock in kinds}
+    contents["rsa.pub"] = large.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
+    contents["text"] = b"ssh-ed25519 AAAA"
+    for name, content in contents.items():
+        (folder / f"other-{name}").write_bytes(content)
+    return {name: folder / f"other-{name}" for name in contents}
 
 
 def write_keys(folder: Path, name: str) -> tuple[Path, Path]:

@@ -16,6 +16,7 @@ import pytest
 
 from export.cli.main import main
 from export.release.folder import Release, find_faults, read_release
+from tests.unit.export.release.test_folder import write_keys
 
 ROOT = Path(__file__).resolve().parents[4]
 MakeRelease = Callable[..., Release]
@@ -150,6 +151,40 @@ def test_damaged_copy_is_replaced_unless_it_is_served(
     assert "is the current release and is damaged" in capsys.readouterr().err
     assert main(["rollback", str(target)]) == 0
     publish(new, str(target))
+    assert find_faults(read_release((target / "current").resolve())) == []
+
+
+def test_release_that_was_published_unsigned_gets_its_signature(
+    make_release: MakeRelease, target: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from export.release.signing import sign
+
+    release = make_release("old")
+    publish(release, target)
+    for name in ("mine", "next"):
+        private, public = write_keys(tmp_path, name)
+        sign(release, private)
+        publish(release, target)
+        assert main(["rollback", target, f"--to={release.name}", f"--key={public}"]) == 0
+    if "://" not in target:
+        there = Path(target) / "releases"
+        assert [path.name for path in there.iterdir()] == [release.name]
+        assert not [path for path in there.rglob("*") if path.stat().st_mode & 0o222]
+    assert main(["rollback", target, f"--to={release.name}", f"--key={tmp_path / 'mine.pub'}"]) == 1
+    said = capsys.readouterr().err
+    assert "is signed with another key" in said
+    assert "damaged" not in said
+
+
+def test_copy_without_a_readable_manifest_is_replaced(make_release: MakeRelease, tmp_path: Path) -> None:
+    target = tmp_path / "target"
+    old, new = make_release("old"), make_release("new")
+    for release in (old, new):
+        publish(release, str(target))
+    manifest = target / "releases" / old.name / "manifest.json"
+    manifest.chmod(0o644)
+    manifest.write_text("[" * 100_000)
+    publish(old, str(target))
     assert find_faults(read_release((target / "current").resolve())) == []
 
 
@@ -332,8 +367,7 @@ def test_rollback_with_a_key_refuses_an_unsigned_release(
     old, new = make_release("old"), make_release("new")
     for release in (old, new):
         publish(release, target)
-    key = tmp_path / "public.pem"
-    key.write_text("no key is needed to see that there is no signature")
+    _, key = write_keys(tmp_path, "mine")
     assert main(["rollback", target, f"--key={key}"]) == 1
     assert "The release is not signed" in capsys.readouterr().err
     assert main(["rollback", target, "--require-signature"]) == 2

@@ -54,3 +54,10 @@ def test_logs_name_the_folder_when_no_server_was_started_there(
     assert main(["logs", f"--state-dir={tmp_path}", "-n", "1"]) == 0
     heading, line = capsys.readouterr().out.splitlines()
     assert (heading, line.split()) == (f"==> {tmp_path / 'server.log'} <==", ["info", "two"])
+
+
+def test_default_of_the_key_is_that_of_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, default in (("serve", "signatures are not checked"), ("reload", "the --key of `serve`")):
+        with pytest.raises(SystemExit):
+            main([command, "--help"])
+        assert f"(default: {default})" in " ".join(capsys.readouterr().out.split())

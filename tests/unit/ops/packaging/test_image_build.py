@@ -61,11 +61,17 @@ def test_folder_of_somebody_else_is_not_emptied(release: Path, tmp_path: Path) -
     assert (tmp_path / "home/letter.txt").exists()
 
 
-@pytest.mark.parametrize("manifest", [None, "{", '{"files": {}}'])
+@pytest.mark.parametrize("manifest", [None, '{"files": {}}'])
 def test_other_folders_are_no_release(tmp_path: Path, manifest: str | None) -> None:
     if manifest is not None:
         (tmp_path / "manifest.json").write_text(manifest)
     with pytest.raises(WrongUsage, match="is not a release"):
+        fill_context(tmp_path, tmp_path / "context")
+
+
+def test_manifest_that_cannot_be_read_is_damage(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text("{")
+    with pytest.raises(OpsError, match=r"manifest\.json has 1 bytes that are not JSON"):
         fill_context(tmp_path, tmp_path / "context")
 
 

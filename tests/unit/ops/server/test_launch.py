@@ -1,5 +1,6 @@
 import argparse
 import dataclasses
+import subprocess
 import sys
 from pathlib import Path
 
@@ -7,9 +8,18 @@ import pytest
 
 from ops.cli.main import build_parser, main
 from ops.cli.options import build_settings
-from ops.errors import OpsError
-from ops.server.launch import anchor_options, command_line, environment, server_options
-from ops.server.server_binary import PythonBackend, SystemServer, WheelServer, find_libpython, find_server, find_stub
+from ops.errors import OpsError, WrongUsage
+from ops.server.launch import anchor_options, command_line, environment, refuse_unquoted, server_options
+from ops.server.server_binary import (
+    PythonBackend,
+    SystemServer,
+    WheelServer,
+    find_libpython,
+    find_server,
+    find_stub,
+    make_environment,
+    refuse_separators,
+)
 from ops.settings import Ports, Settings
 from ops.supervision.serve import as_arguments
 
@@ -25,7 +35,8 @@ def test_options_listen_on_this_machine_only() -> None:
     for service, port in (("http", 1), ("grpc", 2), ("metrics", 3)):
         assert f"--{service}-address=127.0.0.1" in options
         assert f"--{service}-port={port}" in options
-    assert "--model-repository=/served/models" in options
+    # A shell that does not quote names sees this one: relative to the server's working directory, it is always plain.
+    assert "--model-repository=models" in options
     assert "--backend-config=python,shm-region-prefix-name=p_" in options
 
 
@@ -44,9 +55,23 @@ def test_options_send_traces_where_they_are_wanted() -> None:
 
 
 def test_wheel_gets_its_folders_and_a_system_server_keeps_its_own() -> None:
-    wheel = command_line(WHEEL, BACKEND, ["--x"])
-    assert wheel[1:] == ["--x", "--backend-directory=/run/backends"]
-    assert command_line(SystemServer(Path("/opt/t")), None, ["--x"]) == ["/opt/t", "--x"]
+    wheel = command_line(WHEEL, BACKEND, FOLDERS[0], ["--x"])
+    assert wheel[1:] == ["--x", "--backend-directory=../backends"]
+    assert command_line(SystemServer(Path("/opt/t")), None, FOLDERS[0], ["--x"]) == ["/opt/t", "--x"]
+
+
+def test_environment_lets_no_proxy_have_requests_to_this_machine() -> None:
+    proxied = {"http_proxy": "http://127.0.0.1:9", "NO_PROXY": ".example.com"}
+    variables = environment(None, *FOLDERS, 64, *CATALOGUE, 2, proxied)
+    assert variables["no_proxy"] == variables["NO_PROXY"] == ".example.com,127.0.0.1,localhost,::1"
+    assert variables["http_proxy"] == "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("folder", ["/opt/my backends", "/opt/it's", "/opt/$HOME", "/opt/a;b", "/opt/(x)", "/opt/a#b"])
+def test_folder_of_backends_that_a_shell_would_split_is_refused(folder: str) -> None:
+    refuse_unquoted(["--backend-directory=/opt/tritonserver/backends"])
+    with pytest.raises(WrongUsage, match=r"--backend-directory is .* without quoting it. Name a link to the folder"):
+        refuse_unquoted([f"--backend-directory={folder}"])
 
 
 def test_environment_puts_the_wheels_libraries_and_this_python_first() -> None:
@@ -172,3 +197,24 @@ def test_parser_defaults_equal_the_settings() -> None:
     arguments: argparse.Namespace = build_parser().parse_args(["serve"])
     built = build_settings(arguments)
     assert built == Settings(state_dir=built.state_dir)
+
+
+@pytest.mark.parametrize("folder", ["/opt/a:b", "/opt/a;b"])
+def test_folder_that_no_search_path_can_hold_is_refused(folder: str, tmp_path: Path) -> None:
+    wheel = WheelServer(Path(folder) / "bin/tritonserver", libraries=Path(folder) / "libs")
+    with pytest.raises(OpsError, match=r"/libs has a '[:;]' in its name, which ends a name in LD_LIBRARY_PATH"):
+        refuse_separators(wheel, tmp_path)
+    refuse_separators(WHEEL, tmp_path / "a:b;c")  # its own folder stands in no search path
+
+
+def test_stubs_environment_has_the_packages_and_no_pth_file_that_is_not_ascii(tmp_path: Path) -> None:
+    packages = tmp_path / "shöp"
+    packages.mkdir()
+    (packages / "installed_module.py").write_text("")
+    (packages / "editable.pth").write_text(f"{tmp_path}/shöp/source\n", encoding="utf-8")
+    (packages / "plain.pth").write_text("import sys; sys.plain = True\n")
+    programs = make_environment(tmp_path / "python", packages)
+    assert sorted(path.name for path in programs.parent.rglob("*.pth")) == ["installed.pth", "plain.pth"]
+    program = "import installed_module, sys; assert sys.plain; print(sys.prefix)"
+    done = subprocess.run([programs / "python3", "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == str(tmp_path / "python")

@@ -1,3 +1,4 @@
+import time
 from pathlib import Path
 
 import pytest
@@ -113,11 +114,44 @@ def test_reader_waits_for_the_end_of_a_line(tmp_path: Path) -> None:
 
 
 def test_death_names_the_signal_and_the_last_errors() -> None:
-    summary = LogSummary(errors=["one", "two"])
+    now_s = time.monotonic()
+    summary = LogSummary(errors=["refused long ago", "one", "two"], error_times_s=[now_s - 16, now_s, now_s])
     assert describe_death(-9, summary, LOG_FILE) == (
         f"The server ended unexpectedly (killed by SIGKILL). Last errors: one / two Full log: {LOG_FILE}"
     )
     assert "exit code 1" in describe_death(1, LogSummary(), LOG_FILE)
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "said"),
+    [
+        ("/a b/bin/tritonserver: unrecognized option '--nonsense=1'\n", "", "unrecognized option '--nonsense=1'"),
+        ("", "Unexpected argument: grpc-use-ssl\n", "Unexpected argument: grpc-use-ssl"),
+        (
+            "",
+            'Bad option: "--log-verbose".\nInvalid option value. Got x\n\n',
+            'Bad option: "--log-verbose". Invalid option value. Got x',
+        ),
+    ],
+)
+def test_refused_option_is_quoted(tmp_path: Path, first: str, last: str, said: str) -> None:
+    """The output of tritonserver 2.51.0, with a part of its options."""
+    usage = "Usage: tritonserver [options]\n  --help\n\tPrint usage\n\nServer:\n  --id <string>\n\tIdentifier\n\n"
+    (tmp_path / "server.log").write_text(first + usage + last)
+    reader = LogReader(tmp_path / "server.log", has_gpu=False)
+    reader.read_new()
+    failure = describe_load_failure(reader.summary, LOG_FILE)
+    assert failure.splitlines()[0] == f"The server does not take its options: {said} Correct --server-option."
+
+
+def test_death_quotes_what_a_program_says_last_without_a_time(tmp_path: Path) -> None:
+    log = tmp_path / "server.log"
+    line = "2026-11-23T20:37:52Z I 7 a.cc:1] loading: one:1\n"
+    log.write_text(f"of the start\n{line}terminate called after throwing an instance of 'std::bad_alloc'\n")
+    reader = LogReader(log, has_gpu=False)
+    reader.read_new()
+    death = describe_death(-6, reader.summary, LOG_FILE)
+    assert "Last errors: terminate called after throwing an instance of 'std::bad_alloc' Full log" in death
 
 
 def test_slow_start_names_what_still_loads() -> None:

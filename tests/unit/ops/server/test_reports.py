@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 from pathlib import Path
 
 import pytest
 
 from ops.errors import OpsError
 from ops.server import probe
+from ops.server.files.log_files import FAILED_START
 from ops.server.processes import ProcessIdentity
 from ops.server.reports import traffic
 from ops.server.reports.log_view import show_logs
 from ops.server.reports.status import CRASHED, describe_status, read_status, show_status
 from ops.server.state import StateFolder
+from ops.supervision.supervisor_log import SupervisorLog
 from tests.unit.ops.server.test_state import STATE
 
 METRICS = """
@@ -62,10 +65,56 @@ def test_logs_show_both_files_and_follow_over_a_restart(tmp_path: Path) -> None:
     with folder.supervisor_log_file.open("a") as log:
         log.write("third\nhalf a li")
     assert next(lines) == "third"
-    folder.keep_log()
-    folder.log_file.write_text("of the next server\n")
+    folder.begin_log().write_text("of the next server\n")
     assert next(lines).endswith("of the next server")
     assert list(show_logs(folder, 1, "info", previous=True, forever=False))[1].endswith("plain 4")
+
+
+def test_logs_of_the_last_five_runs_keep_their_names(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.log_file.write_text("of an earlier version\n")
+    for number in range(7):
+        begun = folder.begin_log()
+        begun.write_text(f"run {number}\n")
+        assert folder.log_file.read_text() == f"run {number}\n"
+        assert begun.name == f"server-{number + 2}.log"
+        assert begun.stat().st_mode & 0o077 == 0
+    assert sorted(path.name for path in tmp_path.glob("server*")) == [f"server-{n}.log" for n in range(4, 9)] + [
+        "server.log"
+    ]
+    assert folder.previous_log_file.read_text() == "run 5\n"
+    folder.log_file.unlink()
+    folder.log_file.mkdir()
+    assert folder.begin_log().samefile(folder.log_file)
+
+
+def test_failed_start_is_shown_until_the_next_one(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    log = SupervisorLog(folder.supervisor_log_file)
+    log.write(f"{FAILED_START}The port 1 is taken.\nFull log: somewhere")
+    log.write("Stopped in 0.1 s.")
+    shown = "\n".join(describe_status(read_status(tmp_path), tmp_path))
+    assert "last start failed: The port 1 is taken.\nFull log: somewhere" in shown
+    assert "Stopped" not in shown
+    SupervisorLog(folder.supervisor_log_file).write("Ready after 1 s: one.")
+    assert read_status(tmp_path).last_start is None
+
+
+def test_ends_of_the_front_are_shown(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    how = "the front did not answer for 5 s"
+    folder.write(dataclasses.replace(STATE, front_restarts=2, last_front_death=how))
+    assert f"  front    restarted 2 times; the last time: {how}" in describe_status(read_status(tmp_path), tmp_path)
+
+
+def test_full_disk_is_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda folder: usage._replace(free=20_000))
+    folder = StateFolder(tmp_path)
+    said = f"The disk of {tmp_path} has 19 kB free"
+    assert said in "\n".join(describe_status(read_status(tmp_path), tmp_path))
+    folder.write(STATE)
+    assert said in "\n".join(describe_status(read_status(tmp_path), tmp_path))
 
 
 def test_logs_of_a_folder_without_a_server_are_refused_and_make_nothing(tmp_path: Path) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
 
+from ops.errors import OpsError
+from ops.release import Release
 from ops.server.serving_folder import ServingFolder
 
 
@@ -89,3 +92,43 @@ def test_link_to_a_release_is_followed_once(serving: ServingFolder, first: Path,
     current.symlink_to(make_repository(tmp_path / "second", "new"))
     said = serving.folder / "triptych_models/search/said.py"
     assert said.read_text() == (first / "triptych_models/search/said.py").read_text()
+
+
+def release_of(folder: Path, digest: str) -> Release:
+    files = {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and path.name != "manifest.json" and "__pycache__" not in path.parts
+    }
+    return Release(folder, digest * 64, "name", files, {})
+
+
+def test_files_of_a_signed_release_are_a_copy_that_later_changes_do_not_reach(tmp_path: Path, first: Path) -> None:
+    serving = ServingFolder(tmp_path / "serving")
+    serving.fill(first, release_of(first, "a"))
+    for path in first.rglob("*.py"):
+        path.write_text("raise SystemExit")
+    assert (serving.model("one") / "1/model.py").read_text() == "import triptych_models"
+    assert (serving.folder / "triptych_models/search/said.py").read_text() == "SENTENCE = 'old'"
+    resolved = (serving.model("one") / "1/model.py").resolve()
+    assert resolved == serving.folder / f"signed-{'a' * 12}/models/one/1/model.py"
+    assert (serving.folder / f"signed-{'a' * 12}").stat().st_mode & 0o077 == 0
+
+
+def test_copy_of_a_release_that_changed_since_it_was_verified_is_refused(tmp_path: Path, first: Path) -> None:
+    release = release_of(first, "a")
+    (first / "models/one/1/model.py").write_text("raise SystemExit")
+    serving = ServingFolder(tmp_path / "serving")
+    with pytest.raises(OpsError, match=r"since its signature was checked, models/one/1/model\.py was changed"):
+        serving.fill(first, release)
+
+
+def test_copies_of_the_served_and_the_next_release_are_kept(tmp_path: Path, first: Path) -> None:
+    serving = ServingFolder(tmp_path / "serving")
+    serving.fill(first, release_of(first, "a"))
+    for digest, kept in (("b", "ab"), ("c", "ac")):  # `b` was never served
+        serving.copy(release_of(first, digest))
+        assert {path.name[-1] for path in serving.folder.glob("signed-*")} == set(kept)
+    serving.put(serving.folder / f"signed-{'c' * 12}", "one")
+    serving.copy(release_of(first, "d"))
+    assert {path.name[-1] for path in serving.folder.glob("signed-*")} == set("cd")

@@ -23,6 +23,10 @@ class DeadServer:
         self.pid = os.getpid()
         self.starts = False
         self.deaths: list[tuple[str, float]] = []
+        self.is_disk_full = False
+        self.lost_fronts: list[str] = []
+        self.fronts = 0
+        self.front_deaths: list[str] = []
 
     def exit_code(self) -> int:
         return -9
@@ -35,13 +39,23 @@ class DeadServer:
 
     def restart(self) -> None:
         if not self.starts:
-            raise OSError(28, "No space left on device")
+            raise OSError(28, "No space left on device", "/state/control.key")
 
     def wait_ready(self, is_cancelled: object) -> bool:
         return True
 
-    def has_lost_front(self) -> bool:
-        return False
+    def describe_lost_front(self) -> str | None:
+        return self.lost_fronts.pop() if self.lost_fronts else None
+
+    def start_front(self) -> None:
+        self.fronts += 1
+
+    def note_front_death(self, how: str) -> None:
+        self.front_deaths.append(how)
+
+    def restore(self) -> None:
+        if self.is_disk_full:
+            raise OSError(28, "No space left on device", "/state/server.json")
 
     def kill(self) -> None: ...
 
@@ -68,10 +82,36 @@ def test_restarts_never_end_and_their_pauses_grow_to_a_minute(clock: list[float]
     pauses_s = [pause_s for _, pause_s in server.deaths]
     assert pauses_s[:9] == [0, 1, 2, 4, 8, 16, 32, 60, 60]
     assert "Restarting it in 60 s; it ended 8 times in a row." in "".join(said)
-    assert any("No space left on device" in how for how, _ in server.deaths)
+    assert server.deaths[1][0] == "The server cannot be started: /state/control.key: No space left on device."
     server.starts = True
     live(guard, clock, 61)
     assert any(sentence.startswith("warning: Restarted after") for sentence in said)
+
+
+def test_lost_front_is_started_again_and_counted_also_while_the_server_starts(clock: list[float]) -> None:
+    server = DeadServer(Settings())
+    server.starts = True
+    server.lost_fronts = ["the front did not answer for 5 s", "the front ended (signal 9)"]
+    said: list[str] = []
+
+    def wait_ready(is_cancelled: Any) -> bool:
+        return not is_cancelled()
+
+    server.wait_ready = wait_ready  # type: ignore[method-assign]
+    live(Supervisor(server, said.append), clock, 0.25)  # type: ignore[arg-type]
+    assert server.fronts == 2
+    assert server.front_deaths == ["the front ended (signal 9)", "the front did not answer for 5 s"]
+    assert "warning: the front did not answer for 5 s; it was started again. Requests in flight were lost." in said
+
+
+def test_full_disk_is_named_and_does_not_keep_the_server_from_its_restart(clock: list[float]) -> None:
+    server = DeadServer(Settings())
+    server.starts = server.is_disk_full = True
+    said: list[str] = []
+    live(Supervisor(server, said.append), clock, 5)  # type: ignore[arg-type]
+    assert any(sentence.startswith("warning: Restarted after") for sentence in said)
+    (error,) = (sentence for sentence in said if "No space left" in sentence)
+    assert "goes on after OSError(28, 'No space left on device'): /state/server.json" in error
 
 
 def test_server_that_was_healthy_for_ten_minutes_is_restarted_at_once(clock: list[float]) -> None:
