@@ -9,7 +9,7 @@ app.kubernetes.io/component: {{ .component }}
 {{- define "triptych.podLabels" -}}
 {{- $labels := include "triptych.selectorLabels" . | fromYaml -}}
 {{- $_ := set $labels "app.kubernetes.io/part-of" "triptych" -}}
-{{- toYaml (merge $labels .root.Values.commonLabels) -}}
+{{- include "triptych.strings" (merge $labels .root.Values.commonLabels) -}}
 {{- end -}}
 
 {{- define "triptych.labels" -}}
@@ -25,9 +25,9 @@ app.kubernetes.io/component: {{ .component }}
 name: "{{ .name | default (include "triptych.fullname" .root) }}{{ with .suffix }}-{{ . }}{{ end }}"
 namespace: {{ .root.Release.Namespace | quote }}
 labels:
-  {{- toYaml (merge (include "triptych.labels" . | fromYaml) (.labels | default dict)) | nindent 2 }}
+  {{- include "triptych.strings" (merge (include "triptych.labels" . | fromYaml) (.labels | default dict)) | nindent 2 }}
 {{- with .annotations }}
 annotations:
-  {{- toYaml . | nindent 2 }}
+  {{- include "triptych.strings" . | nindent 2 }}
 {{- end }}
 {{- end -}}

@@ -56,7 +56,7 @@ releases/{{ .Values.modelRepository.name }}-{{ include "triptych.shortRelease" .
 {{- $model := .Values.modelRepository -}}
 {{- if include "triptych.isBucket" . }}
 - name: fetch-release
-  image: {{ $model.fetcher.image | quote }}
+  image: {{ include "triptych.otherImage" (dict "root" . "image" $model.fetcher.image) | quote }}
   terminationMessagePolicy: FallbackToLogsOnError
   command: [rclone]
   args:
@@ -81,7 +81,7 @@ releases/{{ .Values.modelRepository.name }}-{{ include "triptych.shortRelease" .
     {{- end }}
 {{- else if eq $model.type "initContainer" }}
 - name: fetch-release
-  image: {{ $model.initContainer.image | quote }}
+  image: {{ include "triptych.otherImage" (dict "root" . "image" $model.initContainer.image) | quote }}
   terminationMessagePolicy: FallbackToLogsOnError
   {{- with $model.initContainer.command }}
   command:

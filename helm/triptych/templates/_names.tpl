@@ -29,8 +29,9 @@ releases never share a name. */}}
 {{- end -}}
 
 {{- define "triptych.image" -}}
+{{- $registry := .Values.image.registry | default (.Values.global | default dict).imageRegistry -}}
 {{- with .Values.image -}}
-{{- if .registry }}{{ .registry }}/{{ end }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ if .digest }}@{{ .digest }}{{ end -}}
+{{- if $registry }}{{ trimSuffix "/" $registry }}/{{ end }}{{ .repository }}:{{ .tag | default $.Chart.AppVersion }}{{ if .digest }}@{{ .digest }}{{ end -}}
 {{- end -}}
 {{- end -}}
 

@@ -4,7 +4,7 @@ metadata:
   labels:
     {{- $labels := include "triptych.podLabels" (dict "root" . "component" "server") | fromYaml }}
     {{- $_ := set $labels "triptych-release" (include "triptych.shortRelease" .) }}
-    {{- toYaml (merge $labels .Values.podLabels) | nindent 4 }}
+    {{- include "triptych.strings" (merge $labels .Values.podLabels) | nindent 4 }}
   annotations:
     kubectl.kubernetes.io/default-container: triton
     # A changed script or front restarts the pods.
@@ -16,7 +16,7 @@ metadata:
     triptych-release: {{ . | quote }}
     {{- end }}
     {{- with .Values.podAnnotations }}
-    {{- toYaml . | nindent 4 }}
+    {{- include "triptych.strings" . | nindent 4 }}
     {{- end }}
 spec:
   {{- include "triptych.podSettings" . | nindent 2 }}
@@ -78,7 +78,7 @@ automountServiceAccountToken: false
 enableServiceLinks: false
 securityContext:
   {{- toYaml .Values.podSecurityContext | nindent 2 }}
-{{- with .Values.image.pullSecrets }}
+{{- with (include "triptych.pullSecrets" . | fromYaml).names }}
 imagePullSecrets:
   {{- range . }}
   - name: {{ . | quote }}
@@ -109,7 +109,7 @@ topologySpreadConstraints:
 {{- end }}
 {{- with .Values.nodeSelector }}
 nodeSelector:
-  {{- toYaml . | nindent 2 }}
+  {{- include "triptych.strings" . | nindent 2 }}
 {{- end }}
 {{- with .Values.tolerations }}
 tolerations:

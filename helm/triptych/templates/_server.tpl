@@ -129,7 +129,7 @@ trace-config: triton.tracing
 {{- end }}
 {{- end }}
 {{- end }}
-{{- with .Values.extraEnv }}
+{{- with (include "triptych.extraEnv" . | fromYaml).variables }}
 {{ toYaml . }}
 {{- end }}
 {{- end -}}

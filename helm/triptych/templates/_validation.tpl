@@ -1,5 +1,7 @@
 {{/* Fails on values that would install and then not work. Each sentence says what to change; Helm prints all of them. */}}
 {{- define "triptych.validate" -}}
+{{- $forms := include "triptych.validate.forms" . | trim -}}
+{{- if $forms }}{{ fail (printf "\n\nThe chart refuses these values:\n- %s\n" (splitList "\n" $forms | join "\n- ")) }}{{ end -}}
 {{- $found := list -}}
 {{- range list "names" "drain" "flags" "image" "modelRepository" "memory" "workload" "catalogue" "budget" "autoscaling" "monitoring" "routes" "canary" "extras" -}}
 {{- range include (printf "triptych.validate.%s" .) $ | trim | splitList "\n" -}}
@@ -311,7 +313,7 @@ canary.route.weightPercent is {{ $canary.route.weightPercent }}, but canary.rout
 
 {{- define "triptych.validate.extras" -}}
 {{- $names := list "HOME" "TMPDIR" "PYTHONPATH" "TRIPTYCH_CACHE_MB" "TRIPTYCH_CATALOGUE_DIR" "TRIPTYCH_CATALOGUE_KEY_FILE" "TRIPTYCH_CATALOGUE_WEAVIATE" "TRIPTYCH_CATALOGUE_WEAVIATE_GRPC" "TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS" "TRIPTYCH_CATALOGUE_WEAVIATE_KEY_FILE" -}}
-{{- range .Values.extraEnv }}
+{{- range (include "triptych.extraEnv" . | fromYaml).variables }}
 {{- if has .name $names }}
 extraEnv contains {{ .name }}, which the chart sets itself. Remove it{{ eq .name "TRIPTYCH_CACHE_MB" | ternary " and use triton.answerCache.sizeMb" "" }}{{ hasPrefix "TRIPTYCH_CATALOGUE" .name | ternary " and use catalogue" "" }}.
 {{- else if eq .name "TRIPTYCH_CATALOGUE_OPEN" }}
