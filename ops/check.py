@@ -18,7 +18,16 @@ from google.protobuf import text_format
 from loky import cpu_count
 from tritonclient.grpc import model_config_pb2
 
-from ops.check_machine import check_disk, check_memory, check_packages, check_state_folder, find_own_server
+from ops.check_machine import (
+    check_damage,
+    check_disk,
+    check_memory,
+    check_packages,
+    check_paths,
+    check_proxies,
+    check_state_folder,
+    find_own_server,
+)
 from ops.errors import OpsError, WrongUsage
 from ops.finding import Finding
 from ops.observability.slo.objectives import read_objectives
@@ -73,6 +82,7 @@ def examine(settings: Settings) -> list[Finding]:
         *check_hardware(settings.repository, settings.profile),
         *check_versions(settings.repository),
         *check_packages(),
+        check_proxies(os.environ),
         check_access(settings),
     ]
     if is_running:  # it has the ports and the memory
@@ -84,6 +94,8 @@ def examine(settings: Settings) -> list[Finding]:
         check_memory(settings.repository, settings.profile),
         check_disk(state_dir, settings.cache_mb),
         check_state_folder(state_dir),
+        *check_paths(settings, state_dir),
+        *check_damage(state_dir),
     ]
 
 

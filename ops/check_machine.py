@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -12,10 +13,14 @@ import psutil
 
 from ops.errors import OpsError
 from ops.finding import Finding
+from ops.proxies import LOOPBACK, find_catching
 from ops.repository import count_instances, models_folder, read_python_models
 from ops.server.front_process import find_envoy
+from ops.server.launch import refuse_unquoted
 from ops.server.reports.status import read_status
+from ops.server.server_binary import WheelServer, find_server, refuse_separators
 from ops.server.state import StateFolder
+from ops.settings import ADDRESS, Settings
 
 # Resident memory on Triton 2.51.0 with the models here (2-core machine): the server, an idle Python process with
 # numpy and ONNX Runtime, and what a network takes of its file's size once it is loaded.
@@ -66,6 +71,36 @@ def check_state_folder(state_dir: Path) -> Finding:
         sentence = f"{existing} belongs to the user with id {owner}, who can read keys and photos there."
         return Finding("warning", "permissions", sentence, fix)
     return Finding("ok", "permissions", f"{state_dir} can be written, and only you will read it.")
+
+
+def check_paths(settings: Settings, state_dir: Path) -> list[Finding]:
+    """Checks whether a server could use the names of its folders: all letters, but for separators in search paths."""
+    try:
+        server = find_server(settings.repository)
+        if isinstance(server, WheelServer):
+            refuse_separators(server, state_dir.absolute())
+        refuse_unquoted(settings.server_options)
+    except OpsError as error:
+        return [Finding("error", "paths", str(error))]
+    return [Finding("ok", "paths", f"Every folder that {server.executable.name} needs has a name that it can use.")]
+
+
+def check_damage(state_dir: Path) -> list[Finding]:
+    """Returns a finding for each file of the state folder that is none of ours; a start replaces them."""
+    damage = StateFolder(state_dir.absolute()).find_damage()
+    return [] if damage is None else [Finding("warning", "state", damage, "`triptych serve` replaces it.")]
+
+
+def check_proxies(variables: Mapping[str, str]) -> Finding:
+    """Checks whether programs of this environment would ask a proxy for the server on this machine."""
+    catching = find_catching(variables)
+    if not catching:
+        return Finding("ok", "proxies", f"No proxy gets requests to {ADDRESS}.")
+    sentence = (
+        f"{' and '.join(catching)} would send the requests of curl and other programs for {ADDRESS} to a proxy; "
+        "`triptych` itself asks none for this machine."
+    )
+    return Finding("warning", "proxies", sentence, f"Run `export no_proxy={','.join(LOOPBACK)}`.")
 
 
 def check_memory(repository: Path, profile: str | None, free_bytes: int | None = None) -> Finding:

@@ -22,7 +22,7 @@ def as_path(text: str) -> Path:
     """Type of an option that names a file or a folder; "" would mean the working directory."""
     if not text:
         raise argparse.ArgumentTypeError("'' is no path; expected the name of a file or a folder")
-    return Path(text)
+    return Path(text).expanduser()
 
 
 def add_json_option(parser: argparse._ActionsContainer) -> None:

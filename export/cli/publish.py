@@ -73,9 +73,15 @@ def _add_command(commands: Any, name: str, text: str, description: str) -> argpa
 
 
 def _add_target(command: argparse.ArgumentParser, run: Any) -> None:
-    command.add_argument("target", metavar="TARGET", help="a folder, or an fsspec URL such as s3://bucket/models")
+    command.add_argument(
+        "target", type=_address, metavar="TARGET", help="a folder, or an fsspec URL such as s3://bucket/models"
+    )
     add_json_option(command)
     set_run(command, run)
+
+
+def _address(text: str) -> str:
+    return text if "://" in text else str(as_path(text))
 
 
 def _publish(options: argparse.Namespace, console: Console) -> dict[str, Any]:

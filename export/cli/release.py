@@ -9,8 +9,9 @@ from rich.console import Console
 
 from export.cli.arguments import ROOT, HelpFormatter, add_json_option, as_path
 from export.cli.execution import set_run
-from export.release.assembly import make_release
+from export.release.assembly import find_files, make_release
 from export.repository.configs import CHECKOUT_REPOSITORY
+from export.repository.writable import require_writable
 
 _EPILOG = """\
 examples:
@@ -43,6 +44,12 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Runs the command."""
+    if options.sign is not None:
+        from export.release.signing import require_private_key
+
+        require_private_key(options.sign)
+    size_bytes = sum(file.stat().st_size for _, file in find_files(options.repository))
+    require_writable(options.output, size_bytes, "--output")
     with console.status("Making the release ..."):
         release = make_release(options.repository, options.output)
         if options.sign is not None:

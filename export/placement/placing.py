@@ -30,6 +30,7 @@ from export.repository.configs import Configs, Shape, read_configs, read_shape, 
 from export.repository.layout import CLASSIFIER_ONNX, EMBEDDER_ONNX, TRANSFORM
 from export.repository.manifest import place_files, read_manifest, sha256
 from export.repository.serving_package import package_digest, require_same_package
+from export.repository.writable import require_writable
 from export.sources.loading import BackboneChoice, load_backbone
 from export.verification.photos import find_photos
 
@@ -40,6 +41,9 @@ if TYPE_CHECKING:
 _EXPORT = Path(__file__).resolve().parents[1]
 # The rooms whose code decides what is placed: a change in one of them makes the next run place again.
 _DECIDING_ROOMS = ("graphs", "placement", "profiles", "repository", "sources", "verification")
+
+# Of the files of the default weights, 37 MB, in a staging folder beside those that they replace.
+_DEFAULT_BYTES = 64_000_000
 
 PRECISIONS = ("fp32", "fp16", "int8")
 
@@ -77,6 +81,7 @@ def place(settings: Settings, console: Console) -> dict[str, Any]:
         ExportError: the message has the reason and the next step; the repository is unchanged.
     """
     started = time.monotonic()
+    require_writable(settings.repository, _estimate_bytes(settings), "--repository")
     trained = None if settings.heads is None else _read_heads(settings.heads)
     if trained is not None:
         settings = replace(settings, choice=trained.choose_backbone(settings.choice))
@@ -217,6 +222,14 @@ def _text_files(backbone: Backbone, configs: Configs, settings: Settings) -> dic
     }
 
 
+def _estimate_bytes(settings: Settings) -> int:
+    """Of what is placed: embedder and activation map each have about the size of the weights."""
+    choice = settings.choice
+    named = (choice.checkpoint, choice.onnx, Path(choice.weights))
+    weights_bytes = max((file.stat().st_size for file in named if file is not None and file.is_file()), default=0)
+    return max(_DEFAULT_BYTES, 2 * weights_bytes)
+
+
 def _describe_classes(shape: Shape) -> str:
     heads = "".join(f", {classes} of {attribute}" for attribute, classes in shape.heads.items())
     return f"{shape.classes} classes{heads}"
@@ -224,7 +237,7 @@ def _describe_classes(shape: Shape) -> str:
 
 def _make_folder(repository: Path) -> None:
     try:
-        repository.mkdir(exist_ok=True)
+        repository.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RepositoryError(
             f"Cannot create the folder {repository} ({error.strerror}). Choose another --repository."

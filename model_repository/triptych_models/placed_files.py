@@ -3,12 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
 
 class NotPlaced(Exception):
     """A file that a model needs is missing."""
+
+
+def native_name(file: Path) -> str:
+    """The name of a file for a library in C++, which encodes it as UTF-8.
+
+    Triton's stubs decode file names as ASCII, whatever the locale: other letters are unpaired surrogates there, which
+    Python's own functions encode again and which such a library refuses.
+    """
+    return os.fsencode(file).decode("utf-8", "surrogateescape")
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ def as_path(text: str) -> Path:
     """Type of an option that names a file or a folder; "" would mean the working directory."""
     if not text:
         raise argparse.ArgumentTypeError("'' is no path; expected the name of a file or a folder")
-    return Path(text)
+    return Path(text).expanduser()  # a shell leaves the ~ of --option=~/folder
 
 
 def add_command(
@@ -57,10 +57,14 @@ def _run(run: Run, options: argparse.Namespace) -> int:
         with contextlib.suppress(BrokenPipeError):
             print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    except BrokenPipeError:
+    except BrokenPipeError:  # an OSError, too
         # Python flushes the stream once more at its end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OUTPUT_CLOSED
+    except OSError as error:
+        where = f" {error.filename}" if error.filename else ""
+        print(f"error: Cannot use{where} ({error.strerror or error}). Move it away, or free space.", file=sys.stderr)
+        return OpsError.exit_code
     return exit_code
 
 
@@ -81,7 +85,7 @@ def add_listening(parser: argparse.ArgumentParser) -> None:
 
 def add_serving(parser: argparse.ArgumentParser) -> None:
     serving = parser.add_argument_group("what the server serves")
-    add_setting(serving, "repository", Path, "model repository")
+    add_setting(serving, "repository", as_path, "model repository")
     add_setting(
         serving,
         "profile",
@@ -104,17 +108,18 @@ def add_server_options(parser: argparse._ActionsContainer) -> None:
     )
 
 
-def add_policy(parser: argparse._ActionsContainer) -> None:
+def add_policy(parser: argparse._ActionsContainer, default: str = "signatures are not checked") -> None:
     parser.add_argument(
         "--key",
-        type=lambda file: Path(file) if file else None,
+        type=lambda file: as_path(file) if file else None,
         metavar="PUB",
-        help="public key (PEM) that a release must be signed with (default: signatures are not checked)",
+        help="public key (PEM) that a release must be signed with; a model repository that is not a release is refused "
+        f"(default: {default})",
     )
     parser.add_argument(
         "--require-signature",
         action="store_true",
-        help="refuse a model repository that is not a release, too, because nobody can sign it; needs --key",
+        help="refuse to go on without --key, as when the variable that names the key is empty",
     )
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from ops.cli.options import add_command, as_path
@@ -72,6 +74,9 @@ def run_sbom(options: argparse.Namespace) -> int:
     from ops.packaging.sbom import make_licence_table, make_sbom
     from ops.packaging.wheel_sbom import make_wheel_sbom
 
+    file = options.licences or options.output
+    if file is not None:
+        _prepare(file)
     sbom = make_wheel_sbom(options.requirements) if options.wheel else make_sbom(options.requirements)
     try:
         if options.licences is not None:
@@ -83,6 +88,20 @@ def run_sbom(options: argparse.Namespace) -> int:
     except OSError as error:
         raise WrongUsage(f"Cannot write {error.filename} ({error.strerror}). Name another file.") from error
     return 0
+
+
+def _prepare(file: Path) -> None:
+    """Makes the folder of a file that the work is to end in.
+
+    Raises:
+        WrongUsage: the file could not be written.
+    """
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise WrongUsage(f"Cannot make {error.filename} ({error.strerror}). Name another file.") from error
+    if file.is_dir() or not os.access(file if file.exists() else file.parent, os.W_OK):
+        raise WrongUsage(f"Cannot write {file}: {'a folder' if file.is_dir() else 'no permission'}. Name another file.")
 
 
 def add_chart(commands: Any) -> None:

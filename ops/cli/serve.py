@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from ops.cli.options import (
@@ -15,6 +14,7 @@ from ops.cli.options import (
     add_serving,
     add_setting,
     add_state_dir,
+    as_path,
     build_settings,
     percentage,
     positive_number,
@@ -37,7 +37,7 @@ def add_serve(commands: Any) -> None:
     running.add_argument("--detach", action="store_true", help="run in the background; return when the server is ready")
     running.add_argument(
         "--catalogue-dir",
-        type=lambda folder: Path(folder) if folder else None,
+        type=lambda folder: as_path(folder) if folder else None,
         help="folder of the catalogue store, which is never part of a release (default: `catalogue` in the state "
         "folder)",
     )

@@ -24,6 +24,7 @@ from ops.cli.options import (
     whole_number,
 )
 from ops.errors import WrongUsage
+from ops.proxies import exempt_loopback
 from ops.settings import LOG_LEVELS, Settings
 
 
@@ -36,8 +37,8 @@ def add_run(commands: Any) -> None:
         description="Starts a server on free ports, runs a command and stops the server. The command reads the "
         "server's addresses from TRIPTYCH_TARGET, TRIPTYCH_HTTP_URL and TRIPTYCH_METRICS_URL, its pid from "
         "TRIPTYCH_SERVER_PID, the file of the catalogue key from TRIPTYCH_CATALOGUE_KEY_FILE, and what passes by the "
-        "front, for measurements, from TRIPTYCH_INNER_TARGET and TRIPTYCH_FRONT_KEY. The exit code is that "
-        "of the command.",
+        "front, for measurements, from TRIPTYCH_INNER_TARGET and TRIPTYCH_FRONT_KEY; its no_proxy names this "
+        "machine. The exit code is that of the command.",
     )
     add_serving(parser)
     parser.add_argument("words", nargs="+", metavar="COMMAND", help="the command and its arguments, after --")
@@ -64,7 +65,9 @@ def run_beside(options: argparse.Namespace) -> int:
             "TRIPTYCH_FRONT_KEY": server.front_key,
         }
         try:
-            exit_code = subprocess.run(options.words, env={**os.environ, **addresses}, check=False).returncode
+            exit_code = subprocess.run(
+                options.words, env={**exempt_loopback(os.environ), **addresses}, check=False
+            ).returncode
         except OSError as error:
             raise WrongUsage(f"Cannot run {options.words[0]} ({error.strerror}). Name a program after --.") from error
         except KeyboardInterrupt:
@@ -162,7 +165,7 @@ def add_reload(commands: Any) -> None:
     default = Settings().startup_timeout_s
     help_text = "for one model to load (default: %(default)s)"
     parser.add_argument("--load-timeout-s", type=seconds, default=default, help=help_text)
-    add_policy(parser)
+    add_policy(parser, default="the --key of `serve`")
     add_state_dir(parser)
 
 

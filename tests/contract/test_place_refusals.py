@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import onnx
@@ -12,7 +14,9 @@ import torch
 from onnx import TensorProto, helper
 
 from export.cli.main import main
+from export.errors import RepositoryError
 from export.repository.manifest import read_manifest
+from export.repository.writable import require_writable
 from export.sources.architectures import find_architecture
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -128,3 +132,70 @@ def test_repository_that_is_something_else_is_refused(tmp_path: Path, capsys: py
     assert main(["build", "--repository", str(tmp_path)]) == 1
     assert "contains files but none of the models" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+
+
+def below_a_file(folder: Path) -> Path:
+    (folder / "note").write_text("mine")
+    return folder / "note/served"
+
+
+def a_file(folder: Path) -> Path:
+    return below_a_file(folder).parent
+
+
+def below_a_dangling_link(folder: Path) -> Path:
+    (folder / "gone").symlink_to(folder / "nowhere")
+    return folder / "gone/served"
+
+
+def of_a_long_name(folder: Path) -> Path:
+    return folder / "new" / ("ü" * 128) / "served"
+
+
+def on_a_read_only_disk(folder: Path) -> Path:
+    return Path("/proc/served")
+
+
+TARGETS: dict[Callable[[Path], Path], str] = {
+    below_a_file: "note is a file; expected a folder, so",
+    a_file: "note is a file; expected a folder. Nothing was changed. Choose another folder with --",
+    below_a_dangling_link: "gone is a link to something that does not exist, so",
+    of_a_long_name: "takes names of at most 255 bytes, and one has 256, so",
+    on_a_read_only_disk: "/proc",
+}
+
+
+@pytest.mark.parametrize("command", ["build --repository", "release --output"])
+@pytest.mark.parametrize("target", TARGETS)
+def test_target_that_cannot_be_written_is_refused_before_the_work(
+    target: Callable[[Path], Path], command: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    where = target(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    started_s = time.monotonic()
+    assert main([*command.split(), str(where)]) == 1
+    assert time.monotonic() - started_s < 5  # the work takes longer
+    said = capsys.readouterr()
+    assert TARGETS[target] in said.err
+    assert "Loading weights" not in said.out
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_disk_without_room_is_refused_before_the_work(tmp_path: Path) -> None:
+    require_writable(tmp_path / "a/b", 1, "--output")
+    told = "MB free, and the result needs some 1,000,000,000,000 MB. Nothing was changed. Free some space"
+    with pytest.raises(RepositoryError, match=told):
+        require_writable(tmp_path / "a/b", 10**18, "--output")
+
+
+def test_folder_and_its_parents_are_made(tmp_path: Path, photos: list[Path]) -> None:
+    one = tmp_path / "it's ö"
+    one.mkdir()
+    shutil.copy(photos[0], one)
+    served = tmp_path / "new" / "$HOME (x)" / "served"
+    small = ["--model", "mobilenet_v3_small", "--weights", "none"]
+    assert main(["build", *small, "--photos", str(one), "--repository", str(served)]) == 0
+    assert main(["release", "--repository", str(served), "--output", f"{tmp_path}/re leases/deeper/"]) == 0
+    (release,) = (tmp_path / "re leases/deeper").iterdir()
+    assert main(["publish", str(release), f"{tmp_path}/pub lished/it's/#1 %20"]) == 0
+    assert (tmp_path / "pub lished/it's/#1 %20/current/manifest.json").is_file()

@@ -61,7 +61,10 @@ def started(
         for what in (f"address={ADDRESS}", f"port={getattr(ports, protocol)}")
     ]
     command = launch.command_line(
-        binary, backend, [*options, *listening, f"--backend-config=python,shm-region-prefix-name={prefix}"]
+        binary,
+        backend,
+        repository.absolute(),
+        [*options, *listening, f"--backend-config=python,shm-region-prefix-name={prefix}"],
     )
     variables = {
         "PATH": os.pathsep.join([str(python or backend.programs), os.defpath]),
