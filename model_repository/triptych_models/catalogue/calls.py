@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from triptych_models.catalogue.duplicates import find_clusters
-from triptych_models.catalogue.filters import check_fields, parse_filter
+from triptych_models.catalogue.field_kinds import check_filter, describe_kinds, describe_others
+from triptych_models.catalogue.filters import parse_filter
 from triptych_models.catalogue.maintenance.calls import MaintenanceCalls
 from triptych_models.catalogue.rebuild import Rebuilds
 from triptych_models.catalogue.records import Floats, Item, Photo
@@ -21,7 +22,8 @@ from triptych_models.json_objects import parse_object, refuse_unknown
 
 MAX_ITEMS = 256
 MAX_ID_CHARS = 512
-MAX_FIELDS_BYTES = 64 * 1024
+# Of `json.dumps(fields, ensure_ascii=False)`: what the user sees, whatever bytes a letter takes.
+MAX_FIELDS_CHARS = 64 * 1024
 MAX_EXPORT = 1000
 _HEX = re.compile(r"[0-9a-f]+")
 
@@ -134,10 +136,7 @@ class CatalogueCalls:
         product_id = _text(left.pop("product_id", None), f"`product_id` of {where}")
         photo_id = _text(left.pop("photo_id", product_id), f"`photo_id` of {where}")
         fields = left.pop("fields", {})
-        if not isinstance(fields, dict) or len(json.dumps(fields)) > MAX_FIELDS_BYTES:
-            raise InvalidRequest(
-                f"`fields` of {where} is invalid; expected an object of at most {MAX_FIELDS_BYTES} bytes."
-            )
+        _check_fields(fields, where)
         digests = {name: left.pop(name, None) for name in ("image_digest", "phash")}
         for name, digest in digests.items():
             if digest is not None and not (isinstance(digest, str) and _HEX.fullmatch(digest)):
@@ -166,9 +165,10 @@ class CatalogueCalls:
     def _count(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
         (filter_,) = _take(arguments, filter={})
         conditions = parse_filter({} if filter_ is None else filter_)
-        check_fields(conditions, self._store.field_names() if conditions else ())
+        check_filter(conditions, self._store)
         photos, products = self._store.count(conditions)
-        return {"photos": photos, "products": products}
+        notices = describe_others(conditions, self._store)
+        return {"photos": photos, "products": products, **({"notices": notices} if notices else {})}
 
     def _export(self, arguments: JsonObject, _: Floats | None) -> JsonObject:
         after, limit, has_embeddings = _take(arguments, after=None, limit=MAX_EXPORT, embeddings=False)
@@ -209,6 +209,7 @@ class CatalogueCalls:
             "dimension": self._dimension,
             "fingerprint": self._fingerprint,
             "fields": self._store.field_names(),
+            "field_kinds": describe_kinds(self._store),
             **self._store.about(),
         }
 
@@ -225,6 +226,19 @@ def _describe(photo: Photo) -> JsonObject:
         "image_digest": photo.image_digest,
         "phash": photo.phash,
     }
+
+
+def _check_fields(fields: Any, where: str) -> None:
+    if not isinstance(fields, dict):
+        raise InvalidRequest(f"`fields` of {where} is {quoted(fields)}; expected an object of values by name.")
+    length = len(json.dumps(fields, ensure_ascii=False))
+    if length > MAX_FIELDS_CHARS:
+        sizes = {name: len(json.dumps(value, ensure_ascii=False)) for name, value in fields.items()}
+        longest = max(sizes, key=lambda name: sizes[name])
+        raise InvalidRequest(
+            f"`fields` of {where} has {length:,} characters as JSON, {sizes[longest]:,} of them in {quoted(longest)}; "
+            f"the limit is {MAX_FIELDS_CHARS:,}. Shorten the value, or leave the field out."
+        )
 
 
 def _take(arguments: JsonObject, **defaults: Any) -> list[Any]:

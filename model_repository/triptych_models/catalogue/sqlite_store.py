@@ -18,6 +18,8 @@ from typing import Any
 
 import numpy as np
 
+from triptych_models.catalogue.field_kinds import Holding
+from triptych_models.catalogue.files import attributes
 from triptych_models.catalogue.files.checksums import (
     COMPLETE_TO,
     TEXT_COLUMNS,
@@ -297,13 +299,16 @@ class SqliteCatalogueStore:
         return np.array([row[0] for row in self.read(*to_sql(conditions))], np.int64)
 
     def field_names(self) -> list[str]:
-        """Every field that a photo has; one lookup in the primary key for each field."""
-        rows = self.read(
-            "WITH RECURSIVE names (name) AS (SELECT min(name) FROM attributes UNION ALL "
-            "SELECT (SELECT min(a.name) FROM attributes a WHERE a.name > names.name) FROM names WHERE name NOT NULL) "
-            "SELECT name FROM names WHERE name NOT NULL"
-        )
-        return [row[0] for row in rows]
+        return attributes.field_names(self.read)
+
+    def has_field(self, field: str) -> bool:
+        return attributes.has_field(self.read, field)
+
+    def has_photos(self) -> bool:
+        return bool(self.read("SELECT 1 FROM photos LIMIT 1"))
+
+    def read_kind(self, field: str, *, is_text: bool, limit: int) -> Holding:
+        return attributes.read_kind(self.read, field, is_text=is_text, limit=limit)
 
     def get(self, product_id: str) -> list[Photo]:
         return self._photos("products.product_id = ? ORDER BY id", (product_id,))

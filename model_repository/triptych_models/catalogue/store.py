@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
+from triptych_models.catalogue.field_kinds import FieldReader
 from triptych_models.catalogue.filters import Condition
 from triptych_models.catalogue.records import Floats, Ids, Item, Photo
 
 
-class CatalogueStore(Protocol):
+class CatalogueStore(FieldReader, Protocol):
     """The source of truth about photos. Every method may raise `StoreFault` or `EngineUnavailable`."""
 
     def upsert(self, items: Sequence[Item], embeddings: Floats, fingerprint: str) -> int:
@@ -31,9 +32,6 @@ class CatalogueStore(Protocol):
         Raises:
             InvalidRequest: `after` is not an id of this store.
         """
-
-    def field_names(self) -> list[str]:
-        """Every field that a photo has."""
 
     def meta(self, key: str) -> str:
         """`fingerprint` of the stored embeddings; empty before the first write."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
 from collections.abc import Sequence
 from typing import Any
@@ -100,9 +101,19 @@ def weaviate_filter(conditions: Sequence[Condition]) -> Any:
     return Filter.all_of(parts) if parts else None
 
 
+def having_field(field: str) -> Any:
+    """The filter of photos that have the field."""
+    return Filter.by_property("attributes").contains_any([_field_token(field)])
+
+
+def having_number(field: str) -> Any:
+    """The filter of photos whose field holds a number."""
+    return Filter.by_property(number_property(field)).greater_or_equal(-sys.float_info.max)
+
+
 def _filter_of(condition: Condition) -> Any:
     if condition.operator == "exists":
-        return Filter.by_property("attributes").contains_any([_field_token(condition.field)])
+        return having_field(condition.field)
     if condition.operator == "in":
         tokens = [_token(condition.field, value) for value in condition.values]
         return Filter.by_property("attributes").contains_any(tokens)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,15 @@ from weaviate.classes.aggregate import GroupByAggregate
 from weaviate.classes.data import DataObject
 from weaviate.classes.query import Filter, MetadataQuery
 
-from triptych_models.catalogue.filters import Condition, attributes_of, check_fields, meets
+from triptych_models.catalogue.field_kinds import Holding, check_filter
+from triptych_models.catalogue.filters import Condition, attributes_of, meets
 from triptych_models.catalogue.records import Floats, Ids, Item, Photo
 from triptych_models.catalogue.settings import WEAVIATE_VARIABLE
 from triptych_models.catalogue.weaviate_collection import NetworkCollection
 from triptych_models.catalogue.weaviate_connection import KEY_VARIABLE, WeaviateConnection
 from triptych_models.catalogue.weaviate_rows import (
+    having_field,
+    having_number,
     is_unsupported,
     properties_of,
     read_photo,
@@ -34,6 +38,10 @@ REPLICAS_VARIABLE = "TRIPTYCH_CATALOGUE_WEAVIATE_REPLICAS"
 MAX_RESULTS = 10_000
 _ALL_GROUPS = 1_000_000_000
 _DELETE_PRODUCTS = 100
+# Photos that are read for an example of a field's values.
+_SAMPLES = 20
+# A kind of value that a field held is looked for again after this time: a search need not ask for it each time.
+KIND_TTL_S = 60.0
 
 
 class WeaviateCatalogueStore:
@@ -60,6 +68,7 @@ class WeaviateCatalogueStore:
         self._connection = WeaviateConnection(url, grpc_port, key_file)
         self._collection = NetworkCollection(self._connection, fingerprint, replicas)
         self._snapshot: list[Photo] = []
+        self._seen_at_s: dict[tuple[str, bool], float] = {}
 
     def close(self) -> None:
         self._connection.close()
@@ -151,8 +160,7 @@ class WeaviateCatalogueStore:
             InvalidFilter: a condition names a field that no product has.
         """
         with self._collection.session():
-            if any(condition.field not in self._collection.fields for condition in conditions):
-                check_fields(conditions, self.field_names())
+            check_filter(conditions, self)
             if self._collection.name is None:
                 return []
             found = self._collection.handle().query.near_vector(
@@ -169,6 +177,36 @@ class WeaviateCatalogueStore:
         with self._connection.translated_errors():
             self._collection.reread()  # another server may have added a field just now
             return list(self._collection.fields)
+
+    def has_field(self, field: str) -> bool:
+        """See `FieldReader`."""
+        with self._collection.session():
+            return field in self._collection.fields
+
+    def has_photos(self) -> bool:
+        """See `FieldReader`."""
+        return self.count_photos() > 0
+
+    def read_kind(self, field: str, *, is_text: bool, limit: int) -> Holding:
+        """See `FieldReader`. A field's texts are counted as what its numbers leave; see `weaviate_rows`."""
+        with self._collection.session():
+            if self._collection.name is None:
+                return Holding(0, None)
+            kind, now_s = (field, is_text), time.monotonic()
+            if limit == 1 and now_s - self._seen_at_s.get(kind, -KIND_TTL_S) < KIND_TTL_S:
+                return Holding(1, None)
+            handle = self._collection.handle()
+            counts = [
+                int(handle.aggregate.over_all(filters=filters, total_count=True).total_count or 0)
+                for filters in (having_field(field), having_number(field))
+            ]
+            photos = counts[0] - counts[1] if is_text else counts[1]
+            if photos:
+                self._seen_at_s[kind] = now_s
+            found = handle.query.fetch_objects(filters=having_field(field), limit=_SAMPLES).objects if photos else []
+            values = [value for one in found for name, value in attributes_of(read_photo(one).fields) if name == field]
+        example = next((value for value in values if isinstance(value, str) == is_text), None)
+        return Holding(min(photos, limit), example)
 
     def meta(self, key: str) -> str:
         """See `CatalogueStore`: the collection only has embeddings of the network that is served."""

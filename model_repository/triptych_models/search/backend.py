@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from triptych_models.catalogue.filters import Condition, check_fields
+from triptych_models.catalogue.field_kinds import check_filter
+from triptych_models.catalogue.filters import Condition
 from triptych_models.catalogue.records import Floats, Ids
 from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
 from triptych_models.errors import IncompatibleIndex
@@ -123,7 +124,7 @@ class EmbeddedBackend:
         if not hasattr(self._own, "store"):
             self._own.store = SqliteCatalogueStore(self._sync.store.file.parent)
         store: SqliteCatalogueStore = self._own.store
-        check_fields(conditions, store.field_names())
+        check_filter(conditions, store)
         return store.select(conditions)
 
     def _nearest(
@@ -136,8 +137,6 @@ class EmbeddedBackend:
         vectors = index.vectors.matrix[index.vectors.rows_of(ids)]
         hits = []
         for id_, similarity, vector in zip(ids.tolist(), similarities, vectors, strict=True):
-            if id_ not in rows:
-                continue  # damaged in the store
             if id_ not in rows:
                 continue  # damaged in the store, which reports it
             product_id, photo_id, fields, image_digest, phash = rows[id_]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,14 +98,15 @@ class SearchModel(Model):
                 raise CallerGone
 
         with self._metrics.timed(request.source):
-            answers = [self._search(row, check) for row in self._read(request)]
+            rows = self._read(request)
+            answers = [self._search(row, check) for row in rows]
         for answer in answers:
             self._metrics.record_answer([hit.similarity for hit in answer.hits], request.source)
         width = max([1, *(len(answer.hits) for answer in answers)])
         padded = [
             [(hit.product_id, hit.similarity, hit.payload) for hit in answer.hits]
-            + [("", -1.0, "{}")] * (width - len(answer.hits))
-            for answer in answers
+            + [("", -1.0, "{}" if answer.hits else self._notice(row))] * (width - len(answer.hits))
+            for row, answer in zip(rows, answers, strict=True)
         ]
         return {
             "product_id": _texts([one[0] for one in row] for row in padded),
@@ -114,6 +116,11 @@ class SearchModel(Model):
             "unknown": _padded([answer.unknown for answer in answers]),
             "narrowed_to": _padded([answer.narrowed_to for answer in answers]),
         }
+
+    def _notice(self, row: Row) -> str:
+        """Payload of a place that no photo takes in an answer without photos: why there are none."""
+        sentence = self._searcher.explain_nothing(row.query)
+        return "{}" if sentence is None else json.dumps({"notice": sentence})
 
     def _read(self, request: Request) -> list[Row]:
         subjects = {name: array for name in SUBJECTS if (array := request.array(name)) is not None}

@@ -17,6 +17,8 @@ from triptych_models.search.preferences import Preferences, diversify, find_inte
 from triptych_models.search.query import SearchQuery
 from triptych_models.search.vectors import unit
 
+EMPTY = "The catalogue is empty: import products first."
+
 
 def _never_stop() -> None:
     """The caller waits without end."""
@@ -42,6 +44,14 @@ class Searcher:
 
     def __init__(self, backend: SearchBackend) -> None:
         self._backend = backend
+
+    def explain_nothing(self, query: SearchQuery) -> str | None:
+        """A sentence about a search that found no photo; None where it says nothing of the catalogue or the query."""
+        if self._backend.count_photos() == 0:
+            return EMPTY
+        if query.conditions or query.min_similarity > -1:
+            return "No photo passes the filter and `min_similarity`."
+        return None
 
     def by_embedding(self, embedding: Floats, k: int, query: SearchQuery) -> SearchAnswer:
         """The photos nearest to an embedding.
@@ -69,10 +79,10 @@ class Searcher:
             self._backend.refuse_other_network()
             direction = self._backend.direction_of(product_id)
             if direction is None:
-                raise InvalidRequest(
-                    f"No product has the id {quoted(product_id)}. Check the id, or add the product with `catalogue`.",
-                    Code.PRODUCT_UNKNOWN,
-                )
+                advice = "Check the id, or add the product with `catalogue`."
+                if self._backend.count_photos() == 0:
+                    advice = EMPTY
+                raise InvalidRequest(f"No product has the id {quoted(product_id)}. {advice}", Code.PRODUCT_UNKNOWN)
             return SearchAnswer(self._backend.nearest(direction, k, query, without=(product_id,)))
 
     def by_preferences(

@@ -18,6 +18,7 @@ from triptych_models.catalogue.files.index_files import file_checksum
 from triptych_models.catalogue.records import Floats, Ids, Tip
 from triptych_models.catalogue.settings import EXACT_BELOW
 from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
+from triptych_models.placed_files import native_name
 from triptych_models.search.index_repair import IndexRepair
 from triptych_models.search.query import SearchQuery
 from triptych_models.search.vectors import GROWTH_ROWS, Vectors
@@ -138,7 +139,7 @@ class VectorIndex:
             OSError, RuntimeError: the file is missing, or is not a graph of this dimension and number of rows.
         """
         graph = new_graph(self.vectors.dimension)
-        graph.view(str(file))
+        graph.view(native_name(file))
         if graph.ndim != self.vectors.dimension or len(graph) != rows:
             raise RuntimeError(f"{file} has {len(graph)} vectors of dimension {graph.ndim}; expected {rows} vectors")
         self.graph, self.graph_file, self.graph_rows, self.graph_checksum = graph, file, rows, checksum
@@ -266,9 +267,9 @@ def build_graph(
     """
     graph = new_graph(matrix.shape[1])
     if old is not None:
-        graph.load(str(old))
+        graph.load(native_name(old))
     for at in range(0, len(matrix), _GRAPH_BATCH_ROWS):
         progress(start + at)
         part = matrix[at : at + _GRAPH_BATCH_ROWS]
         graph.add(np.arange(start + at, start + at + len(part)), part, threads=threads)
-    graph.save(str(file))
+    graph.save(native_name(file))

@@ -49,3 +49,26 @@ def test_text_that_cannot_be_stored_is_refused(text: bytes) -> None:
 def test_object_that_can_be_stored_is_read(text: bytes, value: object) -> None:
     parsed = parse_object(text, "query")
     assert value is None or parsed == value
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            b'{"items": [{}, {"fields": {"ean": ' + b"9" * 30 + b"}}]}",
+            "'ean' of 'fields' of item 1 is a whole number of 30",
+        ),
+        (
+            b'{"items": [{"fields": {"t": ["a", "\\ud83d"]}}]}',
+            "1 of 't' of 'fields' of item 0 has an unpaired surrogate",
+        ),
+        (b'{"items": [{"fields": {"a\\ud83d": 1}}]}', "a name in 'fields' of item 0 has an unpaired surrogate"),
+        (b'{"items": [{"fields": {"p": 1e400}}]}', "'p' of 'fields' of item 0 is a number that is too large"),
+        (b'{"filter": {"price": {"lt": NaN}}}', "'lt' of 'price' of 'filter' is NaN"),
+        (b'{"a": "\xff"}', "byte 7 is no UTF-8"),
+    ],
+)
+def test_refusal_names_the_place_of_what_cannot_be_stored(text: bytes, told: str) -> None:
+    with pytest.raises(InvalidRequest) as refusal:
+        parse_object(text, "request")
+    assert f"`request` is invalid: {told}" in str(refusal.value)

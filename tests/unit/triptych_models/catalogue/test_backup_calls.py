@@ -180,6 +180,8 @@ def test_photos_that_are_not_what_was_backed_up_are_refused(shop: Shop, wrong: s
 def test_backup_of_another_network_is_refused(shop: Shop) -> None:
     with pytest.raises(IncompatibleIndex, match="Serve the network that made the backup's embeddings"):
         shop.ask("restore", step="begin", fingerprint="1" * 16, dimension=DIMENSION)
+    with pytest.raises(InvalidRequest, match=f"`dimension` is 3; expected {DIMENSION}, the length of"):
+        shop.ask("restore", step="begin", fingerprint=NETWORK, dimension=3)
 
 
 def test_second_restore_ends_the_first(shop: Shop) -> None:

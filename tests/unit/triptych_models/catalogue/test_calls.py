@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from triptych_models.catalogue.calls import CatalogueCalls
+from triptych_models.catalogue.calls import MAX_FIELDS_CHARS, CatalogueCalls
 from triptych_models.catalogue.rebuild import IndexRebuilds, NoRebuilds
 from triptych_models.catalogue.sqlite_store import SqliteCatalogueStore
-from triptych_models.errors import IncompatibleIndex, InvalidRequest
+from triptych_models.errors import IncompatibleIndex, InvalidFilter, InvalidRequest
 from triptych_models.metrics.families import CATALOGUE_CALLS
 
 OLD, NEW = "0" * 16, "1" * 16
@@ -59,3 +59,33 @@ def test_call_that_takes_nothing_is_refused_when_asked_with_more(tmp_path: Path,
     calls = CatalogueCalls(SqliteCatalogueStore(tmp_path), NoRebuilds(lambda: (0, 0)), 4, NEW)
     with pytest.raises(InvalidRequest, match="unknown key 'force'"):
         ask(calls, call, force=True)
+
+
+def test_fields_are_limited_by_what_the_user_sees(tmp_path: Path) -> None:
+    store = SqliteCatalogueStore(tmp_path)
+    calls = CatalogueCalls(store, NoRebuilds(store.count), 4, NEW)
+    room = MAX_FIELDS_CHARS - len('{"text": ""}')
+    for letter in ("x", "ü", "鞋", "👟"):
+        item = {"product_id": "a", "fields": {"text": letter * room}}
+        assert ask(calls, "upsert", items=[item])["upserted"] == 1
+        item["fields"] = {"text": letter * (room + 1)}
+        told = r"`fields` of item 0 has 65,537 characters as JSON, 65,527 of them in 'text'; the limit is 65,536"
+        with pytest.raises(InvalidRequest, match=told):
+            ask(calls, "upsert", items=[item])
+    store.close()
+
+
+def test_count_and_info_tell_what_fields_hold(tmp_path: Path) -> None:
+    store = SqliteCatalogueStore(tmp_path)
+    calls = CatalogueCalls(store, NoRebuilds(store.count), 4, NEW)
+    for name, price in (("a", 5), ("b", "5 €")):
+        ask(calls, "upsert", items=[{"product_id": name, "fields": {"price": price, "brand": "B"}}])
+    counted = ask(calls, "count", filter={"price": {"lt": 50}})
+    assert counted["notices"] == [
+        "The field 'price' holds text in 1 photos, such as '5 €', which the filter's number is not compared with."
+    ]
+    assert "notices" not in ask(calls, "count", filter={"brand": "B"})
+    assert ask(calls, "info")["field_kinds"] == {"brand": "text", "price": "text and numbers"}
+    with pytest.raises(InvalidFilter, match="holds text in 2 photos"):
+        ask(calls, "count", filter={"brand": {"gt": 1}})
+    store.close()

@@ -73,7 +73,7 @@ def test_store_is_empty_before_the_first_upsert(store_of: StoreOf) -> None:
     assert store.read_nearest(directions(1)[0], 5, ()) == []
     with store.snapshot():
         assert store.added_after(0, 5)[2].shape == (0, 0)
-    with pytest.raises(InvalidFilter, match="No product has the field 'colour'"):
+    with pytest.raises(InvalidFilter, match="The catalogue is empty, so no product has the field 'colour'"):
         store.read_nearest(directions(1)[0], 5, parse_filter({"colour": "red"}))
 
 

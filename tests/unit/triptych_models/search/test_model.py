@@ -134,3 +134,22 @@ def test_catalogue_of_another_network_is_refused(model: SearchModel, tmp_path: P
     with pytest.raises(ServingError) as refusal:
         other.answer(ArrayRequest({"embedding": towards(0)}))
     assert refusal.value.code is Code.INDEX_INCOMPATIBLE
+
+
+def test_answer_without_photos_says_why(model: SearchModel) -> None:
+    far = {"embedding": towards(0), "query": texts('{"min_similarity": 0.99, "filter": {"colour": "blue"}}')}
+    answer = model.answer(ArrayRequest(far))
+    assert answer["product_id"].tolist() == [[b""]]
+    assert json.loads(answer["payload"][0, 0]) == {"notice": "No photo passes the filter and `min_similarity`."}
+
+
+def test_answer_of_an_empty_catalogue_says_that_it_is_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place_network(tmp_path / "models")
+    monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "empty"))
+    config = config_of(tmp_path / "models", inputs={"embedding": (DIMENSION,)})
+    empty = SearchModel(config, MetricRegistry("index"), OneAnswerServer())
+    answer = empty.answer(ArrayRequest({"embedding": towards(0)}))
+    assert json.loads(answer["payload"][0, 0]) == {"notice": "The catalogue is empty: import products first."}
+    for arrays in ({"product_id": texts("a")}, {"embedding": towards(0), "query": texts('{"filter": {"a": 1}}')}):
+        with pytest.raises(InvalidRequest, match="The catalogue is empty"):
+            empty.answer(ArrayRequest(arrays))
