@@ -55,7 +55,8 @@ def parse_api_key(text: str | None) -> tuple[str, str] | None:
     name, separator, value = text.partition("=")
     if not (name and separator and value):
         raise InvalidInput(
-            "The api_key has not the form name=value. Pass it as in the server's --grpc-restricted-protocol."
+            "The api_key has not the form name=value. Pass it as in the server's --grpc-restricted-protocol; of the "
+            "file control.key that `triptych serve` writes, as triptych-control-key=<text of the file>."
         )
     check_headers({name: value})
     return name, value

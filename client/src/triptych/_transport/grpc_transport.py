@@ -17,9 +17,10 @@ import grpc.aio
 from google.protobuf import json_format
 from tritonclient.grpc import service_pb2
 
-from triptych._core.protocol import InferAnswer, InferRequest, JsonObject, Question, Tensor, TransportError
+from triptych._core.protocol import InferAnswer, InferRequest, JsonObject, Question, Tensor
 from triptych._transport.connection import Connection
 from triptych._transport.interface import Headers
+from triptych._transport.routes import Route, grpc_route
 from triptych._transport.target import grpc_address
 from triptych.errors import InvalidInput
 
@@ -48,7 +49,8 @@ class GrpcTransport:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._calls = _Calls(_open_channels(connection, grpc.insecure_channel, grpc.secure_channel))
+        self._route = grpc_route(grpc_address(connection.target))
+        self._calls = _Calls(_open_channels(connection, self._route, grpc.insecure_channel, grpc.secure_channel))
 
     def infer(self, request: InferRequest, *, timeout_s: float, headers: Headers) -> InferAnswer:
         """See `Transport`."""
@@ -67,9 +69,11 @@ class GrpcTransport:
 
     def _send(self, call: Callable[..., Any], message: Any, timeout_s: float, headers: Headers) -> Any:
         try:
-            return call(message, timeout=timeout_s, metadata=_metadata(headers, self._connection))
+            answer = call(message, timeout=timeout_s, metadata=_metadata(headers, self._connection))
         except grpc.RpcError as error:
-            raise TransportError(error.code().name, error.details() or "") from error
+            raise self._route.failure(error.code().name, error.details() or "") from error
+        self._route.has_answered = True
+        return answer
 
 
 class AsyncGrpcTransport:
@@ -77,7 +81,10 @@ class AsyncGrpcTransport:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._calls = _Calls(_open_channels(connection, grpc.aio.insecure_channel, grpc.aio.secure_channel))
+        self._route = grpc_route(grpc_address(connection.target))
+        self._calls = _Calls(
+            _open_channels(connection, self._route, grpc.aio.insecure_channel, grpc.aio.secure_channel)
+        )
 
     async def infer(self, request: InferRequest, *, timeout_s: float, headers: Headers) -> InferAnswer:
         """See `AsyncTransport`."""
@@ -96,9 +103,11 @@ class AsyncGrpcTransport:
 
     async def _send(self, call: Callable[..., Any], message: Any, timeout_s: float, headers: Headers) -> Any:
         try:
-            return await call(message, timeout=timeout_s, metadata=_metadata(headers, self._connection))
+            answer = await call(message, timeout=timeout_s, metadata=_metadata(headers, self._connection))
         except grpc.aio.AioRpcError as error:
-            raise TransportError(error.code().name, error.details() or "") from error
+            raise self._route.failure(error.code().name, error.details() or "") from error
+        self._route.has_answered = True
+        return answer
 
 
 class _Calls:
@@ -181,8 +190,10 @@ def _metadata(headers: Headers, connection: Connection) -> list[tuple[str, str]]
     return metadata
 
 
-def _open_channels(connection: Connection, insecure: Callable[..., C], secure: Callable[..., C]) -> list[C]:
-    address, options = grpc_address(connection.target), _options(connection)
+def _open_channels(
+    connection: Connection, route: Route, insecure: Callable[..., C], secure: Callable[..., C]
+) -> list[C]:
+    address, options = grpc_address(connection.target), [*_options(connection), *route.options()]
     try:
         if connection.tls is None:
             return [insecure(address, options=options) for _ in range(connection.channels)]

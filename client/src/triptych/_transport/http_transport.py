@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from triptych._core.deadline import Deadline
-from triptych._core.optional import require
 from triptych._core.protocol import InferAnswer, InferRequest, JsonObject, Question, TransportError
+from triptych._optional import require
 from triptych._transport.connection import Connection
 from triptych._transport.http_encoding import (
     Addresses,
@@ -28,6 +28,7 @@ from triptych._transport.http_encoding import (
     is_leaving,
 )
 from triptych._transport.interface import Headers
+from triptych._transport.routes import http_route
 from triptych._transport.target import http_addresses
 
 if TYPE_CHECKING:
@@ -138,9 +139,10 @@ class _Wire:
             return TransportError("UNIMPLEMENTED", f"no HTTP: {error}")
         self._addresses.note_failure(address)
         if isinstance(error, _LATE):
-            return TransportError("UNAVAILABLE", f"no connection within {_CONNECT_TIMEOUT_S:g} s")
+            detail = f"no connection within {_CONNECT_TIMEOUT_S:g} s"
+            return TransportError("UNAVAILABLE", http_route(address).annotated(detail))
         if isinstance(error, httpcore.ConnectError):
-            return TransportError("UNAVAILABLE", _reason(error))
+            return TransportError("UNAVAILABLE", http_route(address).annotated(_reason(error)))
         return TransportError("UNAVAILABLE", f"connection lost: {_reason(error)}")
 
 
