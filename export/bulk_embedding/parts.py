@@ -18,6 +18,7 @@ from triptych import CatalogueItem, EmbeddedRow, RefusedRow, TriptychError
 from triptych.catalogue.embedded_files import find_refused
 from triptych.catalogue.files import read_catalogue
 from triptych.catalogue.importing import row_key
+from triptych.sources.report import Skipped
 
 # Rows per part: an interruption repeats at most one part per worker.
 PART_ROWS = 256
@@ -32,8 +33,10 @@ class Part:
     items: tuple[CatalogueItem, ...]
 
 
-def read_parts(catalogue: Path, fingerprint: str, refused: list[RefusedRow]) -> Iterator[Part]:
-    """The rows of a catalogue in parts; adds unreadable rows to `refused`.
+def read_parts(
+    catalogue: Path, fingerprint: str, refused: list[RefusedRow], passed_over: list[Skipped]
+) -> Iterator[Part]:
+    """The rows of a catalogue in parts; adds unreadable rows to `refused`, and at the end what was skipped.
 
     Raises:
         WrongUsage: the catalogue cannot be read.
@@ -41,7 +44,8 @@ def read_parts(catalogue: Path, fingerprint: str, refused: list[RefusedRow]) -> 
     items: list[CatalogueItem] = []
     number = 0
     try:
-        for row in read_catalogue(catalogue):
+        rows = read_catalogue(catalogue)
+        for row in rows:
             if isinstance(row, RefusedRow):
                 refused.append(row)
                 continue
@@ -49,6 +53,7 @@ def read_parts(catalogue: Path, fingerprint: str, refused: list[RefusedRow]) -> 
             if len(items) == PART_ROWS:
                 yield _part(number, items, fingerprint)
                 items, number = [], number + 1
+        passed_over += rows.skipped
     except (TriptychError, ModuleNotFoundError) as error:
         raise WrongUsage(str(error)) from error
     if items:

@@ -24,6 +24,7 @@ from export.errors import BulkEmbeddingError, WrongUsage
 from triptych import Client, RefusedRow, TriptychError
 from triptych.catalogue.embedded_files import write_embedded
 from triptych.catalogue.file_replacement import replace_files
+from triptych.sources.report import Skipped
 
 # Ray's shared memory holds only rows; workers send the photos directly to the server.
 _OBJECT_STORE_BYTES = 256 * 2**20
@@ -83,7 +84,10 @@ def embed_catalogue(settings: Settings, console: Console) -> dict[str, Any]:
     settings = replace(settings, catalogue=settings.catalogue.resolve(), output=settings.output.resolve())
     fingerprint = _ask_fingerprint(settings)
     refused: list[RefusedRow] = []
-    parts = list(read_parts(settings.catalogue, fingerprint, refused))
+    passed_over: list[Skipped] = []
+    parts = list(read_parts(settings.catalogue, fingerprint, refused, passed_over))
+    for skipped in passed_over:
+        console.print(f"{settings.catalogue}: {skipped}", markup=False, highlight=False)
     try:
         settings.output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -102,6 +106,7 @@ def embed_catalogue(settings: Settings, console: Console) -> dict[str, Any]:
     return {
         "embedded": sum(done.values()),
         "refused": len(refused),
+        "passed_over": [skipped.as_json() for skipped in passed_over],
         "embedded_before": sum(done.values()) - sum(done[part.name] for part in left),
         "parts": len(parts),
         "fingerprint": fingerprint,

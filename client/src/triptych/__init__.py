@@ -19,6 +19,7 @@ from triptych._core.retry import Retry
 from triptych._core.search import Filter, Vector
 from triptych._core.server_state import Health, Model, ModelStatistics, TensorInfo
 from triptych._core.session import Observer
+from triptych._images.encoded_text import photo_from_base64
 from triptych._images.photo import ImageLike
 from triptych._images.pixels import Box
 from triptych._transport.connection import Auth, Balance
@@ -26,7 +27,7 @@ from triptych._transport.target import Carrier
 from triptych._transport.tls import TLS
 from triptych.async_client import AsyncClient
 from triptych.catalogue.embedded_files import EmbeddedRow
-from triptych.catalogue.files import RefusedRow
+from triptych.catalogue.files import ImportOptions
 from triptych.catalogue.importing import ImportReport
 from triptych.client import Client
 from triptych.errors import (
@@ -60,6 +61,7 @@ from triptych.results import (
     Timing,
     Verdict,
 )
+from triptych.sources.rows import RefusedRow
 
 __all__ = [
     "EVENT_WEIGHTS",
@@ -88,6 +90,7 @@ __all__ = [
     "Health",
     "ImageLike",
     "ImageTooLarge",
+    "ImportOptions",
     "ImportReport",
     "IncompatibleIndex",
     "InvalidInput",
@@ -121,5 +124,6 @@ __all__ = [
     "Vector",
     "Verdict",
     "draw_heat_map",
+    "photo_from_base64",
     "popular_products",
 ]

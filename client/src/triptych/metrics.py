@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from triptych._core.optional import require
 from triptych._core.recognition import Classify, Embed, Recognize
+from triptych._optional import require
 from triptych.errors import InvalidInput, TriptychError
 
 if TYPE_CHECKING:

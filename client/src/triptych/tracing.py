@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from triptych._core.optional import require
+from triptych._optional import require
 
 __all__ = [
     "trace_headers",

@@ -28,7 +28,7 @@ from triptych._core.search import Filter, check_filter, check_id, encoded
 from triptych._core.session import Options, Session, open_context
 from triptych._core.steps import Read, Steps
 from triptych._images.hashes import digest, perceptual_hash
-from triptych.errors import ContractMismatch, InvalidInput, UnreadableImage
+from triptych.errors import ContractMismatch, InvalidInput, TriptychError, UnreadableImage
 from triptych.results import Timing
 
 if TYPE_CHECKING:
@@ -36,6 +36,9 @@ if TYPE_CHECKING:
 
 MODEL = "catalogue"
 MAX_ITEMS = 256
+# The server's limits on an item; a contract test compares them.
+MAX_ID_CHARS = 512
+MAX_FIELDS_CHARS = 64 * 1024
 _ADVICE = "Serve the model repository of this client's release, or install the triptych-client of the server's."
 
 
@@ -198,6 +201,25 @@ def upsert_one(session: Session, options: Options, item: CatalogueItem) -> Steps
     yield from upsert_batch(session, options, [(item, prepared)], embedder)
 
 
+def upsert_separately(
+    session: Session, options: Options, batch: Sequence[tuple[CatalogueItem, PreparedPhoto]], embedder: str
+) -> Steps[dict[int, TriptychError]]:
+    """Adds embedded photos; a photo that the server refuses costs the others nothing.
+
+    Returns the errors of the refused photos by their place in the batch.
+    """
+    try:
+        yield from upsert_batch(session, options, batch, embedder)
+    except InvalidInput as error:
+        if len(batch) == 1:
+            return {0: error}
+        middle = len(batch) // 2
+        first = yield from upsert_separately(session, options, batch[:middle], embedder)
+        second = yield from upsert_separately(session, options, batch[middle:], embedder)
+        return first | {middle + place: refusal for place, refusal in second.items()}
+    return {}
+
+
 def upsert_batch(
     session: Session, options: Options, batch: Sequence[tuple[CatalogueItem, PreparedPhoto]], embedder: str
 ) -> Steps[int]:
@@ -269,12 +291,58 @@ def activate(session: Session, options: Options) -> Steps[str]:
 
 def check_item(item: CatalogueItem) -> None:
     """Raises `InvalidInput` for ids and fields that no catalogue can store."""
-    check_id("product_id", item.product_id)
+    _check_stored_id("product_id", item.product_id)
     if item.photo_id is not None:
-        check_id("photo_id", item.photo_id)
+        _check_stored_id("photo_id", item.photo_id)
     if not isinstance(item.fields, Mapping) or not all(isinstance(name, str) for name in item.fields):
         raise InvalidInput(f"fields is {item.fields!r}; expected values by name: {{'category': 'Shoes', 'price': 59}}.")
-    encoded(dict(item.fields), "fields")
+    text = encoded(dict(item.fields), "fields")
+    if len(text) > MAX_FIELDS_CHARS:
+        name, length = max(((name, len(str(value))) for name, value in item.fields.items()), key=lambda pair: pair[1])
+        raise InvalidInput(
+            f"the fields have {len(text):,} characters; expected at most {MAX_FIELDS_CHARS:,}. The longest is {name!r} "
+            f"with {length:,}: shorten it, or leave the column out."
+        )
+    is_text = True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        is_text = False
+    for name, value in item.fields.items():
+        if not is_text or not isinstance(value, str):
+            _check_value(name, value)
+
+
+def _check_stored_id(name: str, value: object) -> None:
+    check_id(name, value)
+    text = str(value)
+    if len(text) > MAX_ID_CHARS:
+        raise InvalidInput(f"{name} {text[:40]!r}... has {len(text)} characters; expected at most {MAX_ID_CHARS}.")
+    _check_text(name, text)
+
+
+def _check_value(name: str, value: object) -> None:
+    _check_text("the name of a field", name)
+    if isinstance(value, str):
+        _check_text(name, value)
+    elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+        raise InvalidInput(f"{name} is {value}, a number of more than 64 bits. Write it as text.")
+    elif isinstance(value, (list, tuple)):
+        for each in value:
+            _check_value(name, each)
+    elif isinstance(value, Mapping):
+        for key, each in value.items():
+            _check_value(f"{name}.{key}", each)
+
+
+def _check_text(name: str, text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidInput(
+            f"{name} has a character at place {error.start + 1} that is no text in Unicode, half an emoji for example. "
+            "Remove it."
+        ) from error
 
 
 def read_photo_row(row: JsonObject) -> CataloguePhoto:

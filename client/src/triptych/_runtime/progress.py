@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from triptych._core.optional import require
+from triptych._optional import require
 
 if TYPE_CHECKING:
     from triptych._core.rebuild import RebuildStatus

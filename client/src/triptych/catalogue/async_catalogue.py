@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
@@ -13,8 +14,10 @@ from triptych._core.rebuild import RebuildStatus
 from triptych._core.search import Filter
 from triptych._runtime.progress import watched_rebuild
 from triptych.catalogue.embedded_files import EmbeddedLoading, EmbeddedRow, embedded_rows, find_embedded
-from triptych.catalogue.files import RefusedRow, read_catalogue
-from triptych.catalogue.importing import Batch, ImportReport, Loading, OpenJournal, journal_path
+from triptych.catalogue.files import ImportOptions, read_catalogue, rejects_file
+from triptych.catalogue.importing import Batch, ImportReport, OpenJournal, journal_path
+from triptych.catalogue.loading import Loading, check_rows
+from triptych.sources.rows import RefusedRow
 
 if TYPE_CHECKING:
     from triptych._core.session import Options, Session
@@ -59,14 +62,20 @@ class AsyncCatalogue:
         self,
         path: str | os.PathLike[str],
         *,
+        options: ImportOptions | None = None,
+        rejects: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
         journal: str | os.PathLike[str] | None = None,
         batch_size: int | None = None,
         progress: bool = False,
     ) -> ImportReport:
         """See `Catalogue.import_file`."""
-        rows = read_catalogue(path)
-        with OpenJournal(journal_path(path, journal), self._client._session.target) as done:
-            return await self._load(Loading(rows, done), batch_size, progress)
+        rows = await asyncio.to_thread(read_catalogue, path, options, progress=progress)
+        if dry_run:
+            return await asyncio.to_thread(check_rows, rows, rejects)
+        opened = OpenJournal(journal_path(path, journal), self._client._session.target)
+        with opened as done, rejects_file(rows, rejects) as refused:
+            return await self._load(Loading(rows, done, refused), batch_size, progress)
 
     async def embed_items(
         self, items: Iterable[CatalogueItem], *, batch_size: int | None = None
@@ -144,8 +153,8 @@ class AsyncCatalogue:
 
         async def send(batch: Batch | None) -> None:
             if batch is not None:
-                await self._call(catalogue.upsert_batch, batch, embedder)
-                loading.acknowledge(batch)
+                refused = await self._call(catalogue.upsert_separately, batch, embedder)
+                loading.acknowledge(batch, refused)
 
         items = self._bulk_client()._many(Prepare(), loading.images(), batch_size, True, None, progress)
         async with contextlib.aclosing(items):

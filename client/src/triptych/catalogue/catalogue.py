@@ -13,8 +13,10 @@ from triptych._core.rebuild import RebuildStatus
 from triptych._core.search import Filter
 from triptych._runtime.progress import watched_rebuild
 from triptych.catalogue.embedded_files import EmbeddedLoading, EmbeddedRow, embedded_rows, find_embedded
-from triptych.catalogue.files import RefusedRow, read_catalogue
-from triptych.catalogue.importing import Batch, ImportReport, Loading, OpenJournal, journal_path
+from triptych.catalogue.files import ImportOptions, read_catalogue, rejects_file
+from triptych.catalogue.importing import Batch, ImportReport, OpenJournal, journal_path
+from triptych.catalogue.loading import Loading, check_rows
+from triptych.sources.rows import RefusedRow
 
 if TYPE_CHECKING:
     from triptych._core.session import Options, Session
@@ -83,30 +85,39 @@ class Catalogue:
         self,
         path: str | os.PathLike[str],
         *,
+        options: ImportOptions | None = None,
+        rejects: str | os.PathLike[str] | None = None,
+        dry_run: bool = False,
         journal: str | os.PathLike[str] | None = None,
         batch_size: int | None = None,
         progress: bool = False,
     ) -> ImportReport:
-        """Imports a file into the catalogue: `.csv`, `.jsonl`, `.parquet` (extra `parquet`), or a folder of photos.
+        """Imports a table, a feed or a folder of photos into the catalogue; never removes anything from it.
 
-        A file has the columns `product_id`, `photo` (a path below the file's folder, or a URL) and optionally
-        `photo_id`; all other columns become fields. In a folder each photo is a product; its path is the id.
+        A table has a column of product ids and one or several of photos; all other columns become fields. In a folder
+        each photo is a product; its path is the id. A row that cannot be used is refused alone.
 
         The same call resumes after an interruption: nothing is lost, and only the last batch is embedded twice.
 
         Args:
             path: path of the file or folder.
+            options: what the user decides about the table; the rest is found out, see the report's `understanding`.
+            rejects: file for the refused rows, which can be mended and imported; by default beside the file.
+            dry_run: whether to read and check everything, and send nothing; writes `rejects` only if it is given.
             journal: file that records the progress; by default beside the file, and removed at the end.
             batch_size: see `recognize_many`.
             progress: shows a progress bar on stderr (needs the extra `cli`).
 
         Raises:
-            InvalidInput: the file cannot be read, or lacks a column; the report has the bad rows.
+            InvalidInput: the table as a whole cannot be understood; the report has the bad rows.
             TriptychError: see `upsert_many`.
         """
-        rows = read_catalogue(path)
-        with OpenJournal(journal_path(path, journal), self._client._session.target) as done:
-            return self._load(Loading(rows, done), batch_size, progress)
+        rows = read_catalogue(path, options, progress=progress)
+        if dry_run:
+            return check_rows(rows, rejects)
+        opened = OpenJournal(journal_path(path, journal), self._client._session.target)
+        with opened as done, rejects_file(rows, rejects) as refused:
+            return self._load(Loading(rows, done, refused), batch_size, progress)
 
     def embed_items(
         self, items: Iterable[CatalogueItem], *, batch_size: int | None = None
@@ -230,8 +241,8 @@ class Catalogue:
 
         def send(batch: Batch | None) -> None:
             if batch is not None:
-                self._call(catalogue.upsert_batch, batch, embedder)
-                loading.acknowledge(batch)
+                refused = self._call(catalogue.upsert_separately, batch, embedder)
+                loading.acknowledge(batch, refused)
 
         items = self._bulk_client()._many(Prepare(), loading.images(), batch_size, True, None, progress)
         with contextlib.closing(items):

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 
 from triptych._core.catalogue import MAX_ITEMS, CatalogueItem, PreparedPhoto
-from triptych._core.optional import require
-from triptych.catalogue.files import RefusedRow
+from triptych._optional import require
 from triptych.catalogue.importing import Batch, ImportReport, Journal
 from triptych.errors import InvalidInput
+from triptych.sources.rows import RefusedRow
 
 _TEXTS = ("product_id", "photo_id", "fields", "image_digest", "phash", "fingerprint", "error")
 COLUMNS = (*_TEXTS, "embedding")
@@ -155,7 +155,7 @@ class EmbeddedLoading:
 
     def report(self) -> ImportReport:
         """The report of the rows so far."""
-        return ImportReport(self._upserted, self._skipped, tuple(self._refused))
+        return ImportReport(self._upserted, self._skipped, tuple(self._refused), len(self._refused))
 
 
 def _row(file: Path, number: int, said: dict[str, Any], embedding: Any) -> EmbeddedRow | RefusedRow:

@@ -1,218 +1,236 @@
-"""Reads catalogues from CSV, JSON lines, Parquet, or a folder of photos -> items and refused rows. Sends nothing."""
+"""Reads catalogues from tables, feeds and folders of photos -> items and refused rows. Sends nothing."""
 
 from __future__ import annotations
 
-import csv
-import difflib
-import json
 import os
-import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from triptych._core.catalogue import CatalogueItem, check_item
-from triptych._core.optional import require
-from triptych._images.discovery import SUFFIXES, Missing, find_photos
+from triptych._core.catalogue import CatalogueItem
+from triptych._optional import require
+from triptych.catalogue.folders import read_folder
+from triptych.catalogue.table_rows import TableReading
 from triptych.errors import InvalidInput
+from triptych.sources.columns import map_columns, read_map
+from triptych.sources.decisions import decide
+from triptych.sources.locations import PhotoFolder
+from triptych.sources.rejects import RejectsFile, is_extra, read_rules, rejects_path
+from triptych.sources.report import SkipCounter, Skipped, Understanding
+from triptych.sources.rows import RefusedRow, Row
+from triptych.sources.table import Table, TableOptions, open_table
+from triptych.sources.values import ColumnTally, ValueOptions
 
-_PHOTO_COLUMNS = ("photo", "image", "path", "url")
-_INTEGER = re.compile(r"-?(0|[1-9]\d{0,17})")
-_DECIMAL = re.compile(r"-?(0|[1-9]\d*)\.\d+")
-_URL = re.compile("https?://", re.IGNORECASE)
+# Columns whose values are decided; rows of JSON may name any number.
+_MOST_COLUMNS = 10_000
 
 
 @dataclass(frozen=True, slots=True)
-class RefusedRow:
-    """A row that was not added to the catalogue.
+class ImportOptions:
+    """What the user decides about a catalogue's table; by default everything is found out.
 
     Attributes:
-        row: its number in the file or iterable, from 1; header lines do not count.
-        product_id: the row's product id, if it has one.
-        photo: the photo that the row names.
-        reason: the error and the next step.
-        passing: whether another import may succeed.
-        code: of the error, see `TriptychError`; None where a file of embeddings has no code.
+        columns: columns by role (product_id, photo, photo_id), or texts such as "id=SKU,photo=Image Src".
+        text: columns that stay text.
+        decimal: decimal mark of the numbers, "," or ".".
+        photos: folder that relative paths of photos start from; by default the table's.
+        encoding, delimiter, sheet: see `TableOptions`.
     """
 
-    row: int
-    product_id: str | None
-    photo: str | None
-    reason: str
-    passing: bool = False
-    code: str | None = InvalidInput.code
+    columns: Mapping[str, str | Sequence[str]] | Sequence[str] | str | None = None
+    text: Sequence[str] = ()
+    decimal: str | None = None
+    photos: str | os.PathLike[str] | None = None
+    encoding: str | None = None
+    delimiter: str | None = None
+    sheet: str | None = None
 
-    def __str__(self) -> str:
-        named = ", ".join(each for each in (self.product_id, self.photo) if each)
-        return f"row {self.row}{f' ({named})' if named else ''}: {self.reason}"
+    def mapping(self) -> dict[str, tuple[str, ...]]:
+        """The columns by role."""
+        given = self.columns
+        if given is None:
+            return {}
+        if isinstance(given, Mapping):
+            parts = [(role, [names] if isinstance(names, str) else names) for role, names in given.items()]
+            return read_map([f'{role}="{name}"' for role, names in parts for name in names])
+        return read_map([given] if isinstance(given, str) else given)
 
 
-def read_catalogue(path: str | os.PathLike[str]) -> Iterator[CatalogueItem | RefusedRow]:
-    """The rows of a catalogue in their order.
+@dataclass(frozen=True, slots=True)
+class Sourced:
+    """An item, and the row that it is from.
+
+    Attributes:
+        item: for the catalogue.
+        row: of the table; its values are those that a file of refused rows needs.
+    """
+
+    item: CatalogueItem
+    row: Row
+
+
+@dataclass
+class CatalogueRows:
+    """A catalogue that was opened: iterating reads its rows in their order.
+
+    Attributes:
+        understanding: how it was understood.
+        columns: of the table; none for a folder.
+        rules: how it was understood, for `RejectsFile`.
+        rows: how many there are; None where that is not known.
+        path: of the table or folder.
+        is_delimited: whether refused rows are written as CSV.
+        read: how many rows were read so far.
+    """
+
+    path: Path
+    understanding: Understanding
+    reading: TableReading | None = None
+    columns: tuple[str, ...] = ()
+    rules: Mapping[str, object] = field(default_factory=dict)
+    rows: int | None = None
+    is_delimited: bool = False
+    read: int = 0
+    skips: SkipCounter = field(default_factory=SkipCounter)
+    _iterator: Iterator[CatalogueItem | RefusedRow] | None = None
+
+    def __iter__(self) -> Iterator[CatalogueItem | RefusedRow]:
+        """The items and refused rows; see `sourced`."""
+        for each in self.sourced():
+            yield each.item if isinstance(each, Sourced) else each
+
+    def sourced(self) -> Iterator[Sourced | RefusedRow]:
+        """The items with their rows, and the refused rows; sets `read` and `skips` anew."""
+        self.read, self.skips = 0, SkipCounter()
+        if self.reading is None:
+            yield from self._of_folder()
+            return
+        for row in self.reading.table:
+            self.read += 1
+            if isinstance(row, RefusedRow):
+                yield self.reading.named(row)
+                continue
+            for item in self.reading.items(row, self.skips):
+                yield item if isinstance(item, RefusedRow) else Sourced(item, self.reading.origin)
+
+    def _of_folder(self) -> Iterator[Sourced | RefusedRow]:
+        for number, item in enumerate(read_folder(self.path, self.skips), start=1):
+            self.read = number
+            if isinstance(item, RefusedRow):
+                yield item
+            elif item is not None:
+                yield Sourced(item, Row(number, None, {"product_id": item.product_id, "photo": item.fields["photo"]}))
+
+    @property
+    def skipped(self) -> tuple[Skipped, ...]:
+        """What was passed over so far, by reason."""
+        return self.skips.skipped()
+
+    @property
+    def notes(self) -> tuple[Skipped, ...]:
+        """How photos were found whose names are written in another way, with counts."""
+        return () if self.reading is None else self.reading.notes.skipped()
+
+
+def rejects_file(rows: CatalogueRows, path: str | os.PathLike[str] | None) -> RejectsFile:
+    """The file of the refused rows of a catalogue; by default beside it."""
+    source = rows.path if rows.path.name else Path(os.path.abspath(rows.path))
+    place = rejects_path(source, rows.is_delimited) if path is None else Path(path)
+    return RejectsFile(place, rows.columns, rows.rules)
+
+
+def read_catalogue(
+    path: str | os.PathLike[str], options: ImportOptions | None = None, *, progress: bool = False
+) -> CatalogueRows:
+    """Opens a catalogue: decides what its columns are over all its rows, before the first is used.
+
+    Args:
+        path: of the file or folder.
+        options: what the user decides.
+        progress: shows the rows that are read on stderr (needs the extra `cli`).
 
     Raises:
-        InvalidInput: the file does not exist, has another format, or has no columns for ids and photos.
-        ModuleNotFoundError: a Parquet file, and the extra `parquet` is not installed.
+        InvalidInput: the file does not exist, has another format, or has no columns for ids and photos, or a column
+            cannot be understood without a decision; the message names the option.
+        ModuleNotFoundError: the format needs an extra that is not installed.
     """
+    options = options or ImportOptions()
     place = Path(path)
     if place.is_dir():
-        return _from_folder(place)
-    suffix = place.suffix.lower()
-    if suffix not in _READERS:
-        raise InvalidInput(
-            f"{os.fspath(path)!r} is no catalogue; expected a folder of photos, or a file that ends in "
-            f"{', '.join(_READERS)}."
-        )
+        return CatalogueRows(place, Understanding("folder of photos", ("each photo is a product",)))
     if not place.is_file():
         raise InvalidInput(f"There is no file {os.fspath(path)!r}. Check the path.")
-    return _from_rows(place, _READERS[suffix](place))
+    table = open_table(place, TableOptions(options.encoding, options.delimiter, options.sheet))
+    return _open_rows(place, table, options, progress)
 
 
-def _from_folder(folder: Path) -> Iterator[CatalogueItem | RefusedRow]:
-    for number, found in enumerate(find_photos([str(folder)]), start=1):
-        if isinstance(found, Missing):
-            if found.place == str(folder):
-                raise InvalidInput(f"The folder {str(folder)!r} holds no photo; expected files {' '.join(SUFFIXES)}.")
-            yield RefusedRow(number, None, found.place, str(found.error), passing=True, code=found.error.code)
-            continue
-        inside = Path(os.path.relpath(found, folder))
-        if os.path.islink(found):  # links to folders are not followed
-            try:
-                _inside(folder, str(inside))
-            except InvalidInput as error:
-                yield RefusedRow(number, None, inside.as_posix(), str(error))
-                continue
-        fields = {"photo": inside.as_posix()}
-        if inside.parent != Path():
-            fields["folder"] = inside.parent.as_posix()
-        try:
-            item = CatalogueItem(inside.with_suffix("").as_posix(), found, fields)
-            item.product_id.encode()
-        except UnicodeEncodeError:
-            yield RefusedRow(number, None, repr(found), "its name is not valid UTF-8. Rename the file.")
-        else:
-            yield item
-
-
-def _from_rows(path: Path, rows: Iterator[Mapping[str, Any] | str]) -> Iterator[CatalogueItem | RefusedRow]:
-    for number, row in enumerate(rows, start=1):
-        if isinstance(row, str):
-            yield RefusedRow(number, None, None, row)
-            continue
-        yield _item_of(path.parent, number, row)
-
-
-def _item_of(folder: Path, number: int, row: Mapping[str, Any]) -> CatalogueItem | RefusedRow:
-    given = {name: value for name, value in row.items() if value is not None and value != ""}
-    product_id, photo_id = given.pop("product_id", None), given.pop("photo_id", None)
-    column = next((name for name in _PHOTO_COLUMNS if name in given), None)
-    photo = given.pop(column) if column is not None else None
-    named = photo if isinstance(photo, str) else None
-    ids = [None if each is None else str(each) for each in (product_id, photo_id)]
-    if ids[0] is None:
-        return RefusedRow(number, None, named, "it has no product_id.")
-    if photo is None:
-        return RefusedRow(number, ids[0], None, "it names no photo. Fill the column photo.")
-    fields = given.pop("fields", {}) if isinstance(given.get("fields"), Mapping) else {}
+def _open_rows(place: Path, table: Table, options: ImportOptions, progress: bool) -> CatalogueRows:
+    extra = is_extra(table.columns)
+    columns = tuple(name for name in table.columns if name not in extra)
+    rules = _kept_rules(table, extra)
+    given = options.mapping() or {role: tuple(names) for role, names in rules.get("columns", {}).items()}
     try:
-        image = photo if isinstance(photo, bytes) else _inside(folder, str(photo))
-        kept = {**given, **fields}
-        if named is not None:
-            kept.setdefault("photo", named)
-        item = CatalogueItem(ids[0], image, kept, ids[1])
-        check_item(item)
+        mapping = map_columns(columns, given, repr(str(place)))
     except InvalidInput as error:
-        return RefusedRow(number, ids[0], named, str(error))
-    return item
+        raise InvalidInput(f"{error} It was read as {'; '.join((table.format, *table.understood))}.") from error
+    tallies = {name: ColumnTally() for name in columns if name not in mapping.used}
+    rows = _tally(table, tallies, mapping.used.union(extra), progress)
+    decided = decide(
+        tallies,
+        ValueOptions(
+            tuple(options.text),
+            options.decimal,
+            rules.get("kinds", {}),
+            mapping.preset.decimal if mapping.preset else None,
+        ),
+    )
+    base = place.parent if options.photos is None else _photo_folder(options.photos)
+    folder = PhotoFolder(base, mapping.preset.folders if mapping.preset else (), is_given=options.photos is not None)
+    sentences = (*table.understood, *mapping.stated)
+    if extra:
+        sentences = (*sentences, f"a file of refused rows: {', '.join(extra)} ignored")
+    notices = tuple(rule.notice for rule in decided.values() if rule.notice)
+    if not rows:
+        notices = ("the table has a header and no rows",)
+    kinds = {name: rule.stated for name, rule in decided.items() if tallies[name].filled}
+    return CatalogueRows(
+        place,
+        Understanding(table.format, sentences, mapping.as_json(), kinds, notices),
+        TableReading(table, mapping, decided, folder, frozenset(extra)),
+        columns,
+        {"columns": mapping.as_json(), "kinds": {name: rule.as_json() for name, rule in decided.items()}},
+        rows,
+        any(name in table.format.upper() for name in ("CSV", "TSV", "TEXT", "TAB", "COMMA", "SEMICOLON")),
+    )
 
 
-def _inside(folder: Path, photo: str) -> str:
-    """The location of a row's photo: a URL, or a path below the catalogue's folder."""
-    if _URL.match(photo):
-        return photo
-    try:
-        place = (folder / photo).resolve()
-        is_inside = place.is_relative_to(folder.resolve())
-    except (OSError, ValueError, RuntimeError) as error:
-        raise InvalidInput(f"{photo!r} cannot be a path ({error}).") from error
-    if not is_inside:
-        raise InvalidInput(
-            f"{photo!r} leads out of the catalogue's folder {str(folder)!r}. Put the photo below it, or name it by URL."
-        )
-    if not place.is_file():
-        raise InvalidInput(
-            f"there is no photo {photo!r} below {str(folder)!r}. Paths are relative to the catalogue's folder."
-        )
-    return str(folder / photo)
+def _tally(table: Table, tallies: dict[str, ColumnTally], without: frozenset[str], progress: bool) -> int:
+    """Counts the values of all rows by column, also of columns that only late rows have; returns the number of rows."""
+    rows: Iterable[Row | RefusedRow] = table
+    if progress:
+        bar = require("tqdm.auto", extra="cli", wanted_by="progress=True").tqdm
+        rows = bar(table, desc="reading the table", unit="row", leave=False)
+    count = 0
+    for row in rows:
+        count += 1
+        if isinstance(row, Row):
+            for name, value in row.values.items():
+                if value is None or value == "" or name in without:
+                    continue
+                if name not in tallies and len(tallies) < _MOST_COLUMNS:
+                    tallies[name] = ColumnTally()
+                if name in tallies:
+                    tallies[name].add(value)
+    return count
 
 
-def _csv_rows(path: Path) -> Iterator[Mapping[str, Any] | str]:
-    try:
-        # The byte order mark of spreadsheets is no part of the first column's name.
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            _check_columns(path, [name.strip() for name in reader.fieldnames or ()])
-            reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-            for row in reader:
-                if None in row or None in row.values():
-                    expected = len(reader.fieldnames)
-                    yield f"it has another number of columns than the header's {expected}. Quote values with commas."
-                else:
-                    yield {name: value if name in _TEXT else _value(value) for name, value in row.items()}
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise InvalidInput(f"{str(path)!r} is not CSV in UTF-8 ({error}). Save it as UTF-8.") from error
+def _kept_rules(table: Table, extra: Sequence[str]) -> dict[str, Mapping[str, Mapping[str, object]]]:
+    if not extra:
+        return {}
+    return next((rules for row in table if isinstance(row, Row) and (rules := read_rules(row.values, extra))), {})
 
 
-_TEXT = ("product_id", "photo_id", *_PHOTO_COLUMNS)
-
-
-def _value(text: str) -> Any:
-    """Converts the text of a number to a number, so that filters can compare it; "007" stays text."""
-    if _INTEGER.fullmatch(text):
-        return int(text)
-    return float(text) if _DECIMAL.fullmatch(text) else text
-
-
-def _json_rows(path: Path) -> Iterator[Mapping[str, Any] | str]:
-    with open(path, "rb") as file:
-        for line in file:
-            if not line.strip():
-                continue
-            try:
-                row = json.loads(line)
-            except ValueError as error:
-                yield f"it is no JSON ({error})."
-                continue
-            yield row if isinstance(row, dict) else 'it is no JSON object; expected {"product_id": ..., "photo": ...}.'
-
-
-def _parquet_rows(path: Path) -> Iterator[Mapping[str, Any] | str]:
-    arrow = require("pyarrow", extra="parquet", wanted_by=f"Reading {path}")
-    parquet = require("pyarrow.parquet", extra="parquet", wanted_by=f"Reading {path}")
-    try:
-        file = parquet.ParquetFile(path)
-        _check_columns(path, file.schema_arrow.names)
-        for batch in file.iter_batches(256):
-            yield from batch.to_pylist()
-    except (OSError, ValueError, arrow.ArrowException) as error:
-        raise InvalidInput(f"{str(path)!r} is no Parquet file ({error}).") from error
-
-
-_READERS: dict[str, Callable[[Path], Iterator[Mapping[str, Any] | str]]] = {
-    ".csv": _csv_rows,
-    ".jsonl": _json_rows,
-    ".ndjson": _json_rows,
-    ".parquet": _parquet_rows,
-}
-
-
-def _check_columns(path: Path, columns: list[str]) -> None:
-    for wanted, accepted in (("product_id", ("product_id",)), ("photo", _PHOTO_COLUMNS)):
-        if not set(accepted) & set(columns):
-            near = difflib.get_close_matches(wanted, columns, 1, 0.5)
-            advice = f"Rename {near[0]!r}" if near else f"Add {wanted!r}"
-            raise InvalidInput(
-                f"{str(path)!r} has no column {wanted!r}; it has {', '.join(columns) or 'none'}. {advice}; further "
-                "columns become fields."
-            )
+def _photo_folder(photos: str | os.PathLike[str]) -> Path:
+    if not Path(photos).is_dir():
+        raise InvalidInput(f"There is no folder {os.fspath(photos)!r} of photos. Check the path (--photos).")
+    return Path(photos)

@@ -1,4 +1,4 @@
-"""An import of many items: batches, refused rows, and the journal of an interrupted run. Sends nothing."""
+"""The report of an import, and the journal of an interrupted one. Sends nothing."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import io
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from triptych._core.catalogue import CatalogueItem, PreparedPhoto, check_item
-from triptych.catalogue.files import RefusedRow
-from triptych.errors import InvalidInput, ServerFault, TriptychError
-from triptych.results import Item
+from triptych._core.catalogue import CatalogueItem, PreparedPhoto
+from triptych.errors import InvalidInput
+from triptych.sources.report import Skipped, Understanding
+from triptych.sources.rows import RefusedRow
 
 if sys.platform != "win32":
     import fcntl
@@ -22,12 +22,14 @@ if sys.platform != "win32":
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from triptych._images.photo import ImageLike
-
 # Photos of one upsert: 320 kB of embeddings at D = 1280. After a kill a rerun embeds at most one batch again.
 BATCH = 64
 
 Batch = list[tuple[CatalogueItem, PreparedPhoto]]
+
+
+# Refused rows that a report holds; the file of refused rows has all.
+REPORTED = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,14 +37,28 @@ class ImportReport:
     """The result of an import.
 
     Attributes:
-        upserted: photos that this run added.
+        upserted: photos that this run added; in a dry run, those that it would add.
         skipped: photos that an earlier, interrupted run had added.
-        refused: rows that were not added, with reasons.
+        refused: photos and rows that were not added, with reasons; the first 10,000 of them.
+        refused_count: how many were not added.
+        rows: rows or files that were read; 0 where that is not counted.
+        passed_over: rows that were passed over, by reason with first examples.
+        found: photos whose names are written in another way than those of the files, by the way.
+        understanding: how the table was understood, or None.
+        rejects: the file of refused rows, which can be mended and imported again; None if there is none.
+        refused_rows: how many rows have refused photos or were refused as a whole.
     """
 
     upserted: int
     skipped: int
     refused: tuple[RefusedRow, ...] = field(repr=False)
+    refused_count: int = field(default=0, repr=False)
+    rows: int = field(default=0, repr=False)
+    passed_over: tuple[Skipped, ...] = field(default=(), repr=False)
+    found: tuple[Skipped, ...] = field(default=(), repr=False)
+    understanding: Understanding | None = field(default=None, repr=False)
+    rejects: str | None = field(default=None, repr=False)
+    refused_rows: int = field(default=0, repr=False)
 
 
 class Journal:
@@ -75,6 +91,9 @@ class Journal:
 
     def __contains__(self, key: str) -> bool:
         return key in self._done
+
+    def __len__(self) -> int:
+        return len(self._done)
 
     def add(self, keys: Iterable[str]) -> None:
         """Adds acknowledged rows."""
@@ -116,94 +135,6 @@ class Journal:
         self._file.truncate(0 if is_new else len(whole) + 1)
         if is_new:
             self._file.write(f"{json.dumps({'import': target})}\n".encode())
-
-
-class Loading:
-    """One run of an import: turns rows into batches.
-
-    Args:
-        rows: items, and rows that were refused already.
-        journal: of an import that a later run may resume, or None.
-    """
-
-    def __init__(self, rows: Iterable[CatalogueItem | RefusedRow], journal: Journal | None = None) -> None:
-        self._rows = rows
-        self._journal = journal
-        self._seen: set[tuple[str, str]] = set()
-        self._asked: dict[int, tuple[int, CatalogueItem]] = {}
-        self._batch: Batch = []
-        self._upserted = self._skipped = 0
-        self._refused: list[RefusedRow] = []
-
-    def images(self) -> Iterator[ImageLike]:
-        """The photos to be embedded, in the order of `take`."""
-        number_asked = 0
-        for number, row in enumerate(self._rows, start=1):
-            item = self._checked(number, row)
-            if item is None:
-                continue
-            if self._journal is not None and row_key(item) in self._journal:
-                self._skipped += 1
-                continue
-            self._asked[number_asked] = (number, item)
-            number_asked += 1
-            yield item.image
-
-    def take(self, embedded: Item[PreparedPhoto]) -> Batch | None:
-        """Takes one photo's embedding; returns a batch when one is full.
-
-        Raises:
-            TriptychError: an error that does not concern this photo: the next photo would fail too.
-        """
-        number, item = self._asked.pop(embedded.index)
-        error = embedded.error
-        if error is None:
-            self._batch.append((item, embedded.result()))
-        elif isinstance(error, (InvalidInput, ServerFault)):
-            self._refuse(number, item, error, passing=error.retryable or isinstance(error, ServerFault))
-        else:
-            raise error
-        return self.rest() if len(self._batch) >= BATCH else None
-
-    def rest(self) -> Batch | None:
-        """The last batch, when all photos have been taken."""
-        batch, self._batch = self._batch, []
-        return batch or None
-
-    def acknowledge(self, batch: Batch) -> None:
-        """Records that the server has the batch."""
-        self._upserted += len(batch)
-        if self._journal is not None:
-            self._journal.add(row_key(item) for item, _ in batch)
-
-    def report(self) -> ImportReport:
-        """The report of the rows so far."""
-        return ImportReport(self._upserted, self._skipped, tuple(sorted(self._refused, key=lambda row: row.row)))
-
-    def _checked(self, number: int, row: CatalogueItem | RefusedRow) -> CatalogueItem | None:
-        if isinstance(row, RefusedRow):
-            self._refused.append(row)
-            return None
-        if not isinstance(row, CatalogueItem):
-            raise InvalidInput(f"Row {number} is a {type(row).__name__}; expected a CatalogueItem.")
-        try:
-            check_item(row)
-        except InvalidInput as error:
-            self._refuse(number, row, error)
-            return None
-        if row.key in self._seen:
-            reason = (
-                "an earlier row of this import has the same ids. Give each further photo of a product its own photo_id."
-            )
-            self._refuse(number, row, InvalidInput(reason))
-            return None
-        self._seen.add(row.key)
-        return row
-
-    def _refuse(self, number: int, item: CatalogueItem, error: TriptychError, *, passing: bool = False) -> None:
-        photo = item.fields.get("photo") if isinstance(item.fields, Mapping) else None
-        shown = photo if isinstance(photo, str) else None
-        self._refused.append(RefusedRow(number, str(item.product_id), shown, str(error), passing, error.code))
 
 
 class OpenJournal:

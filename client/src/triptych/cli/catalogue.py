@@ -7,36 +7,33 @@ import base64
 import json
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, TypeAlias
 
 from triptych._core.catalogue import CataloguePhoto
-from triptych._core.optional import require
 from triptych._core.rebuild import RebuildStatus
-from triptych._images.discovery import find_photos
 from triptych._runtime.progress import phase_words
-from triptych.catalogue.embedded_files import COLUMNS
-from triptych.catalogue.importing import ImportReport
 from triptych.cli.catalogue_backup import JOBS, add_backup_calls
+from triptych.cli.catalogue_import import add_import_call, check_catalogue, has_bar, import_catalogue
 from triptych.cli.connection_options import (
     OpenClient,
     add_catalogue_key_option,
     add_connection_options,
     open_connection,
 )
-from triptych.cli.exit_codes import EXIT_DONE, EXIT_FAILED, WrongUsage
+from triptych.cli.exit_codes import EXIT_DONE, EXIT_FAILED
 from triptych.cli.filters import add_filter_option, read_filter
 from triptych.cli.report import printable
 from triptych.client import Client
-from triptych.errors import InvalidInput
 
 Call: TypeAlias = Callable[[argparse.Namespace, Client], int]
 AddCall: TypeAlias = Callable[[str, Call, str], argparse.ArgumentParser]
 
-_SHOWN = 20
 _EPILOG = """\
 examples:
   triptych catalogue import products.csv --catalogue-key-file .run/catalogue.key
+  triptych catalogue import shopify-export.csv --dry-run
+  triptych catalogue import products.csv --map id=Artikel --map photo=Bild1+Bild2 --photos photos/ --decimal ,
+  triptych catalogue import products.rejects.csv  # the refused rows, once they are mended
   triptych catalogue import photos/
   triptych catalogue import embedded/  # what `triptych bulk-embed` wrote
   triptych catalogue count --filter category=Shoes --filter 'price<50'
@@ -46,10 +43,11 @@ examples:
   triptych catalogue verify && triptych catalogue backup catalogue-monday.jsonl
   triptych catalogue restore catalogue-monday.jsonl --force
 
-products.csv, .jsonl or .parquet has the columns product_id, photo (a path below the file's folder, or a URL) and
-optionally photo_id; all other columns become fields. In a folder each photo is a product. Parquet files that
-`triptych bulk-embed` wrote are recognised: their photos are added with the embeddings. The same import resumes after
-an interruption.
+A table has a column of product ids and one or several of photos (paths below the file's folder, or URLs), which are
+found by name or named with --map; all other columns become fields. Exports of Shopify, WooCommerce, Google Merchant and
+Magento are recognised. In a folder each photo is a product. Parquet files that `triptych bulk-embed` wrote are
+recognised: their photos are added with the embeddings. The same import resumes after an interruption. An import adds
+and updates; it never removes.
 exit codes: 0 done, 1 some rows were refused or something failed (message on stderr; `status`: the last rebuild
 failed; `verify`: something is damaged), 2 wrong usage, 130 interrupted
 """
@@ -71,7 +69,7 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         made.set_defaults(call=call, call_parser=made)
         return made
 
-    _add_import_calls(add)
+    add_import_call(add)
     _add_photo_calls(add)
     _add_index_calls(add)
     add_backup_calls(add)
@@ -79,17 +77,6 @@ def add_parser(commands: Any) -> argparse.ArgumentParser:
         add_catalogue_key_option(made)
         add_connection_options(made)
     return parser
-
-
-def _add_import_calls(add: AddCall) -> None:
-    loading = add("import", _import, "add products to the catalogue: a table, a folder of photos, or bulk embeddings")
-    loading.add_argument(
-        "file",
-        metavar="FILE",
-        help="a .csv, .jsonl or .parquet file, a folder of photos, or the folder that `triptych bulk-embed` wrote",
-    )
-    loading.add_argument("--journal", metavar="FILE", help="file that records the progress (default: beside FILE)")
-    loading.add_argument("--json", action="store_true", help="print the report as a JSON object with the refused rows")
 
 
 def _add_photo_calls(add: AddCall) -> None:
@@ -115,74 +102,16 @@ def _add_index_calls(add: AddCall) -> None:
 
 def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
     """Performs the call; returns the exit code."""
-    with open_connection(arguments, open_client, is_job=arguments.call in (_import, *JOBS)) as client:
+    if arguments.call is import_catalogue and arguments.dry_run:
+        return check_catalogue(arguments)
+    with open_connection(arguments, open_client, is_job=arguments.call in (import_catalogue, *JOBS)) as client:
         call: Call = arguments.call
         return call(arguments, client)
 
 
-def _import(arguments: argparse.Namespace, client: Client) -> int:
-    try:
-        if _has_embeddings(Path(arguments.file)):
-            report = client.catalogue.import_embeddings(arguments.file, journal=arguments.journal)
-        else:
-            report = client.catalogue.import_file(arguments.file, journal=arguments.journal, progress=_has_bar())
-    except (ModuleNotFoundError, InvalidInput) as error:
-        raise WrongUsage(str(error)) from error
-    return _report(report, as_json=arguments.json)
-
-
-def _has_embeddings(place: Path) -> bool:
-    """Whether a Parquet file, or the first one of a folder, has the columns that `triptych bulk-embed` writes.
-
-    Raises:
-        InvalidInput: a folder has such files and photos: one of both would be left out.
-        ModuleNotFoundError: the extra `parquet` is not installed.
-    """
-    first = min(place.glob("*.parquet"), default=place) if place.is_dir() else place
-    if first.suffix.lower() != ".parquet" or not first.is_file():
-        return False
-    has_photos = place.is_dir() and isinstance(next(find_photos([str(place)])), str)
-    parquet = require("pyarrow.parquet", extra="parquet", wanted_by=f"Reading {first}")
-    try:
-        names = set(parquet.read_schema(first).names)
-    except (OSError, ValueError):  # the reader of the whole file says why
-        return place.is_dir() and not has_photos
-    if not names.issuperset(COLUMNS):
-        return False
-    if has_photos:
-        raise InvalidInput(
-            f"{str(place)!r} contains photos and Parquet files of embeddings. Move them into two folders, and import "
-            "one after the other."
-        )
-    return True
-
-
-def _report(report: ImportReport, *, as_json: bool) -> int:
-    if as_json:
-        refused = [
-            {
-                "row": row.row,
-                "product_id": row.product_id,
-                "photo": row.photo,
-                "code": row.code,
-                "reason": row.reason,
-            }
-            for row in report.refused
-        ]
-        print(json.dumps({"upserted": report.upserted, "skipped": report.skipped, "refused": refused}))
-    else:
-        earlier = f", {report.skipped} added by an earlier run" if report.skipped else ""
-        print(f"{report.upserted} photos added to the catalogue{earlier}")
-    for row in report.refused[:_SHOWN]:
-        print(f"triptych: refused {printable(str(row))}", file=sys.stderr)
-    if len(report.refused) > _SHOWN:
-        print(f"triptych: ... and {len(report.refused) - _SHOWN} more refused; --json lists all", file=sys.stderr)
-    return EXIT_FAILED if report.refused else EXIT_DONE
-
-
 def _rebuild(arguments: argparse.Namespace, client: Client) -> int:
     wait = not arguments.no_wait
-    photos = client.catalogue.rebuild(wait=wait, progress=wait and _has_bar())
+    photos = client.catalogue.rebuild(wait=wait, progress=wait and has_bar())
     if wait:
         print(f"index rebuilt: {photos} photos")
     else:
@@ -269,13 +198,3 @@ def _line(photo: CataloguePhoto) -> str:
     if photo.embedding is not None:
         told["embedding"] = base64.b64encode(photo.embedding.astype("<f4").tobytes()).decode("ascii")
     return json.dumps(told)
-
-
-def _has_bar() -> bool:
-    if not sys.stderr.isatty():
-        return False
-    try:
-        require("tqdm", extra="cli", wanted_by="A progress bar")
-    except ModuleNotFoundError:
-        return False
-    return True

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any, NoReturn, TypeAlias
 
-from triptych._core.optional import require
+from triptych._optional import require
 
 PROGRAM = "triptych"
 ENTRY_POINTS = "triptych.commands"

@@ -10,7 +10,7 @@ from typing import Any
 from triptych.cli.exit_codes import WrongUsage
 
 _OPERATORS = {">=": "gte", "<=": "lte", "!=": "ne", ">": "gt", "<": "lt", "=": "eq"}
-_CONDITION = re.compile(r"([^<>=!]+)(>=|<=|!=|>|<|=)(.*)", re.DOTALL)
+_CONDITION = re.compile(r"([^<>=!]+)([<>=!]+)(.*)", re.DOTALL)
 
 
 def add_filter_option(parser: argparse.ArgumentParser) -> None:
@@ -19,8 +19,8 @@ def add_filter_option(parser: argparse.ArgumentParser) -> None:
         "--filter",
         action="append",
         metavar="CONDITION",
-        help="category=Shoes, category=Shoes,Boots (any of them), colour!=red, 'price<50', or a JSON object; "
-        "repeat the option for further conditions; all must hold",
+        help="category=Shoes, category=Shoes,Boots (any of them), colour!=red, 'price<50', 'size=\"36\"' (as "
+        "text), or a JSON object; repeat the option for further conditions; all must hold",
     )
 
 
@@ -34,6 +34,11 @@ def read_filter(conditions: list[str] | None) -> dict[str, Any] | None:
         match = _CONDITION.fullmatch(text)
         if match is None:
             raise WrongUsage(f"--filter is {text!r}; expected a condition: category=Shoes, 'price<50', colour!=red.")
+        if match[2] not in _OPERATORS:
+            raise WrongUsage(
+                f"--filter is {text!r} with the operator {match[2]!r}; expected one of {', '.join(_OPERATORS)}. "
+                f"""A value that begins with a sign is quoted: '{match[1].strip()}="{match[2][1:]}{match[3]}"'."""
+            )
         name, operator, value = match[1].strip(), _OPERATORS[match[2]], match[3].strip()
         if operator == "eq":
             choices = [_value(each) for each in value.split(",")]

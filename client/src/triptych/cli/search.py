@@ -6,7 +6,7 @@ import argparse
 import json
 import os
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from triptych._core.search import Query
 from triptych._images.discovery import STDIN, image_of
@@ -30,6 +30,8 @@ A sheet shows the query and the results with similarities and ids. It reads the 
 import stores: a path is relative to --photos, a URL is not downloaded.
 exit codes: 0 done, also without results; 1 something failed (message on stderr), 2 wrong usage
 """
+
+_EMPTY = "the catalogue is empty; `triptych catalogue import` fills it"
 
 
 def add_parser(commands: Any) -> argparse.ArgumentParser:
@@ -79,28 +81,45 @@ def run(arguments: argparse.Namespace, open_client: OpenClient) -> int:
     except InvalidInput as error:
         raise WrongUsage(str(error)) from error
     with open_connection(arguments, open_client) as client:
-        found = client.search(
-            content,
-            k=arguments.k,
-            filter=conditions,
-            min_similarity=arguments.min_similarity,
-            group_by_product=not arguments.all_photos,
-            predicted_filter=field_name,
-            box=box,
-        )
+        try:
+            found = client.search(
+                content,
+                k=arguments.k,
+                filter=conditions,
+                min_similarity=arguments.min_similarity,
+                group_by_product=not arguments.all_photos,
+                predicted_filter=field_name,
+                box=box,
+            )
+        except InvalidInput as error:
+            # An empty catalogue has no field either, so a filter on any is refused.
+            if error.code != "filter_invalid" or client.search(content, k=1).matches:
+                raise
+            found = None
+        if found is None or not (found.matches or client.search(content, k=1).matches):
+            print(f"triptych: {_EMPTY}" if arguments.json else f"no results: {_EMPTY}", file=_messages(arguments.json))
+            return EXIT_DONE
     _show(found, as_json=arguments.json)
     if arguments.sheet is not None:
-        from triptych.cli.contact_sheet import write_sheet
-
-        name = "standard input" if arguments.photo == STDIN else os.path.basename(arguments.photo)
-        missing = write_sheet(arguments.sheet, read_photo(content, box=box), name, found.matches, arguments.folder)
-        if missing:
-            print(
-                f"triptych: {missing} of the {len(found.matches)} photos are not below {arguments.folder!r} and are "
-                "grey in the sheet. Name the imported folder: --photos FOLDER.",
-                file=sys.stderr,
-            )
+        _write_sheet(arguments, read_photo(content, box=box), found)
     return EXIT_DONE
+
+
+def _messages(as_json: bool) -> TextIO:
+    return sys.stderr if as_json else sys.stdout
+
+
+def _write_sheet(arguments: argparse.Namespace, query: bytes, found: SearchResult) -> None:
+    from triptych.cli.contact_sheet import write_sheet
+
+    name = "standard input" if arguments.photo == STDIN else os.path.basename(arguments.photo)
+    missing = write_sheet(arguments.sheet, query, name, found.matches, arguments.folder)
+    if missing:
+        print(
+            f"triptych: {missing} of the {len(found.matches)} photos are not below {arguments.folder!r} and are "
+            "grey in the sheet. Name the imported folder: --photos FOLDER.",
+            file=sys.stderr,
+        )
 
 
 def _show(found: SearchResult, *, as_json: bool) -> None:

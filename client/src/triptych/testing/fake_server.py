@@ -67,7 +67,7 @@ LABELS = (
 """Lines of a `labels.txt`; classes without a category are no products."""
 
 _UNKNOWN_MODEL = "Request for unknown model: 'recognizer'"
-_READABLE = "expected a complete JPEG, PNG, WebP, GIF, BMP or TIFF file. Send the file's bytes unchanged."
+_READABLE = "expected a complete JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file. Send the bytes of a photo."
 
 # The messages of models, Triton 2.51.0 and gRPC that lead to each error: the client must translate them, as in
 # production. InvalidInput and ServerFault stand for any message of a model.
@@ -77,7 +77,7 @@ _SPOKEN: dict[type[TriptychError], TransportError] = {
         "index_incompatible", "Incompatible index: the catalogue has the fingerprint 'a'; expected 'b'."
     ),
     InvalidInput: coded("request_invalid", "the request is refused"),
-    UnreadableImage: coded("image_unreadable", f"unreadable image: got 4 bytes that start with b'fake'; {_READABLE}"),
+    UnreadableImage: coded("image_unreadable", f"unreadable image: got plain text; {_READABLE}"),
     ImageTooLarge: coded(
         "image_too_large", "image too large: 21.0 MB, the limit is 20 MB. Send a smaller copy of the photo."
     ),

@@ -138,7 +138,7 @@ def test_json_is_one_object_a_line_when_asked_for(run: Run, photos: list[str], c
         "code": "image_unreadable",
         "retryable": False,
     }
-    assert bad["error"]["message"].startswith("unreadable image: got 4 bytes")
+    assert bad["error"]["message"].startswith("unreadable image: got plain text")
     assert last["photo"] == "c.jpg"
 
 
@@ -156,7 +156,7 @@ def test_other_photos_go_on_when_one_is_bad(run: Run, photos: list[str], capsys:
     out, err = capsys.readouterr()
     assert "a-longer-name.jpg" in out
     first, second, last = err.splitlines()
-    assert first.startswith("apple.jpg: unreadable image: got 4 bytes")
+    assert first.startswith("apple.jpg: unreadable image: got plain text")
     assert second.startswith("missing.jpg: There is no file 'missing.jpg'")
     assert last == "triptych: 1 of 3 photos recognised"
 

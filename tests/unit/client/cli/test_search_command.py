@@ -71,6 +71,24 @@ def test_nothing_is_said_to_be_found_when_nothing_passes(run: Run, shop: Path, c
     assert capsys.readouterr().out == "no results\n"
 
 
+@pytest.mark.parametrize("conditions", [[], ["--filter", "price>1000"], ["--min-similarity", "0.9"]])
+def test_catalogue_is_said_to_be_empty_when_it_is(
+    run: Run, shop: Path, server: FakeServer, capsys: Any, conditions: list[str]
+) -> None:
+    fake_client(server, catalogue_key="secret").catalogue.delete(["red-1", "green-1"])
+    assert run("search", "red.png", *conditions) == 0
+    assert capsys.readouterr() == ("no results: the catalogue is empty; `triptych catalogue import` fills it\n", "")
+    assert run("search", "red.png", "--json", *conditions) == 0
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "triptych: the catalogue is empty; `triptych catalogue import` fills it\n"
+
+
+def test_catalogue_is_not_said_to_be_empty_when_only_the_filter_is_strict(run: Run, shop: Path, capsys: Any) -> None:
+    assert run("search", "red.png", "--json", "--filter", "price>1000") == 0
+    assert capsys.readouterr() == ("", "")
+
+
 def test_sheet_shows_query_and_results(run: Run, shop: Path, capsys: Any) -> None:
     assert run("search", "red.png", "--sheet", "out.png", "--box", "0,0,40,60") == 0
     assert capsys.readouterr().err == ""
@@ -147,7 +165,7 @@ def test_refused_rows_are_listed_when_an_import_ends(run: Run, shop: Path, capsy
     assert run("catalogue", "import", "more.csv") == 1
     out, err = capsys.readouterr()
     assert out == "1 photos added to the catalogue\n"
-    assert err.startswith("triptych: refused row 2 (b, gone.png): there is no photo")
+    assert "\ntriptych: refused row 2, line 3 (b, gone.png): there is no photo 'gone.png' below '.'." in err
     assert run("catalogue", "import", "more.csv", "--json") == 1
     report = json.loads(capsys.readouterr().out)
     assert (report["refused"][0]["row"], report["refused"][0]["code"]) == (2, "input_invalid")
@@ -232,7 +250,7 @@ def test_file_that_is_no_catalogue_is_wrong_usage(run: Run, shop: Path, capsys: 
     with pytest.raises(SystemExit) as end:
         run("catalogue", "import", "key")
     assert end.value.code == 2
-    assert "is no catalogue" in capsys.readouterr().err
+    assert "'key' has no column 'product_id'; it has secret." in capsys.readouterr().err
 
 
 def test_predicted_filter_is_shown_above_the_results(run: Run, shop: Path, capsys: Any) -> None:

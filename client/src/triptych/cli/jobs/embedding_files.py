@@ -14,8 +14,8 @@ from pathlib import PurePath
 
 import numpy as np
 
-from triptych._core.optional import require
 from triptych._core.protocol import JsonObject
+from triptych._optional import require
 from triptych.catalogue.file_replacement import replace_files
 from triptych.cli.exit_codes import WrongUsage
 

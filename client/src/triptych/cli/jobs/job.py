@@ -25,6 +25,7 @@ from triptych.errors import (
     TriptychError,
 )
 from triptych.results import Item
+from triptych.sources.photo_files import SkippedFiles
 
 # Errors that do not concern one photo: the next photo would fail too.
 _STOPPING = (ConnectionFailed, NotReady, PermissionDenied, ContractMismatch)
@@ -85,6 +86,7 @@ class Job:
         failures: the first failures, as text.
         stop: the error that ended the run early.
         interrupted: whether Ctrl-C ended it.
+        no_photos: what in the folders is no photo.
     """
 
     places: list[str]
@@ -96,6 +98,7 @@ class Job:
     failures: list[str] = field(default_factory=list)
     stop: TriptychError | None = None
     interrupted: bool = False
+    no_photos: SkippedFiles = field(default_factory=SkippedFiles)
 
     def run(self, ask: Callable[[Iterator[ImageLike]], Iterator[Item[R]]], sink: Sink[R], progress: Progress) -> None:
         """Sends all photos; stops early when the server stops answering, or at Ctrl-C."""
@@ -141,7 +144,8 @@ class Job:
         return EXIT_FAILED if self.stop is not None or self.failed or self.refused else EXIT_DONE
 
     def conclude(self, achieved: str, output: str | None) -> None:
-        """Prints failures and the summary on stderr; prints nothing after a success whose results are on stdout.
+        """Prints failures, skipped files and the summary on stderr; after a success whose results are on stdout, only
+        the skipped files.
 
         Args:
             achieved: the participle of the summary, "recognised" for example.
@@ -155,6 +159,8 @@ class Job:
             print(f"... and {self.failed - len(self.failures)} more failed", file=sys.stderr)
         if self.stop is not None:
             print(printable(str(self.stop)), file=sys.stderr)
+        for skipped in self.no_photos.by_reason():
+            print(f"triptych: {skipped}", file=sys.stderr)
         if self.exit_code == EXIT_DONE and output is None:
             return
         asked = self.done + self.failed + self.skipped + self.refused if self.is_complete else self.count()
@@ -163,7 +169,7 @@ class Job:
         print(f"triptych: {self.done + self.skipped} of {asked} photos {achieved}{earlier}{refused}", file=sys.stderr)
 
     def _images(self, sink: Sink[R]) -> Iterator[ImageLike]:
-        for found in find_photos(self.places):
+        for found in find_photos(self.places, self.no_photos):
             if isinstance(found, Missing):
                 self._fail(found.place, found.error, sink)
             elif found in self.earlier:

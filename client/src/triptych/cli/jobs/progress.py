@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from triptych._core.optional import require
+from triptych._optional import require
 
 # A shorter job shows no bar.
 _DELAY_S = 1.0
