@@ -9,6 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
+
 from ops.packaging.image.build import HERE
 from ops.server.launch import ALLOCATOR
 from ops.settings import REPOSITORY, ROOT
@@ -46,8 +48,8 @@ def test_packages_are_those_the_models_import() -> None:
     imported = {name for path in served for name in imports(path)}
     foreign = imported - own - set(sys.stdlib_module_names)
     providers = importlib.metadata.packages_distributions()
-    needed = {name.lower() for module in foreign for name in providers[module]}
-    installed = {name.lower() for name, _ in PINNED.findall((HERE / "requirements.txt").read_text(encoding="utf-8"))}
+    needed = {canonicalize_name(name) for module in foreign for name in providers[module]}
+    installed = {canonicalize_name(name) for name, _ in PINNED.findall((HERE / "requirements.txt").read_text(encoding="utf-8"))}
     assert needed - installed == set()
 
 

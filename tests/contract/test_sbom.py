@@ -16,6 +16,8 @@ from ops.errors import OpsError
 from ops.packaging.sbom import LICENCES, REQUIREMENTS, UNKNOWN, make_licence_table, make_sbom
 from ops.packaging.wheel_sbom import FRONT, SERVER, compiled_files, make_wheel_sbom
 
+# The wheel bundles x265 beside libheif; docs/guides/build-the-image.md says how to leave it out, and what that costs.
+LEFT_OUT_BY_WHOEVER_PASSES_IT_ON = {"pillow-heif"}
 PINNED = re.compile(r"^([a-z0-9._-]+)==(\S+)", re.MULTILINE)
 
 
@@ -54,7 +56,7 @@ def test_every_part_has_a_licence_that_leaves_ones_own_code_alone(sbom: str) -> 
     for row in make_licence_table(sbom).splitlines()[6:]:
         _, name, _, licence, _ = (cell.strip() for cell in row.split("|"))
         assert licence != UNKNOWN, name
-        assert "GPL" not in licence, name
+        assert "GPL" not in licence or name in LEFT_OUT_BY_WHOEVER_PASSES_IT_ON, name
 
 
 def test_committed_table_is_of_these_requirements() -> None:
