@@ -165,10 +165,9 @@ class UnreadableImage(InvalidPhoto):
 
     code = Code.IMAGE_UNREADABLE
 
-    def __init__(self, found: str) -> None:
+    def __init__(self, found: str, mend: str = "Send the file's bytes unchanged.") -> None:
         super().__init__(
-            f"unreadable image: {found}; expected a complete JPEG, PNG, WebP, GIF, BMP or TIFF file. "
-            "Send the file's bytes unchanged."
+            f"unreadable image: {found}; expected a complete JPEG, PNG, WebP, GIF, BMP, TIFF, AVIF or HEIC file. {mend}"
         )
 
 

@@ -133,7 +133,7 @@ def test_reload_under_load_loses_and_mixes_nothing(
     assert models_of(running) == MODELS
 
 
-ADVICE, OTHER_ADVICE = b"Send the file's bytes unchanged.", b"Send the bytes as they are in the file."
+ADVICE, OTHER_ADVICE = b"expected a complete JPEG", b"expected a whole JPEG"
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from tests.faults.hostile_bombs import bombs, huge_headers, rgb_tiff, scans
+from tests.faults.hostile_still_files import hostile_still_files
 from tests.faults.photo_parts import (
     Fate,
     HostilePhoto,
@@ -29,6 +30,7 @@ from tests.faults.photo_parts import (
     tiff,
     whole_photos,
 )
+from tests.faults.still_file_parts import whole_files
 
 SEED = 11
 STEP_BYTES = 64
@@ -51,18 +53,20 @@ def hostile_photos(seed: int = SEED) -> list[HostilePhoto]:
         *_odd_but_whole(),
         *_tiff_directories(),
         *scans(),
+        *hostile_still_files(),
     ]
 
 
 def _truncated() -> Iterator[HostilePhoto]:
-    for name, content in whole_photos().items():
+    for name, content in whole_files().items():
         for end in range(0, len(content), STEP_BYTES):
-            fate: Fate = "REFUSED" if end < TAIL * len(content) and not name.startswith("tiff") else "EITHER"
+            has_spare_tail = name.startswith("tiff") or name == "avif-frames"
+            fate: Fate = "REFUSED" if end < TAIL * len(content) and not has_spare_tail else "EITHER"
             yield HostilePhoto("truncated", f"{name} cut at {end} of {len(content)}", content[:end], fate)
 
 
 def _flipped(chance: random.Random) -> Iterator[HostilePhoto]:
-    for name, content in whole_photos().items():
+    for name, content in whole_files().items():
         for number in range(FLIPS_A_FORMAT):
             damaged = bytearray(content)
             # Half of them in the header, where lengths and offsets are.
@@ -75,7 +79,7 @@ def _flipped(chance: random.Random) -> Iterator[HostilePhoto]:
 
 def _spliced(chance: random.Random) -> Iterator[HostilePhoto]:
     """The beginning of one format and the rest of another; runs overwritten with extremes."""
-    photos = list(whole_photos().items())
+    photos = list(whole_files().items())
     for name, content in photos:
         for other, tail in photos:
             cut = chance.randrange(16, len(content))

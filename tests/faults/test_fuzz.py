@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.faults.bounds import SENTENCES
-from tests.faults.photo_parts import whole_photos
 from tests.faults.records import InputRow, keep
+from tests.faults.still_file_parts import whole_files
 from triptych_models.errors import InvalidPhoto
 from triptych_models.recognition.preprocessing import Limits, preprocess
 from triptych_models.recognition.transform import Transform
@@ -23,7 +23,7 @@ EXAMPLES_A_TURN = 200
 @st.composite
 def damaged(draw: st.DrawFn) -> bytes:
     """A whole photo with bytes changed, put in, taken out; sometimes with another's end."""
-    photo = bytearray(draw(st.sampled_from(list(whole_photos().values()))))
+    photo = bytearray(draw(st.sampled_from(list(whole_files().values()))))
     for _ in range(draw(st.integers(1, 6))):
         at = draw(st.integers(0, max(0, len(photo) - 1)))
         kind = draw(st.sampled_from(("set", "insert", "cut", "repeat")))

@@ -22,7 +22,21 @@ from triptych_models.recognition.preprocessing import Limits, preprocess
 from triptych_models.recognition.transform import Transform
 
 # Files of the serving package that determine the pixels: a change invalidates cached features.
-PIXEL_SOURCES = ("recognition/preprocessing.py", "recognition/transform.py")
+PIXEL_SOURCES = (
+    "recognition/photos/coded_pictures.py",
+    "recognition/photos/colour_profiles.py",
+    "recognition/photos/colour.py",
+    "recognition/photos/decode_cost.py",
+    "recognition/photos/geometry.py",
+    "recognition/photos/isobmff.py",
+    "recognition/photos/metadata.py",
+    "recognition/photos/opening.py",
+    "recognition/photos/raw_photos.py",
+    "recognition/photos/signatures.py",
+    "recognition/photos/still_files.py",
+    "recognition/preprocessing.py",
+    "recognition/transform.py",
+)
 
 # Minimum area of a random crop, as a share of the served square: half of a product is still that product.
 MIN_VIEW_AREA = 0.4

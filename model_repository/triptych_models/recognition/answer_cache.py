@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from pathlib import Path
 
 import lmdb
@@ -35,7 +36,7 @@ class AnswerCache:
         size_bytes = size_mb * 1024 * 1024
         # The file is deleted with the server, so no sync. Not `writemap`: on a full disk it would end in SIGBUS.
         self._environment = lmdb.open(
-            str(server_folder / "answers"), map_size=size_bytes, max_dbs=2, max_readers=1024, sync=False
+            os.fsencode(server_folder / "answers"), map_size=size_bytes, max_dbs=2, max_readers=1024, sync=False
         )
         self._halves = [self._environment.open_db(name) for name in (b"half 0", b"half 1")]
         pages = math.ceil((answer_bytes + _HEADER_BYTES) / _PAGE_BYTES)

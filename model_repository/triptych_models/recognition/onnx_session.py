@@ -6,6 +6,8 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from triptych_models.placed_files import native_name
+
 
 def open_session(onnx_file: Path, threads: int, *, spins_within_a_run: bool = False) -> ort.InferenceSession:
     """A session on the CPU.
@@ -24,4 +26,4 @@ def open_session(onnx_file: Path, threads: int, *, spins_within_a_run: bool = Fa
         options.add_session_config_entry("session.force_spinning_stop", "1")
     else:
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(str(onnx_file), options, providers=["CPUExecutionProvider"])
+    return ort.InferenceSession(native_name(onnx_file), options, providers=["CPUExecutionProvider"])

@@ -19,6 +19,7 @@ from triptych_models.errors import Code, InvalidPhoto
 from triptych_models.metrics.registry import MetricRegistry
 from triptych_models.metrics.stages import DecodeMetrics
 from triptych_models.recognition import preprocessing
+from triptych_models.recognition.photos.colour import Conversion, to_srgb
 from triptych_models.recognition.preprocessor import timing_of
 from triptych_models.recognition.transform import read_transform
 from triptych_models.triton.model import Arrays, Model, ModelConfig, Request, Server
@@ -94,9 +95,16 @@ class TorchPreprocessor(Model):
         except RuntimeError:  # one damaged file fails the batch: decode each photo alone, on the CPU
             return {}
         return {
-            photo: self._square(image, header.transpose)
+            photo: self._to_srgb(self._square(image, header.transpose), header.conversion)
             for (photo, header), image in zip(headers.items(), decoded, strict=True)
         }
+
+    def _to_srgb(self, square: torch.Tensor, conversion: Conversion | None) -> torch.Tensor:
+        """uint8[S,S,3] in the photo's colours -> the same in sRGB; LittleCMS runs on the CPU."""
+        if conversion is None:
+            return square
+        converted = to_srgb(Image.fromarray(square.cpu().numpy()), conversion)
+        return torch.from_numpy(np.array(converted)).to(self.device)
 
     def _square(self, image: torch.Tensor, transpose: Image.Transpose | None) -> torch.Tensor:
         """uint8[3,H,W] as stored -> uint8[S,S,3], upright: torchvision's Resize and CenterCrop."""
