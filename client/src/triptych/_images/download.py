@@ -14,12 +14,15 @@ import socket
 import ssl
 import threading
 import time
+import zlib
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NoResult
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, quote, urljoin, urlsplit
 
+from triptych._images.encoded_text import format_of
+from triptych._images.web_pages import refuse_page
 from triptych.errors import FetchFailed, ImageTooLarge, InvalidInput
 
 TIME_CAP_S = 10.0
@@ -28,8 +31,11 @@ MAX_REDIRECTS = 5
 _REDIRECTS = (301, 302, 303, 307, 308)
 # Retryable statuses besides 5xx: request timeout, too early, too many requests.
 _PASSING = (408, 425, 429)
-# The formats that every server decodes: a host that negotiates then sends no AVIF.
+# A host that negotiates sends a format that is quick to decode, and that a server one release older decodes too. A
+# photo that exists only as AVIF or HEIC comes all the same.
 _ACCEPT = "image/jpeg,image/png,image/webp,image/gif,image/bmp,image/tiff,*/*;q=0.1"
+# gzip or zlib, told apart by the header.
+_ANY_ZLIB = 47
 _INSTEAD = "Download the photo and pass its bytes."
 _SHOWN_CHARACTERS = 80
 # Characters that a URL may contain unquoted (RFC 3986), and "%", so that quoted parts stay unchanged.
@@ -70,7 +76,7 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 def fetch_photo(url: str, *, private_urls: bool, max_bytes: int) -> bytes:
-    """Downloads the content of a URL, unchanged, regardless of its content type.
+    """Downloads the content of a URL, unchanged, regardless of its content type. A web page is refused.
 
     Args:
         url: http or https.
@@ -79,6 +85,7 @@ def fetch_photo(url: str, *, private_urls: bool, max_bytes: int) -> bytes:
 
     Raises:
         InvalidInput: no URL, no public address, an untrusted certificate, a status such as 404.
+        UnreadableImage: a web page, XML or JSON.
         ImageTooLarge: the content is over `max_bytes`.
         FetchFailed: the download took longer than `TIME_CAP_S`, the connection failed, or the status is 408, 425, 429
             or 5xx.
@@ -91,8 +98,8 @@ def fetch_photo(url: str, *, private_urls: bool, max_bytes: int) -> bytes:
         return outcome.result(TIME_CAP_S)
     except NoResult:
         raise FetchFailed(
-            f"The photo at {_shown(url)} did not arrive within {TIME_CAP_S:g} s. Try again later, or download it and "
-            "pass its bytes."
+            f"The photo at {shown_url(url)} did not arrive within {TIME_CAP_S:g} s. Try again later, or download it "
+            "and pass its bytes."
         ) from None
     finally:
         fetch.abandon()
@@ -143,13 +150,20 @@ class _Fetch:
                     with connection.getresponse() as response:
                         location = response.headers.get("Location")
                         if response.status not in _REDIRECTS or location is None:
-                            return self._read(response, hop)
+                            content = self._unpacked(self._read(response, hop), response, hop)
+                            break
             except (OSError, http.client.HTTPException) as error:
                 raise _failed(hop, error) from error
             hop = _parse(location, hop)
-        raise InvalidInput(
-            f"The URL {_shown(url)} is redirected more than {MAX_REDIRECTS} times. Pass the photo's final URL."
-        )
+        else:
+            raise InvalidInput(
+                f"The URL {shown_url(url)} is redirected more than {MAX_REDIRECTS} times. Pass the photo's final URL."
+            )
+        named = shown_url(url) if hop.shown == shown_url(url) else f"{shown_url(url)}, redirected to {hop.shown},"
+        refusal = refuse_page(content, hop.url, named, shown_url)
+        if refusal is not None:
+            raise refusal
+        return content
 
     def abandon(self) -> None:
         self._abandoned = True
@@ -213,9 +227,6 @@ class _Fetch:
             if response.status >= 500 or response.status in _PASSING:
                 raise FetchFailed(f"{refusal} Try again later, or download it and pass its bytes.")
             raise InvalidInput(f"{refusal} Check the URL and who may read it.")
-        coding = response.headers.get("Content-Encoding", "identity")
-        if coding.lower() != "identity":
-            raise InvalidInput(f"The host of {hop.shown} sent the photo packed with {coding!r}, unasked. {_INSTEAD}")
         announced_bytes = response.length or 0  # 0: not announced
         content = bytearray()
         while max(announced_bytes, len(content)) <= self._max_bytes:
@@ -224,13 +235,36 @@ class _Fetch:
                 break
             content += piece
         else:
-            raise ImageTooLarge(
-                f"image too large: {hop.shown} gives more than {self._max_bytes / 1e6:g} MB, the limit. "
-                "Send a smaller copy of the photo."
-            )
+            raise self._too_large(hop)
         if len(content) < announced_bytes:
             raise http.client.IncompleteRead(bytes(content), announced_bytes - len(content))
         return bytes(content)
+
+    def _unpacked(self, content: bytes, response: http.client.HTTPResponse, hop: _Hop) -> bytes:
+        """The content without its Content-Encoding, which is not asked for; a photo that is not packed stays."""
+        coding = response.headers.get("Content-Encoding", "identity").strip().lower()
+        if coding in ("", "identity") or format_of(content[:16]):
+            return content
+        if coding not in ("gzip", "x-gzip", "deflate"):
+            raise InvalidInput(f"The host of {hop.shown} sent the photo packed with {coding!r}, unasked. {_INSTEAD}")
+        unpacking = zlib.decompressobj(_ANY_ZLIB)
+        try:
+            plain = unpacking.decompress(content, self._max_bytes + 1)
+        except zlib.error as error:
+            raise InvalidInput(
+                f"The host of {hop.shown} sent the photo packed with {coding!r}, and damaged ({error}). {_INSTEAD}"
+            ) from error
+        if len(plain) > self._max_bytes:
+            raise self._too_large(hop)
+        if not unpacking.eof:
+            raise http.client.IncompleteRead(plain)
+        return plain
+
+    def _too_large(self, hop: _Hop) -> ImageTooLarge:
+        return ImageTooLarge(
+            f"image too large: {hop.shown} gives more than {self._max_bytes / 1e6:g} MB, the limit. "
+            "Send a smaller copy of the photo."
+        )
 
     def _hold(self, sock: socket.socket, timeout_s: float) -> None:
         """Registers the socket, so that `abandon` ends a read or write on it."""
@@ -267,8 +301,8 @@ def _parse(url: str, base: _Hop | None = None) -> _Hop:
         if not host.isascii():
             host = host.encode("idna").decode("ascii")
     except ValueError as error:
-        raise InvalidInput(f"{_shown(url)} cannot be a URL ({error}). Check its spelling.") from error
-    shown = _shown(joined)
+        raise InvalidInput(f"{shown_url(url)} cannot be a URL ({error}). Check its spelling.") from error
+    shown = shown_url(joined)
     if parts.scheme not in ("http", "https") or not host:
         found = f"a redirect from {base.shown} to {shown}" if base else shown
         raise InvalidInput(f"Got {found}; expected a URL that starts with http:// or https:// and a host. {_INSTEAD}")
@@ -291,14 +325,18 @@ def _failed(hop: _Hop, error: OSError | http.client.HTTPException) -> InvalidInp
     unknown = {getattr(socket, name, None) for name in ("EAI_NONAME", "EAI_NODATA")}
     if isinstance(error, socket.gaierror) and error.errno in unknown:
         return InvalidInput(f"The URL {hop.shown} names a host that does not exist ({error.strerror}). Check the URL.")
-    reason = str(error) if isinstance(error, http.client.HTTPException) else error.strerror or str(error)
+    if isinstance(error, http.client.IncompleteRead):
+        whole = "" if error.expected is None else f" of {len(error.partial) + error.expected}"
+        reason = f"the connection ended after {len(error.partial)}{whole} bytes"
+    else:
+        reason = str(error) if isinstance(error, http.client.HTTPException) else error.strerror or str(error)
     return FetchFailed(
         f"The photo at {hop.shown} could not be fetched ({reason or type(error).__name__}). Try again later, or "
         "download it and pass its bytes."
     )
 
 
-def _shown(url: str) -> str:
+def shown_url(url: str) -> str:
     """The URL for a message: without user name, password and query, and shortened."""
     with contextlib.suppress(ValueError):
         parts: SplitResult = urlsplit(url)

@@ -5,36 +5,38 @@ from __future__ import annotations
 import inspect
 import io
 import os
-import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from triptych._images.encoded_text import DATA_URL, photo_from_data_url
+from triptych._images.encoded_text import MAX_IMAGE_BYTES as MAX_IMAGE_BYTES
 from triptych._images.pixels import Box, PillowImage, crop_photo, encode_array, encode_image
+from triptych._images.refusals import EXPECTED, URL, kind_of, local_path, refuse_bytes, refuse_path, refuse_value, shown
 from triptych.errors import InvalidInput
 
 if TYPE_CHECKING:
     from PIL import Image
 
 ImageLike: TypeAlias = (
-    bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryIO | PillowImage | npt.NDArray[np.uint8]
+    bytes
+    | bytearray
+    | memoryview
+    | str
+    | os.PathLike[str]
+    | BinaryIO
+    | PillowImage
+    | npt.NDArray[np.uint8]
+    | Mapping[str, Any]
 )
-"""One photo. Encoded: its bytes, the path of its file, its http or https URL, or a file object opened in binary mode.
-Decoded: a PIL image, or an array uint8[H,W,3], RGB, 0-255 (OpenCV's BGR needs its channels reversed), or uint8[H,W].
+"""One photo. Encoded: its bytes, the path of its file, its http, https, `data:` or `file:` URL, or a file object opened
+in binary mode. Decoded: a PIL image, or an array uint8[H,W,3], RGB, 0-255 (OpenCV's BGR needs its channels reversed),
+or uint8[H,W]. A cell of an image column of Hugging Face, {"bytes": ..., "path": ...}, stands for its bytes, otherwise
+for its path. Base64 text is read by `photo_from_base64`.
 """
-
-# The default limit of the server's config.pbtxt: downloads stop there, and larger pixels are compressed.
-MAX_IMAGE_BYTES = 20_000_000
-
-_EXPECTED = (
-    "expected one photo: bytes (of a JPEG, PNG, WebP, GIF, BMP or TIFF), a path, a URL, a binary file object, a PIL "
-    "image or an array uint8[H,W,3]"
-)
-_SHOWN_CHARACTERS = 80
-_URL = re.compile("https?://", re.IGNORECASE)
 
 
 def read_photo(photo: ImageLike, *, private_urls: bool = False, box: Box | None = None) -> bytes:
@@ -54,24 +56,40 @@ def _read(photo: ImageLike, *, private_urls: bool) -> bytes:
 
     Raises:
         InvalidInput: no `ImageLike`, no readable file, no permitted URL, or an empty photo.
+        UnreadableImage: bytes that are a text: base64, a path, a URL; a URL of a web page.
         FetchFailed: the host of a URL failed; retryable.
     """
     if isinstance(photo, (bytes, bytearray, memoryview)):
         return _checked(_copied(photo), f"{type(photo).__name__} of length 0")
-    if isinstance(photo, str) and _URL.match(photo):
-        from triptych._images.download import fetch_photo
-
-        content = fetch_photo(photo, private_urls=private_urls, max_bytes=MAX_IMAGE_BYTES)
-        return _checked(content, "a URL that gives nothing")
+    if isinstance(photo, str) and (content := _of_url(photo.strip(), private_urls)) is not None:
+        return content
     if isinstance(photo, (str, os.PathLike)):
-        return _checked(_read_file(photo), f"the empty file {_shown(photo)}")
+        return _nonempty(_read_file(photo), f"the empty file {shown(photo)}")
     if isinstance(photo, np.ndarray):
         return encode_array(photo, max_bytes=MAX_IMAGE_BYTES)
     if (image := _as_pillow(photo)) is not None:
         return encode_image(image, max_bytes=MAX_IMAGE_BYTES)
-    if callable(getattr(photo, "read", None)) and not isinstance(photo, type):
+    if isinstance(photo, Mapping) and photo and photo.keys() <= {"bytes", "path"}:
+        cell: Any = next((photo[key] for key in ("bytes", "path") if photo.get(key) is not None), None)
+        return _read(cell, private_urls=private_urls)
+    is_response = hasattr(photo, "status_code")  # read() of httpx's gives the page of an error too
+    if callable(getattr(photo, "read", None)) and not isinstance(photo, type) and not is_response:
         return _checked(_read_stream(photo), "a file object with nothing left to read; if it was read before, seek(0)")
-    raise InvalidInput(f"This is no photo: got {_kind(photo)}; {_EXPECTED}. {_advice(photo)}")
+    raise refuse_value(photo)
+
+
+def _of_url(url: str, private_urls: bool) -> bytes | None:
+    """The content of a URL, None for a text that is no URL."""
+    if URL.match(url):
+        from triptych._images.download import fetch_photo, shown_url
+
+        content = fetch_photo(url, private_urls=private_urls, max_bytes=MAX_IMAGE_BYTES)
+        return _nonempty(content, f"a URL that gives nothing ({shown_url(url)})")
+    if DATA_URL.match(url):
+        return photo_from_data_url(url)
+    if url[:7].lower() == "file://":
+        return _nonempty(_read_file(local_path(url)), f"the empty file {shown(url)}")
+    return None
 
 
 def _as_pillow(photo: object) -> Image.Image | None:
@@ -101,79 +119,38 @@ def _read_file(path: str | os.PathLike[str]) -> bytes:
     try:
         with open(path, "rb") as file:
             return file.read()
-    except FileNotFoundError as error:
-        raise InvalidInput(f"There is no file {_shown(path)}; {_EXPECTED}. {_about_missing(path)}") from error
-    except IsADirectoryError as error:
-        raise InvalidInput(
-            f"{_shown(path)} is a directory; {_EXPECTED}. Pass the files in it one call each."
-        ) from error
-    except OSError as error:
-        raise InvalidInput(
-            f"The file {_shown(path)} cannot be read ({error.strerror or error}); {_EXPECTED}. "
-            "Check the path and its permissions."
-        ) from error
-    except ValueError as error:
-        raise InvalidInput(f"{_shown(path)} cannot be a path ({error}); {_EXPECTED}. Check the path.") from error
-
-
-def _about_missing(path: str | os.PathLike[str]) -> str:
-    text = os.fspath(path)
-    if not isinstance(path, str) and re.match(r"https?:[/\\]", text):
-        return "Pass a URL as str: a path drops one of its slashes."
-    if "://" in text:
-        return "The client downloads only http:// and https:// URLs: download the photo and pass its bytes."
-    return "Check the path."
+    except (OSError, ValueError) as error:
+        raise refuse_path(path, error) from error
 
 
 def _read_stream(stream: Any) -> bytes:
     if isinstance(stream, io.TextIOBase):
-        raise InvalidInput(f"The file object is in text mode; {_EXPECTED}. Open the file with mode 'rb'.")
+        raise InvalidInput(f"The file object is in text mode; {EXPECTED}. Open the file with mode 'rb'.")
     try:
         content = stream.read()
     except (OSError, ValueError) as error:
         raise InvalidInput(
-            f"The file object cannot be read ({error}); {_EXPECTED}. Pass it open for reading."
+            f"The file object cannot be read ({error}); {EXPECTED}. Pass it open for reading."
         ) from error
     if inspect.iscoroutine(content):
         content.close()
-        raise InvalidInput(f"The file object is asynchronous; {_EXPECTED}. Await its read() and pass the bytes.")
+        raise InvalidInput(f"The file object is asynchronous; {EXPECTED}. Await its read() and pass the bytes.")
     if not isinstance(content, (bytes, bytearray, memoryview)):
         raise InvalidInput(
-            f"The file object's read() gave {_kind(content)}; {_EXPECTED}. Open the file with mode 'rb'."
+            f"The file object's read() gave {kind_of(content)}; {EXPECTED}. Open the file with mode 'rb'."
         )
     return bytes(content)
 
 
 def _checked(content: bytes, found: str) -> bytes:
-    if not content:
-        raise InvalidInput(f"The photo is empty: got {found}; {_EXPECTED}. Check the source of the photo.")
+    """The bytes of a caller, which may be the text of a photo instead of the photo."""
+    refusal = refuse_bytes(_nonempty(content, found))
+    if refusal is not None:
+        raise refusal
     return content
 
 
-def _advice(photo: object) -> str:
-    """What to pass instead of a value that is no `ImageLike`."""
-    if type(photo).__module__.partition(".")[0] == "torch":
-        return (
-            "Of a tensor float[3,H,W] from 0 to 1, pass tensor.mul(255).round().byte().permute(1, 2, 0).cpu().numpy()."
-        )
-    if hasattr(photo, "__array__"):
-        return "Pass numpy.asarray(photo)."
-    if isinstance(photo, Iterable) and not isinstance(photo, Mapping):
-        return "Pass several photos to recognize_many, classify_many or embed_many."
-    return "Pass the photo itself, its path or its URL."
-
-
-def _kind(value: object) -> str:
-    if value is None:
-        return "None"
-    kind = type(value)
-    name = kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    shape, dtype = getattr(value, "shape", None), getattr(value, "dtype", None)
-    if isinstance(shape, tuple) and dtype is not None:
-        return f"a {name} {str(dtype).removeprefix('torch.')}[{','.join(map(str, shape))}]"
-    return f"a {name}"
-
-
-def _shown(path: str | os.PathLike[str]) -> str:
-    text = repr(os.fspath(path))
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+def _nonempty(content: bytes, found: str) -> bytes:
+    if not content:
+        raise InvalidInput(f"The photo is empty: got {found}; {EXPECTED}. Check the source of the photo.")
+    return content

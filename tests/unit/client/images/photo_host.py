@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gzip
 import http.server
 import threading
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -12,6 +14,23 @@ from triptych._images.download import fetch_photo
 
 PHOTO = b"\xff\xd8\xff\xe0 photo \x80\x00\x00" * 10_000
 MAX_BYTES = 1_000_000
+BOMB = gzip.compress(bytes(50_000_000))
+_PAGE = "<!DOCTYPE html><html><head><title>Red\n shoe &amp; box</title>{}</head><body><p>59 EUR</p></body></html>"
+TEXTS = {
+    "page": _PAGE.format(""),
+    "product": _PAGE.format('<meta property="og:image" content="/img/red.jpg?sig=secret">'),
+    "twitter": _PAGE.format("<meta name='twitter:image' content='https://cdn.shop.example/red.jpg'>"),
+    "xhtml": '<?xml version="1.0"?>\n<!-- x --><html xmlns="http://www.w3.org/1999/xhtml"><body/></html>',
+    "fragment": "\ufeff \n<p>Sorry</p>",
+    "damaged": "<html><head><title>Red</title><meta property=og:image content=red.jpg <<<" + "x" * 1000,
+    "form": _PAGE.format("") + '<form><input type="password" name="p"></form>',
+    "sign-in": _PAGE.format(""),
+    "xml": '<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>',
+    "svg": '<svg xmlns="http://www.w3.org/2000/svg"><circle r="5"/></svg>',
+    "json": '{"error": "no such product"}',
+    "json-nested": '{"error": {"code": 7, "message": "no such product"}}',
+    "json-list": "[1, 2, 3]",
+}
 
 
 @dataclass
@@ -71,8 +90,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self._head(200, {"Content-Length": size_bytes})
         self.close_connection = True
 
-    def give_packed(self, _: str) -> None:
-        self._give(PHOTO, 200, {"Content-Encoding": "gzip"})
+    def give_coded(self, coding: str) -> None:
+        """The photo in a Content-Encoding, or as it is with the name of one that is none."""
+        packed = {"gzip": gzip.compress(PHOTO), "x-gzip": gzip.compress(PHOTO), "deflate": zlib.compress(PHOTO)}
+        self._give(packed.get(coding, PHOTO), 200, {"Content-Encoding": coding})
+
+    def give_cut(self, coding: str) -> None:
+        self._give(gzip.compress(PHOTO)[:-20], 200, {"Content-Encoding": coding})
+
+    def give_bomb(self, _: str) -> None:
+        self._give(BOMB, 200, {"Content-Encoding": "gzip"})
+
+    def give_text(self, name: str) -> None:
+        self._give(TEXTS[name.partition("?")[0]].encode(), 200, {"Content-Type": "image/jpeg"})
+
+    def give_login(self, _: str) -> None:
+        self._give(b"", 302, {"Location": "/text/sign-in?next=secret"})
 
     def give_nothing(self, _: str) -> None:
         self._give(b"")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import socket
+import tracemalloc
 from contextlib import closing
 from typing import Any
 
 import pytest
 
-from tests.unit.client.images.photo_host import PHOTO, Host, fetch
-from triptych import FetchFailed, ImageTooLarge, InvalidInput
+from tests.unit.client.images.photo_host import MAX_BYTES, PHOTO, Host, fetch
+from triptych import FetchFailed, ImageTooLarge, InvalidInput, UnreadableImage
 from triptych._images.download import MAX_REDIRECTS
 from triptych._images.photo import read_photo
 
@@ -96,10 +97,22 @@ def test_url_is_refused_when_it_cannot_be_one(url: str, said: str, monkeypatch: 
         ("/status/304", InvalidInput, "answered 304"),
         ("/status/429", FetchFailed, "answered 429"),
         ("/status/503", FetchFailed, "answered 503"),
-        ("/torn", FetchFailed, "IncompleteRead"),
+        ("/torn", FetchFailed, f"the connection ended after 1000 of {len(PHOTO)} bytes"),
+        ("/cut/gzip", FetchFailed, "the connection ended after"),
+        ("/bomb", ImageTooLarge, "more than 1 MB"),
         ("/endless", ImageTooLarge, "more than 1 MB"),
         ("/announced/2000000", ImageTooLarge, "more than 1 MB"),
-        ("/packed", InvalidInput, "packed with 'gzip'"),
+        ("/cut/br", InvalidInput, "packed with 'br', unasked"),
+        ("/text/json", UnreadableImage, "gives a JSON text ('no such product'), not a photo"),
+        ("/text/json-nested", UnreadableImage, "gives a JSON text ('no such product'), not a photo"),
+        ("/text/json-list", UnreadableImage, "gives a JSON text, not a photo"),
+        ("/text/xml", UnreadableImage, "gives an XML text, not a photo"),
+        ("/text/page", UnreadableImage, "gives a web page ('Red shoe & box'), not a photo. Pass the URL of the photo"),
+        ("/text/xhtml", UnreadableImage, "gives a web page, not a photo"),
+        ("/text/fragment", UnreadableImage, "gives a web page, not a photo"),
+        ("/text/damaged", UnreadableImage, "gives a web page ('Red'), not a photo"),
+        ("/text/form", UnreadableImage, "gives a sign-in page ('Red shoe & box'), a web page, not a photo"),
+        ("/login", UnreadableImage, "gives a sign-in page ('Red shoe & box'), a web page, not a photo"),
         (f"/chain/{MAX_REDIRECTS + 1}", InvalidInput, f"more than {MAX_REDIRECTS} times"),
         ("/redirect/file:///etc/passwd", InvalidInput, "expected a URL that starts with http:// or https://"),
         ("/redirect/ftp://127.0.0.1/photo", InvalidInput, "expected a URL that starts with http:// or https://"),
@@ -117,6 +130,42 @@ def test_photo_is_refused_with_what_its_host_did(host: Host, path: str, kind: ty
     assert len(message) < 400
 
 
+@pytest.mark.parametrize("coding", ["gzip", "X-GZIP", "deflate", "identity", "aws-chunked", "br"])
+def test_photo_arrives_when_its_host_packs_it_unasked_or_names_a_coding_it_has_not(host: Host, coding: str) -> None:
+    assert fetch(host.url(f"/coded/{coding.lower()}")) == PHOTO
+
+
+def test_packed_content_is_unpacked_no_further_than_the_limit(host: Host) -> None:
+    tracemalloc.start()
+    with pytest.raises(ImageTooLarge):
+        fetch(host.url("/bomb"))
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 20 * MAX_BYTES  # of 50 MB; a buffer doubles while it grows
+
+
+def test_photo_that_a_page_names_is_told_and_not_fetched(host: Host) -> None:
+    for path, photo in (("product", host.url("/img/red.jpg")), ("twitter", "https://cdn.shop.example/red.jpg")):
+        with pytest.raises(InvalidInput) as caught:
+            fetch(host.url(f"/text/{path}?signature=secret"))
+        assert f"The page names the photo '{photo}' (og:image)." in str(caught.value)
+        assert f"The URL '{host.url(f'/text/{path}')}' gives a web page" in str(caught.value)
+        assert "secret" not in str(caught.value)
+    assert len(host.requests) == 2
+
+
+def test_page_behind_a_redirect_is_told_with_both_urls(host: Host) -> None:
+    with pytest.raises(InvalidInput) as caught:
+        fetch(host.url("/login"))
+    first, last = host.url("/login"), host.url("/text/sign-in")
+    assert f"The URL '{first}', redirected to '{last}', gives a sign-in page" in str(caught.value)
+    assert "secret" not in str(caught.value)
+
+
+def test_drawing_is_left_to_the_server_to_name(host: Host) -> None:
+    assert fetch(host.url("/text/svg")).startswith(b"<svg")
+
+
 def test_photo_is_refused_when_it_is_one_byte_over_the_limit(host: Host) -> None:
     assert fetch(host.url("/photo"), max_bytes=len(PHOTO)) == PHOTO
     with pytest.raises(ImageTooLarge):
@@ -124,8 +173,9 @@ def test_photo_is_refused_when_it_is_one_byte_over_the_limit(host: Host) -> None
 
 
 def test_photo_is_refused_when_its_url_gives_nothing(host: Host) -> None:
-    with pytest.raises(InvalidInput, match="a URL that gives nothing"):
-        read_photo(host.url("/nothing"), private_urls=True)
+    with pytest.raises(InvalidInput) as caught:
+        read_photo(host.url("/nothing?signature=secret"), private_urls=True)
+    assert f"a URL that gives nothing ('{host.url('/nothing')}')" in str(caught.value)
 
 
 def test_fetch_fails_when_nobody_listens() -> None:
