@@ -9,6 +9,7 @@ from rich.console import Console
 
 from export.cli.arguments import FEATURE_CACHE, ROOT, HelpFormatter, add_json_option, as_path, names
 from export.cli.execution import set_run
+from export.cli.reading import add_reading_options, dry_run, reading_options
 from export.errors import WrongUsage
 from export.repository.configs import CHECKOUT_REPOSITORY
 
@@ -20,8 +21,10 @@ examples:
 
 Photos that the training used are found by their content and left out, as are near-duplicates of them: on these the
 heads look better than they are. The catalogue of the training itself gives the figures of its test photos again.
-Labels that the heads do not know are counted and left out.
-exit codes: 0 done, 1 nothing can be evaluated (message on stderr), 2 wrong usage, 130 interrupted
+Labels that the heads do not know are counted and left out. Of a catalogue with splits (a column `split`, or folders
+named train, val and test) the test photos are evaluated.
+exit codes: 0 done, 1 rows or photos were refused, or nothing can be evaluated (see the output), 2 wrong usage,
+130 interrupted
 """
 
 
@@ -41,12 +44,13 @@ def add_parser(commands: Any) -> None:
         "catalogue",
         type=as_path,
         metavar="CATALOGUE",
-        help="a folder, or a .csv, .jsonl or .parquet file, with labels",
+        help="a folder, or a table (.csv, .jsonl, .xlsx, .parquet), with labels",
     )
     parser.add_argument("--image-column", metavar="NAME", help="paths of the photos (default: found by name)")
     parser.add_argument(
         "--attributes", type=names, default=(), metavar="NAME,...", help="label columns (default: found by name)"
     )
+    add_reading_options(parser)
     parser.add_argument(
         "--output",
         type=as_path,
@@ -70,8 +74,10 @@ def add_parser(commands: Any) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Runs the command."""
+    reading = reading_options(options, options.image_column, options.attributes)
+    if options.dry_run:
+        return dry_run(options, reading, console, min_classes=1, is_for_training=False)
     try:
-        from export.training.dataset.tables import Columns
         from export.training.evaluating import Settings, evaluate_trained
     except ModuleNotFoundError as error:
         raise WrongUsage(f"Evaluation needs {error.name}, which is not installed. Run `make setup`.") from error
@@ -80,7 +86,7 @@ def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
         trained=options.trained,
         catalogue=options.catalogue,
         output=options.output or ROOT / "evaluated" / name,
-        columns=Columns(options.image_column, options.attributes),
+        reading=reading,
         repository=options.repository,
         cache=options.cache,
         replace=options.replace,

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from export.cli.arguments import FEATURE_CACHE, HelpFormatter, add_json_option, as_path, positive_integer
 from export.cli.execution import set_run
+from export.cli.reading import add_dry_run, add_reading_options, dry_run, reading_options
 from export.errors import WrongUsage
 from export.repository.configs import CATEGORY, CHECKOUT_REPOSITORY
 
@@ -120,19 +121,31 @@ def _add_trained_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trained", type=as_path, metavar="TRAINED", help="folder that `train` wrote")
     parser.add_argument("photos", type=as_path, metavar="PHOTOS", help="folder of photos without labels")
     parser.add_argument("--attribute", default=CATEGORY, metavar="NAME", help="attribute (default: %(default)s)")
+    add_dry_run(parser)
 
 
 def _add_catalogue_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("catalogue", type=as_path, metavar="CATALOGUE", help="folder or table, as for `train`")
     parser.add_argument("--attribute", metavar="NAME", help="attribute (default: the first of the catalogue)")
+    add_reading_options(parser)
 
 
 def _run(run: Callable[..., dict[str, Any]], options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    if options.dry_run:
+        return _dry_run(options, console)
     try:
         from export.labelling.workflows import FeatureSource
     except ModuleNotFoundError as error:
         raise WrongUsage(f"Labelling needs {error.name}, which is not installed. Run `make setup`.") from error
     return run(options, FeatureSource(options.repository, options.cache), console)
+
+
+def _dry_run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
+    if "catalogue" in options:
+        return dry_run(options, reading_options(options), console, min_classes=2, is_for_training=False)
+    from export.labelling.unlabelled import show_unlabelled
+
+    return show_unlabelled(options.photos, console)
 
 
 def _suggest(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
@@ -154,10 +167,12 @@ def _auto(options: argparse.Namespace, source: Any, console: Console) -> dict[st
 def _check(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
     from export.labelling.workflows import find_label_errors
 
-    return find_label_errors(options.catalogue, options.attribute, options.output, source, console)
+    asked = (options.catalogue, options.attribute, options.output)
+    return find_label_errors(*asked, source, console, reading_options(options))
 
 
 def _estimate(options: argparse.Namespace, source: Any, console: Console) -> dict[str, Any]:
     from export.labelling.workflows import few_shot
 
-    return few_shot(options.catalogue, options.attribute, options.shots, options.draws, source, console)
+    asked = (options.catalogue, options.attribute, options.shots, options.draws)
+    return few_shot(*asked, source, console, reading_options(options))

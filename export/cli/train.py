@@ -19,6 +19,7 @@ from export.cli.arguments import (
     positive_integer,
 )
 from export.cli.execution import set_run
+from export.cli.reading import FOLDER_RULES, add_reading_options, dry_run, reading_options
 from export.errors import WrongUsage
 from export.repository.configs import CHECKOUT_REPOSITORY
 from export.training.dataset.split import DEFAULT_SHARES
@@ -26,7 +27,7 @@ from export.training.dataset.split import DEFAULT_SHARES
 if TYPE_CHECKING:
     from export.training.tuning.loop import TuningSettings
 
-_EPILOG = """\
+_EPILOG = f"""\
 examples:
   triptych train ~/shop/photos                               a folder of class folders: photos/dress/*.jpg, ...
   triptych train products.csv                                columns image, category, brand, colour, product_id
@@ -35,10 +36,14 @@ examples:
   triptych train new.csv --from trained/products             incremental training: keeps the old classes
   triptych build --heads trained/photos --repository served  verify the heads and place them
   triptych serve --repository served                         serve them
+  triptych train ~/shop/photos --dry-run                     show classes, splits and counts, and end
 
 The class names of a folder become the categories of the recogniser. Each label column of a table becomes one output:
 clients read `brand` as recognition.attributes["brand"]; `category` replaces the ImageNet classes. Paths in a table are
 relative to the table.
+
+{FOLDER_RULES}exit codes: 0 done, 1 rows or photos were refused, or nothing was trained (see the output), 2 wrong usage,
+130 interrupted
 """
 
 
@@ -55,9 +60,10 @@ def add_parser(commands: Any) -> None:
         formatter_class=HelpFormatter,
     )
     parser.add_argument(
-        "catalogue", type=as_path, metavar="CATALOGUE", help="a folder, or a .csv, .jsonl or .parquet file"
+        "catalogue", type=as_path, metavar="CATALOGUE", help="a folder, or a table: .csv, .jsonl, .xlsx or .parquet"
     )
     _add_column_options(parser)
+    add_reading_options(parser)
     _add_head_options(parser)
     _add_tuning_options(parser)
     _add_incremental_options(parser)
@@ -153,18 +159,20 @@ def _add_path_options(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, console: Console) -> dict[str, Any]:
     """Runs the command."""
+    reading = reading_options(options, options.image_column, options.attributes, options.product_column)
+    if options.dry_run:
+        return dry_run(options, reading, console, min_classes=1 if options.previous else 2, is_for_training=True)
     try:
         import optuna  # noqa: F401
         import sklearn  # noqa: F401
     except ModuleNotFoundError as error:
         raise WrongUsage(f"Training needs {error.name}, which is not installed. Run `make setup`.") from error
-    from export.training.dataset.tables import Columns
     from export.training.pipeline import Settings, train
 
     settings = Settings(
         catalogue=options.catalogue,
         output=options.output or ROOT / "trained" / options.catalogue.resolve().stem,
-        columns=Columns(options.image_column, options.attributes, options.product_column),
+        reading=reading,
         repository=options.repository,
         cache=options.cache,
         views=options.views,

@@ -24,13 +24,19 @@ from export.labelling.selection import (
     select_confident,
     select_for_labelling,
 )
+from export.labelling.unlabelled import Unlabelled, find_unlabelled
 from export.progress import step
-from export.training.dataset.catalogue import PHOTO_SUFFIXES, read_catalogue
+from export.repository.writable import require_writable
+from export.training.dataset.catalogue import Catalogue, ReadingOptions, read_catalogue
+from export.training.dataset.refused import RefusedRow, conclude, refuse_unreadable
 from export.training.dataset.split import TEST, TRAIN, split_rows
-from export.training.features.cache import Features, extract_features
+from export.training.features.cache import extract_features
 from export.training.features.extractor import open_feature_extractor
 from export.training.heads.probe import require_same_backbone
 from export.training.heads.trained_folder import PROBE, TrainedFolder, read_trained_folder
+
+# A table and its contact sheet.
+_SHEET_BYTES = 5_000_000
 
 
 @dataclass(frozen=True)
@@ -44,15 +50,17 @@ class FeatureSource:
 def suggest_labels(
     trained: Path, photos: Path, attribute: str, count: int, output: Path, source: FeatureSource, console: Console
 ) -> dict[str, Any]:
-    """Writes `suggested.csv`, with an empty label column, and `suggested.png`.
+    """Writes `suggested.csv`, with an empty label column, and `suggested.png`; `refused.csv` if photos are unreadable.
 
     Raises:
         TrainingError: the head does not exist.
         VerificationError: the head was trained on another backbone.
         CatalogueError: there are no photos.
     """
-    known, files, features, scores = _score_photos(trained, photos, attribute, source, console)
-    classes = known.heads[attribute].classes
+    require_writable(output, _SHEET_BYTES, "--output")
+    known = _trained_with(trained, attribute)
+    found, features, scores = _score_photos(known, photos, attribute, source, console)
+    classes, files = known.heads[attribute].classes, found.files
     rows = select_for_labelling(scores, features, count)
     margins = score_margins(scores)
     table = [
@@ -74,7 +82,8 @@ def suggest_labels(
         "catalogue for the next training.",
         markup=False,
     )
-    return {"suggested": len(table), "photos": len(files), "output": str(output)}
+    refused = found.conclude(output / "refused.csv", console)
+    return {"suggested": len(table), "photos": len(files), "output": str(output), **refused}
 
 
 def auto_label(
@@ -86,20 +95,22 @@ def auto_label(
     source: FeatureSource,
     console: Console,
 ) -> dict[str, Any]:
-    """Writes a table of the photos whose best score reaches the threshold.
+    """Writes a table of the photos whose best score reaches the threshold; unreadable photos into one beside it.
 
     Raises:
         TrainingError: as `suggest_labels`; or training chose no threshold, and none is given.
         CatalogueError: there are no photos.
     """
-    known, files, _, scores = _score_photos(trained, photos, attribute, source, console)
-    classes = known.heads[attribute].classes
+    require_writable(output.parent, _SHEET_BYTES, "--output")
+    known = _trained_with(trained, attribute)
     chosen = threshold if threshold is not None else known.facts["attributes"][attribute].get("abstain_below")
     if chosen is None:
         raise TrainingError(
             f"{trained} has no threshold for {attribute}: no score reached the target precision on its validation "
             "photos. Train on more photos or with a lower --precision, or set --threshold and check the labels."
         )
+    found, _, scores = _score_photos(known, photos, attribute, source, console)
+    classes, files = known.heads[attribute].classes, found.files
     rows = select_confident(scores, chosen)
     table = [
         {
@@ -117,20 +128,28 @@ def auto_label(
         f"Labelled {len(table)} of {len(files)} photos with a score of at least {chosen:.3f} in {output}; {error}.",
         markup=False,
     )
-    return {"labelled": len(table), "photos": len(files), "threshold": chosen, "expected_error": expected}
+    report = {"labelled": len(table), "photos": len(files), "threshold": chosen, "expected_error": expected}
+    return report | found.conclude(output.with_name(f"{output.stem}.refused.csv"), console)
 
 
 def find_label_errors(
-    catalogue: Path, attribute: str | None, output: Path, source: FeatureSource, console: Console
+    catalogue: Path,
+    attribute: str | None,
+    output: Path,
+    source: FeatureSource,
+    console: Console,
+    reading: ReadingOptions | None = None,
 ) -> dict[str, Any]:
     """Writes `label-errors.csv` and `label-errors.png`: labels that cross-validated heads contradict.
 
     Raises:
         CatalogueError: there are too few photos, or the attribute does not exist.
     """
-    name, classes, files, targets, features = _read_labelled(catalogue, attribute, source, console)
+    require_writable(output, _SHEET_BYTES, "--output")
+    labelled = _read_labelled(catalogue, attribute, source, console, reading)
+    name, classes, files, targets = labelled.attribute, labelled.classes, labelled.files, labelled.targets
     with step(console, f"Checking {len(targets)} labels"):
-        rows, scores = find_label_issues(features, targets)
+        rows, scores = find_label_issues(labelled.features, targets)
     table = [
         {
             "image": str(files[row]),
@@ -153,18 +172,26 @@ def find_label_errors(
         f"{output / 'label-errors.csv'}, label-errors.png.",
         markup=False,
     )
-    return {"label_errors": len(table), "photos": len(targets), "attribute": name}
+    refused = conclude(labelled.catalogue, labelled.refused, None, console)
+    return {"label_errors": len(table), "photos": len(targets), "attribute": name, **refused}
 
 
 def few_shot(
-    catalogue: Path, attribute: str | None, shots: Sequence[int], draws: int, source: FeatureSource, console: Console
+    catalogue: Path,
+    attribute: str | None,
+    shots: Sequence[int],
+    draws: int,
+    source: FeatureSource,
+    console: Console,
+    reading: ReadingOptions | None = None,
 ) -> dict[str, Any]:
-    """Prints the accuracy of heads that are trained on a few photos per class; writes no files.
+    """Prints the accuracy of heads that are trained on a few photos per class.
 
     Raises:
         CatalogueError: as `find_label_errors`.
     """
-    name, classes, _, targets, features = _read_labelled(catalogue, attribute, source, console)
+    labelled = _read_labelled(catalogue, attribute, source, console, reading)
+    name, classes, targets, features = labelled.attribute, labelled.classes, labelled.targets, labelled.features
     labels = [{name: classes[target]} for target in targets]
     assigned = np.array(split_rows(labels, range(len(targets))))
     train, test = np.flatnonzero(assigned == TRAIN), np.flatnonzero(assigned == TEST)
@@ -178,51 +205,72 @@ def few_shot(
             f"{count} photos per class: accuracy {np.mean(found):.3f} (95 % of {draws} draws: {low:.3f} to "
             f"{high:.3f}; {len(test)} test photos, {len(classes)} classes)"
         )
-    return {"attribute": name, "shots": results}
+    return {"attribute": name, "shots": results, **conclude(labelled.catalogue, labelled.refused, None, console)}
 
 
-def _score_photos(
-    trained: Path, photos: Path, attribute: str, source: FeatureSource, console: Console
-) -> tuple[TrainedFolder, list[Path], Floats, Doubles]:
-    """The trained folder, the readable photos, their features float32[N,F] and scores float64[N,C]."""
+def _trained_with(trained: Path, attribute: str) -> TrainedFolder:
     known = read_trained_folder(trained)
     if attribute not in known.heads:
         raise TrainingError(f"{trained} has no head {attribute!r}; expected one of {', '.join(known.heads)}.")
-    found = sorted(path for path in photos.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES)
-    if not found:
-        raise CatalogueError(f"{photos} contains no photo; expected files {' '.join(PHOTO_SUFFIXES)}.")
+    return known
+
+
+def _score_photos(
+    known: TrainedFolder, photos: Path, attribute: str, source: FeatureSource, console: Console
+) -> tuple[Unlabelled, Floats, Doubles]:
+    """The readable photos, their features float32[N,F] and scores float64[N,C]."""
+    found = find_unlabelled(photos, console)
     extractor = open_feature_extractor(source.repository)
     require_same_backbone(known.tensors(PROBE), extractor.embed)
-    features = _features(source, found, console)
+    features = extract_features(found.files, 1, extractor, source.cache, console)
     scores = softmax(known.heads[attribute].logits(features.served))
-    return known, [found[row] for row in features.rows], features.served, scores
+    return found.without(features.unreadable), features.served, scores
+
+
+@dataclass(frozen=True)
+class _Labelled:
+    """Readable photos with a label of one attribute, of classes with two photos or more.
+
+    Attributes:
+        targets: int64[N], numbers of the classes.
+        features: float32[N,F].
+    """
+
+    catalogue: Catalogue
+    refused: tuple[RefusedRow, ...]
+    attribute: str
+    classes: list[str]
+    files: list[Path]
+    targets: Any
+    features: Any
 
 
 def _read_labelled(
-    catalogue: Path, attribute: str | None, source: FeatureSource, console: Console
-) -> tuple[str, list[str], list[Path], Any, Any]:
-    read = read_catalogue(catalogue)
+    catalogue: Path,
+    attribute: str | None,
+    source: FeatureSource,
+    console: Console,
+    reading: ReadingOptions | None,
+) -> _Labelled:
+    read = read_catalogue(catalogue, reading)
     name = attribute or read.attributes[0]
     if name not in read.attributes:
         raise CatalogueError(f"{catalogue} has no attribute {name!r}; expected one of {', '.join(read.attributes)}.")
-    labelled = [row for row in read.rows if name in row.labels]
-    features = _features(source, [row.photo for row in labelled], console)
-    labels = [labelled[row].labels[name] for row in features.rows]
+    for notice in read.notices:
+        console.print(f"note: {notice}", markup=False)
+    rows = [row for row in read.rows if name in row.labels]
+    extractor = open_feature_extractor(source.repository)
+    features = extract_features([row.photo for row in rows], 1, extractor, source.cache, console)
+    labels = [rows[row].labels[name] for row in features.rows]
     classes = sorted(label for label, photos in Counter(labels).items() if photos > 1)
     number_of = {label: number for number, label in enumerate(classes)}
     kept = [number for number, label in enumerate(labels) if label in number_of]
     if len(classes) < 2:
         raise CatalogueError(f"{catalogue}: fewer than 2 classes of {name} have two readable photos. Add photos.")
     targets = np.array([number_of[labels[number]] for number in kept], np.int64)
-    files = [labelled[features.rows[number]].photo for number in kept]
-    return name, classes, files, targets, features.served[kept]
-
-
-def _features(source: FeatureSource, photos: list[Path], console: Console) -> Features:
-    found = extract_features(photos, 1, open_feature_extractor(source.repository), source.cache, console)
-    for photo, reason in found.unreadable.items():
-        console.print(f"note: {photo} is left out: {reason}", markup=False)
-    return found
+    files = [rows[features.rows[number]].photo for number in kept]
+    refused = (*read.refused, *refuse_unreadable(read, features.unreadable))
+    return _Labelled(read, refused, name, classes, files, targets, features.served[kept])
 
 
 def _expected_error(known: TrainedFolder, attribute: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,13 @@ from export.evaluation.report import FIGURES, REPORT
 from export.folder_replacement import replace_folder
 from export.progress import step
 from export.repository.configs import CHECKOUT_REPOSITORY
-from export.training.dataset.catalogue import Row, key_of, read_catalogue, shorten
+from export.repository.writable import require_writable
+from export.training.dataset.catalogue import Catalogue, ReadingOptions, Row, key_of, read_catalogue, shorten
 from export.training.dataset.near_duplicates import find_near_duplicates
+from export.training.dataset.refused import RefusedRow, conclude, printable_path, refuse_unreadable, sentence_of
 from export.training.dataset.rehearsal import Rehearsal, read_rehearsal
 from export.training.dataset.split import TEST, TRAIN, VALIDATION
-from export.training.dataset.tables import Columns
+from export.training.dataset.tables import to_csv
 from export.training.features.cache import Features, extract_features
 from export.training.features.extractor import open_feature_extractor
 from export.training.heads.fitting import Head
@@ -32,6 +34,8 @@ from export.training.heads.trained_folder import FACTS
 from export.training.reporting import Measured, make_report
 
 UNUSED, NEAR_DUPLICATE = "unused", "near-duplicate"
+REFUSED = "refused.csv"
+_REPORT_BYTES = 5_000_000
 _DEFAULT_PRECISION = 0.95
 
 
@@ -42,7 +46,7 @@ class Settings:
     trained: Path
     catalogue: Path
     output: Path
-    columns: Columns = field(default_factory=Columns)
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
     repository: Path = CHECKOUT_REPOSITORY
     cache: Path = CHECKOUT_REPOSITORY.parent / ".cache/features"
     replace: bool = False
@@ -58,10 +62,12 @@ def evaluate_trained(settings: Settings, console: Console) -> dict[str, Any]:
         ExportError: the message has the reason and the next step; the output folder is unchanged.
     """
     _require_free(settings.output, settings.replace)
+    require_writable(settings.output, _REPORT_BYTES, "--output")
     extractor = open_feature_extractor(settings.repository)
     training = read_rehearsal(settings.trained, extractor)
     with step(console, "Reading the catalogue"):
-        catalogue = read_catalogue(settings.catalogue, settings.columns, min_classes=1, is_for_training=False)
+        catalogue = read_catalogue(settings.catalogue, settings.reading, min_classes=1, is_for_training=False)
+    catalogue = _test_photos(catalogue)
     features = extract_features([row.photo for row in catalogue.rows], 1, extractor, settings.cache, console)
     rows = [catalogue.rows[row] for row in features.rows]
     uses = find_uses(features.digests, features.served, training)
@@ -75,18 +81,37 @@ def evaluate_trained(settings: Settings, console: Console) -> dict[str, Any]:
     for notice in notices:
         console.print(f"note: {notice}", markup=False)
     _require_photos(settings, catalogue.attributes, training, measured, counts)
+    refused = (*catalogue.refused, *refuse_unreadable(catalogue, features.unreadable))
     facts = {**_facts(settings, features, counts), "notes": " ".join(notices) or "none"}
     title = f"{settings.trained.resolve().name}: evaluated on {settings.catalogue.resolve().name}"
     report = make_report(measured, extractor, title, facts, _target_precision(settings.trained), console)
     if report.files:
-        _write(settings.output, report.files)
+        _write(settings.output, {**report.files, **_refused_file(refused)})
     _print_result(measured, training, settings.output if report.files else None, console)
     return {
         "output": str(settings.output) if report.files else None,
         "photos": {use: counts[use] for use in (UNUSED, TRAIN, VALIDATION, NEAR_DUPLICATE)}
         | {"unreadable": len(features.unreadable)},
         "metrics": {name: {**one.test.figures(), "classes": one.test.recalls()} for name, one in measured.items()},
+        **conclude(catalogue, refused, settings.output / REFUSED if report.files else None, console),
     }
+
+
+def _test_photos(catalogue: Catalogue) -> Catalogue:
+    """The test photos of a catalogue that names its splits; the catalogue as it is if it has no test photos."""
+    test = tuple(row for row in catalogue.rows if row.split in (TEST, None))
+    if len(test) == len(catalogue.rows) or not any(row.split == TEST for row in test):
+        return catalogue
+    notice = (
+        f"Evaluated are {len(test)} photos: the {len(catalogue.rows) - len(test)} that the catalogue's splits keep for "
+        "training and validation are left out."
+    )
+    return replace(catalogue, rows=test, notices=(*catalogue.notices, notice))
+
+
+def _refused_file(refused: Sequence[RefusedRow]) -> dict[str, bytes]:
+    rows = [[one.photo or f"row {one.row}", sentence_of(one)] for one in refused]
+    return {REFUSED: to_csv(["photo", "why"], rows)} if rows else {}
 
 
 def _print_result(measured: Mapping[str, Measured], training: Rehearsal, output: Path | None, console: Console) -> None:
@@ -124,7 +149,7 @@ def find_uses(digests: Sequence[bytes], features: Floats, training: Rehearsal) -
 def _describe_left_out(features: Features, counts: Mapping[str, int]) -> list[str]:
     notices = []
     if features.unreadable:
-        names = shorten([str(photo) for photo in features.unreadable])
+        names = shorten([printable_path(str(photo)) for photo in features.unreadable])
         notices.append(f"{len(features.unreadable)} photos cannot be read and are left out: {names}.")
     if counts.keys() - {UNUSED}:
         total = sum(counts.values())

@@ -19,10 +19,12 @@ from export.evaluation.predictions import Predictions
 from export.progress import step
 from export.repository.configs import CHECKOUT_REPOSITORY
 from export.repository.manifest import read_manifest
+from export.training.dataset.catalogue import ReadingOptions
 from export.training.dataset.preparation import PreparedCatalogue, photo_weights, prepare_catalogue, split_table
+from export.training.dataset.refused import conclude
 from export.training.dataset.rehearsal import Rehearsal, read_rehearsal
 from export.training.dataset.split import DEFAULT_SHARES, SPLITS, TEST, TRAIN, VALIDATION
-from export.training.dataset.tables import Columns, to_csv
+from export.training.dataset.tables import to_csv
 from export.training.features.cache import extract_features
 from export.training.features.extractor import FeatureExtractor, open_feature_extractor
 from export.training.heads.fitting import Examples, Head, fit_head
@@ -67,7 +69,7 @@ class Settings:
 
     catalogue: Path
     output: Path
-    columns: Columns = field(default_factory=Columns)
+    reading: ReadingOptions = field(default_factory=ReadingOptions)
     repository: Path = CHECKOUT_REPOSITORY
     cache: Path = CHECKOUT_REPOSITORY.parent / ".cache/features"
     views: int = DEFAULT_VIEWS
@@ -101,7 +103,7 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         extract_features, views=settings.views, extractor=extractor, folder=settings.cache, console=console
     )
     prepared = prepare_catalogue(
-        settings.catalogue, settings.columns, extract, console, settings.shares, settings.seed, rehearsal
+        settings.catalogue, settings.reading, extract, console, settings.shares, settings.seed, rehearsal
     )
     _print_summary(prepared, console)
     fitted = fit_all(prepared, settings, console)
@@ -130,7 +132,9 @@ def train(settings: Settings, console: Console) -> dict[str, Any]:
         tuned.remove_checkpoints()
     _print_accuracy(fitted, console)
     console.print(f"Wrote {settings.output}. Place it with: triptych build --heads {settings.output}", markup=False)
-    return {"trained": str(settings.output), "seconds": time.monotonic() - started, "metrics": facts["metrics"]}
+    refused = conclude(prepared.catalogue, prepared.refused, settings.output / UNREADABLE, console)
+    seconds = time.monotonic() - started
+    return {"trained": str(settings.output), "seconds": seconds, "metrics": facts["metrics"], **refused}
 
 
 def _compare_with(
@@ -221,6 +225,7 @@ def _report_facts(prepared: PreparedCatalogue, settings: Settings) -> dict[str, 
         "catalogue": settings.catalogue.name,
         **counts,
         "unreadable photos": len(prepared.features.unreadable),
+        "refused rows and photos": len(prepared.refused),
         "pairs of near-duplicates, each in one split": prepared.duplicates["pairs"],
         "seed": settings.seed,
         "notes": " ".join(prepared.notices) or "none",
@@ -287,7 +292,7 @@ def _files(prepared: PreparedCatalogue, fitted: Mapping[str, Fitted], extractor:
         **head_files({name: one.head for name, one in fitted.items()}),
         METRICS: (json.dumps(metrics, indent=2, ensure_ascii=False) + "\n").encode(),
         SPLIT: split_table(prepared),
-        UNREADABLE: to_csv(["photo", "why"], prepared.features.unreadable.items()),
+        UNREADABLE: to_csv(["photo", "why"], ([one.photo or f"row {one.row}", one.reason] for one in prepared.refused)),
         PROBE: save(make_probe(extractor, {name: one.head for name, one in fitted.items()})),
         # Of all photos as served, in the order of split.csv, for a later incremental training.
         REHEARSAL: save({"features": prepared.features.served.astype(np.float16)}),

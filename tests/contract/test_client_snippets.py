@@ -43,7 +43,10 @@ def test_page_has_no_block_that_escapes_the_tests(page: Path) -> None:
 
 def test_blocks_that_are_not_run_are_few_and_say_why() -> None:
     skipped = [block for page in PAGES for block in blocks(page) if block.reason is not None]
-    assert [(block.page.name, block.language) for block in skipped] == [("README.md", "bash")]
+    assert {(block.page.name, block.language) for block in skipped} == {
+        ("README.md", "bash"),
+        ("search-a-catalogue.md", "bash"),
+    }
     assert all(len(str(block.reason)) > 10 for block in skipped)
     assert list(map(str, skipped)) == [
         str(block) for page in PAGES for block in blocks(page) if block.language == "bash"

@@ -89,7 +89,10 @@ def test_photos_that_the_training_has_seen_are_left_out(run: Any, folder: Path, 
         photo.resize((180, 180)).save(fresh / "RED/larger.png")
     (fresh / "blue/text.jpg").write_text("no photo")
     code, report, said = run(fresh)
-    assert code == 0, said
+    assert (code, report["refused"]) == (1, 1), said
+    assert "warning: 1 of 37 rows or photos were refused; all others were used" in said
+    (refused,) = csv.DictReader(Path(report["rejects"]).read_text().splitlines())
+    assert Path(refused["photo"]).name == "text.jpg"
     assert report["photos"] == {"unused": 34, "train": 1, "validation": 0, "near-duplicate": 1, "unreadable": 1}
     figures = report["metrics"]["category"]
     assert figures["photos"] == 30
@@ -120,6 +123,22 @@ def test_report_is_replaced_only_when_asked_and_nothing_else_is(run: Any, folder
         code, _, said = run(tmp_path / "fresh", "--replace", "--output", str(place))
         assert (code, "is not a report of `evaluate`" in said) == (1, True)
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_test_photos_are_evaluated_when_the_catalogue_names_its_splits(run: Any, tmp_path: Path) -> None:
+    paint(tmp_path / "fresh/train", COLOURS, 3, 110, 5)
+    paint(tmp_path / "fresh/testing", COLOURS, 2, 110, 6)
+    code, report, said = run(tmp_path / "fresh")
+    assert (code, report["photos"]["unused"]) == (0, 6), said
+    assert "Evaluated are 6 photos: the 9 that the catalogue's splits keep for training" in said
+
+
+def test_dry_run_shows_the_catalogue_and_writes_nothing(run: Any, tmp_path: Path) -> None:
+    paint(tmp_path / "fresh/one", COLOURS, 2, 110, 7)
+    code, report, said = run(tmp_path / "fresh", "--dry-run", trained=tmp_path / "nowhere")
+    assert (code, report["attributes"]) == (0, {"category": {"one": 6}}), said
+    assert "This was a dry run" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["fresh"]
 
 
 @pytest.mark.parametrize("kind", ["seen", "unknown", "attribute", "nowhere", "untrained"])

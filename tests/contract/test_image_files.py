@@ -49,7 +49,9 @@ def test_packages_are_those_the_models_import() -> None:
     foreign = imported - own - set(sys.stdlib_module_names)
     providers = importlib.metadata.packages_distributions()
     needed = {canonicalize_name(name) for module in foreign for name in providers[module]}
-    installed = {canonicalize_name(name) for name, _ in PINNED.findall((HERE / "requirements.txt").read_text(encoding="utf-8"))}
+    installed = {
+        canonicalize_name(name) for name, _ in PINNED.findall((HERE / "requirements.txt").read_text(encoding="utf-8"))
+    }
     assert needed - installed == set()
 
 

@@ -56,7 +56,9 @@ def unlabelled(shop: Path, tmp_path: Path) -> Path:
 def test_suggested_photos_are_those_between_classes(run: Any, trained: Path, unlabelled: Path, tmp_path: Path) -> None:
     output = tmp_path / "next"
     code, report, _ = run("label", "suggest", str(trained), str(unlabelled), "--count", "2", "--output", str(output))
-    assert (code, report["suggested"], report["photos"]) == (0, 2, 6)
+    assert (code, report["suggested"], report["photos"], report["refused"]) == (1, 2, 6, 1)
+    (refused,) = csv.DictReader((output / "refused.csv").read_text().splitlines())
+    assert (Path(refused["photo"]).name, "unreadable image" in refused["why"]) == ("text.jpg", True)
     rows = list(csv.DictReader((output / "suggested.csv").read_text().splitlines()))
     assert {row["image"] for row in rows} & {"between-1.png", "between-2.png"}
     assert all(row["category"] == "" and row["guess"] in ("red", "green", "blue") for row in rows)
@@ -68,6 +70,9 @@ def test_auto_labels_are_those_above_the_threshold_with_their_expected_error(
     run: Any, trained: Path, unlabelled: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / "auto.csv"
+    (unlabelled / "text.jpg").unlink()
+    (unlabelled / ".thumbs").mkdir()
+    shutil.copy(unlabelled / "a.png", unlabelled / ".thumbs/a.png")
     code, report, err = run("label", "auto", str(trained), str(unlabelled), "--output", str(output))
     assert code == 0, err
     chosen = json.loads((trained / "training.json").read_text())["attributes"]["category"]["abstain_below"]
@@ -84,6 +89,20 @@ def test_auto_labels_are_those_above_the_threshold_with_their_expected_error(
     assert report["expected_error"] is None
 
 
+def test_missing_threshold_is_said_before_a_photo_is_opened(
+    run: Any, trained: Path, unlabelled: Path, tmp_path: Path
+) -> None:
+    facts = json.loads((trained / "training.json").read_text())
+    facts["attributes"]["category"]["abstain_below"] = None
+    (trained / "training.json").write_text(json.dumps(facts))
+    before = sorted((tmp_path / "cache").rglob("*"))
+    code, _, said = run("label", "auto", str(trained), str(unlabelled), "--output", str(tmp_path / "labels.csv"))
+    assert code == 1
+    assert "has no threshold for category" in said
+    assert "Features of" not in said
+    assert sorted((tmp_path / "cache").rglob("*")) == before
+
+
 def test_exchanged_labels_are_listed(run: Any, shop: Path, tmp_path: Path) -> None:
     shutil.move(shop / "red/0.png", shop / "blue/was-red.png")
     code, report, _ = run("label", "check", str(shop), "--output", str(tmp_path / "errors"))
@@ -92,6 +111,33 @@ def test_exchanged_labels_are_listed(run: Any, shop: Path, tmp_path: Path) -> No
     assert report["label_errors"] == len(rows) <= 3
     assert Path(rows[0]["image"]).name == "was-red.png"
     assert (rows[0]["label"], rows[0]["guess"]) == ("blue", "red")
+
+
+@pytest.mark.parametrize("verb", ["suggest", "auto", "check", "estimate"])
+def test_dry_run_counts_and_computes_nothing(run: Any, shop: Path, tmp_path: Path, verb: str) -> None:
+    (shop / "red/._0.png").write_bytes(b"")
+    before = sorted(tmp_path.rglob("*"))
+    words = ("nowhere", str(shop)) if verb in ("suggest", "auto") else (str(shop),)
+    code, report, err = run("label", verb, *words, "--dry-run")
+    assert (code, report["photos"], report["skipped"][0]["reason"]) == (0, 36, "hidden"), err
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_suggested_table_is_learned_from_without_its_guesses(
+    run: Any, trained: Path, unlabelled: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "next"
+    run("label", "suggest", str(trained), str(unlabelled), "--count", "4", "--output", str(output))
+    rows = list(csv.DictReader((output / "suggested.csv").read_text().splitlines()))
+    for number, row in enumerate(rows):
+        row["category"] = ("warm", "cold")[number % 2]
+    with (unlabelled / "suggested.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, rows[0].keys())
+        writer.writeheader()
+        writer.writerows(rows)
+    code, report, err = run("train", str(unlabelled / "suggested.csv"), "--dry-run")
+    assert (code, list(report["attributes"])) == (0, ["category"]), err
+    assert "guesses of a model" in err
 
 
 def test_few_shots_are_measured_over_their_draws(run: Any, shop: Path) -> None:

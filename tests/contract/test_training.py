@@ -67,11 +67,17 @@ def test_train_lists_skips_and_counts_photos_that_cannot_be_read(
 ) -> None:
     (shop / "red/cut.png").write_bytes((shop / "red/0.png").read_bytes()[:200])
     (shop / "red/text.jpg").write_text("no photo")
-    assert main(arguments(repository, shop)) == 0
-    assert "2 photos cannot be read" in capsys.readouterr().out
+    (shop / "blue/gone.jpg").symlink_to("nowhere.jpg")
+    assert main(arguments(repository, shop)) == 1
+    told = capsys.readouterr().out
+    assert "2 photos cannot be read" in told
+    assert "warning: 3 of 39 rows or photos were refused; all others were used" in told
     rows = list(csv.DictReader((shop.parent / "trained/unreadable.csv").read_text().splitlines()))
-    assert {Path(row["photo"]).name for row in rows} == {"cut.png", "text.jpg"}
-    assert all("unreadable image" in row["why"] for row in rows)
+    reasons = {Path(row["photo"]).name: row["why"] for row in rows}
+    assert reasons.keys() == {"cut.png", "text.jpg", "gone.jpg"}
+    assert "unreadable image" in reasons["cut.png"]
+    assert "unreadable image" in reasons["text.jpg"]
+    assert "broken link" in reasons["gone.jpg"]
     assert read_trained_folder(shop.parent / "trained").facts["photos"]["unreadable"] == 2
 
 
@@ -289,5 +295,12 @@ def test_kept_features_are_made_anew_when_any_code_that_decodes_changes() -> Non
 
 def imported_by(module: str) -> set[str]:
     """Modules of the package that one needs for its pixels; `errors` decides what is refused, not what is seen."""
-    names = re.findall(r"^from triptych_models\.(\S+) import", (IMPORTED / module).read_text(), re.MULTILINE)
-    return {f"{name.replace('.', '/')}.py" for name in names if name != "errors"}
+    found: set[str] = set()
+    pending = [module]
+    while pending:
+        text = (IMPORTED / pending.pop()).read_text()
+        names = re.findall(r"^from triptych_models\.(\S+) import", text, re.MULTILINE)
+        new = {f"{name.replace('.', '/')}.py" for name in names if name != "errors"} - found
+        pending += new
+        found |= new
+    return found

@@ -1,46 +1,38 @@
 """Reads a catalogue: a folder of class folders, or a table, as rows of a photo, its labels and its product.
 
-Owns: finding photos, refusing paths outside the catalogue, unifying the spelling of labels. Opens no photo.
+Owns: what is left out and said, and the spelling of labels. Opens no photo.
 """
 
 from __future__ import annotations
 
-import os
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from export.errors import CatalogueError
-from export.training.dataset.tables import TABLE_SUFFIXES, Columns, read_table
+from export.training.dataset.rows import ReadingOptions, Row, sentence_of
+from export.training.dataset.table_rows import read_rows
+from export.training.dataset.tables import TABLE_SUFFIXES, Columns
+from triptych.errors import InvalidInput
+from triptych.sources.folder import ClassFolder, open_class_folder
+from triptych.sources.labels import key_of, unify_spellings
+from triptych.sources.photo_files import Skip, SkippedFile, printable_path
+from triptych.sources.report import Skipped
+from triptych.sources.rows import RefusedRow
+from triptych.sources.table import Table
 
-PHOTO_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
+__all__ = ["CATEGORY", "Catalogue", "ReadingOptions", "Row", "key_of", "read_catalogue", "shorten"]
 
 # The attribute of class folders: the first output of the recogniser.
 CATEGORY = "category"
 
-# An attribute name becomes part of tensor names and file names.
-_ATTRIBUTE = re.compile(r"[a-z][a-z0-9_]{0,39}")
-
 _SHOWN = 5
-
-
-@dataclass(frozen=True)
-class Row:
-    """One photo.
-
-    Attributes:
-        photo: path of the photo.
-        labels: attribute -> label; without attributes whose label is unknown.
-        product: all photos of one product go into the same split; None if unknown.
-        split: "train", "validation" or "test" if the table has it.
-    """
-
-    photo: Path
-    labels: Mapping[str, str]
-    product: str | None = None
-    split: str | None = None
+_ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".7z", ".rar")
+_MENDS = {
+    Skip.LINK_OUT: "it is a link that leads out of the folder. Copy what it names into the folder.",
+    Skip.LINK_BROKEN: "it is a broken link. Remove it, or restore what it names.",
+}
 
 
 @dataclass(frozen=True)
@@ -49,148 +41,146 @@ class Catalogue:
 
     Attributes:
         source: the folder or the table.
+        rows: those that can be used, of photos with a label.
         attributes: attributes with at least two labels, in the order of the columns.
         notices: one sentence each.
+        refused: rows of the table that are not used; links and folders that cannot be read.
+        unlabelled: number of rows, or photos, without a label.
+        read: number of rows, or photos, of the source: `rows` (one a photo), `refused` and `unlabelled` together.
+        skipped: files of the folder that are no photos, by reason.
+        table: None for a folder.
+        photo_column: of the table.
+        advice: what to name instead of the folder, if it has too few classes.
     """
 
     source: Path
     rows: tuple[Row, ...]
     attributes: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    refused: tuple[RefusedRow, ...] = ()
+    unlabelled: int = 0
+    read: int = 0
+    skipped: tuple[Skipped, ...] = ()
+    table: Table | None = None
+    photo_column: str | None = None
+    advice: str = ""
 
 
 def read_catalogue(
-    source: Path, columns: Columns | None = None, min_classes: int = 2, *, is_for_training: bool = True
+    source: Path, options: ReadingOptions | None = None, min_classes: int = 2, *, is_for_training: bool = True
 ) -> Catalogue:
     """Reads a folder of class folders, or a table; attributes with fewer than `min_classes` classes are left out.
 
     Args:
         source: the folder or the table.
-        columns: columns of the table that the user named.
+        options: what the user says about it.
         min_classes: of an attribute.
         is_for_training: adds notices about classes that can be trained but not evaluated.
 
     Raises:
-        CatalogueError: there is nothing to train on, or a path is outside the folder of the catalogue.
+        CatalogueError: there is nothing to train on.
     """
-    notes: list[str] = []
+    options = options or ReadingOptions()
     if source.is_dir():
-        if columns not in (None, Columns()):
-            raise CatalogueError(
-                f"{source} is a folder of class folders, which has the attribute {CATEGORY} and no columns. Leave out "
-                "the names of columns, or name a table."
-            )
-        rows = _read_folder(source)
+        found = _read_folder(source, options)
+    elif source.suffix.lower() in _ARCHIVES:
+        raise CatalogueError(f"{source} is an archive. Unpack it, and name the folder.")
     elif source.is_file():
-        columns, found = read_table(source, columns or Columns())
-        notes += columns.notices
-        rows = [_row_of_table(source.parent, line, values, columns) for line, values in enumerate(found, start=1)]
-        _refuse_outside(source, (row.photo for row in rows))
+        found = _read_table(source, options)
     else:
         raise CatalogueError(
             f"{source} does not exist. Name a folder of class folders, or a table ({', '.join(TABLE_SUFFIXES)})."
         )
-    if not rows:
+    notes = list(found.notices)
+    rows = _unify_labels(found.rows, notes)
+    attributes = _usable_attributes(found, rows, notes, min_classes, is_for_training)
+    return replace(found, rows=tuple(rows), attributes=attributes, notices=tuple(notes))
+
+
+def _read_folder(folder: Path, options: ReadingOptions) -> Catalogue:
+    if options.columns != Columns():
         raise CatalogueError(
-            f"{source} has 0 rows; expected rows with a photo and a label. "
-            f"The layout of a folder is FOLDER/<class>/*{{{','.join(PHOTO_SUFFIXES)}}}."
+            f"{folder} is a folder of class folders, which has the attribute {CATEGORY} and no columns. Leave out "
+            "the names of columns, or name a table."
         )
-    rows = _drop_missing(rows, notes)
-    rows = _unify_labels(rows, notes)
-    attributes = _usable_attributes(source, rows, notes, min_classes, is_for_training)
-    return Catalogue(source, tuple(rows), attributes, tuple(notes))
-
-
-def _read_folder(folder: Path) -> list[Row]:
-    photos = sorted(
-        Path(parent) / name
-        for parent, _, names in os.walk(folder)
-        for name in names
-        if Path(name).suffix.lower() in PHOTO_SUFFIXES and not name.startswith(".")
+    try:
+        opened = open_class_folder(folder, options.class_level, has_split_folders=options.has_split_folders)
+    except InvalidInput as error:
+        raise CatalogueError(str(error)) from error
+    rows = [Row(Path(photo.path), {CATEGORY: photo.label}, photo.product, photo.split) for photo in opened.photos]
+    return Catalogue(
+        folder,
+        tuple(rows),
+        (),
+        tuple(_describe(opened)),
+        tuple(map(_refusal, opened.refused)),
+        len(opened.unclassed),
+        len(rows) + len(opened.unclassed) + len(opened.refused),
+        opened.skipped.by_reason(),
+        advice=_advice(folder, opened),
     )
-    loose = [photo for photo in photos if photo.parent == folder]
-    if photos and len(loose) == len(photos):
-        raise CatalogueError(
-            f"{folder} contains {len(photos)} photos but no class folders, so they have no labels. "
-            "Move them into one folder per class, or name a table with a label column."
+
+
+def _advice(folder: Path, opened: ClassFolder) -> str:
+    """What may hold the classes of a folder whose photos are of one class: a table in it, or folders further down."""
+    advice = f" It holds the table {printable_path(opened.tables[0])}: name that." if opened.tables else ""
+    level = len(Path(opened.wrapper).parts) + 1
+    if level > 1 and any(Path(photo.path).parent != folder / opened.wrapper for photo in opened.photos):
+        advice += (
+            f" If the folders in {printable_path(str(folder / opened.wrapper))} are the classes, name that folder, or "
+            f"add --class-level {level}."
         )
-    _refuse_outside(folder, photos)
-    return [Row(photo, {CATEGORY: " ".join(photo.parent.name.split())}) for photo in photos if photo.parent != folder]
+    return advice
 
 
-def _row_of_table(folder: Path, line: int, values: Mapping[str, str | None], columns: Columns) -> Row:
-    image = values.get(columns.image or "")
-    if not image:
-        raise CatalogueError(
-            f"Row {line} has no photo in the column {columns.image!r}. Add the path, or remove the row."
+def _describe(opened: ClassFolder) -> list[str]:
+    notes = [f"{sentence[:1].upper()}{sentence[1:]}" for sentence in opened.understood]
+    if opened.empty:
+        notes.append(f"Class folders without a photo, left out ({len(opened.empty)}): {shorten(opened.empty)}.")
+    if opened.unclassed:
+        names = [printable_path(path) for path in opened.unclassed]
+        notes.append(
+            f"Photos in no class folder, left out ({len(names)}): {shorten(names)}. Move them into the folder of a "
+            "class."
         )
-    labels = {
-        attribute: label
-        for column, attribute in columns.named_attributes().items()
-        if (label := " ".join((values.get(column) or "").split()))
-    }
-    product = values.get(columns.product) if columns.product else None
-    split = values.get(columns.split) if columns.split else None
-    return Row(folder / image, labels, product or None, split or None)
+    return notes + [f"{each}." for each in opened.skipped.by_reason() if each.reason != Skip.UNCLASSED.value]
 
 
-def _refuse_outside(source: Path, photos: Iterable[Path]) -> None:
-    folder = source if source.is_dir() else source.parent
-    outside = [photo for photo in photos if not photo.resolve().is_relative_to(folder.resolve())]
-    if outside:
-        raise CatalogueError(
-            f"{source}: {len(outside)} photos are outside the folder {folder}, first {outside[0]}. Nothing was read. "
-            "Copy all photos into that folder, and use paths relative to it."
-        )
+def _refusal(skipped: SkippedFile) -> RefusedRow:
+    path = printable_path(skipped.path)
+    reason = _MENDS.get(skipped.reason, f"it cannot be read: {skipped.detail}. Check its permissions.")
+    return RefusedRow(0, None, path, reason, values={"photo": path})
 
 
-def _drop_missing(rows: Sequence[Row], notes: list[str]) -> list[Row]:
-    kept = [row for row in rows if row.photo.is_file()]
-    missing = [str(row.photo) for row in rows if not row.photo.is_file()]
-    if missing:
-        notes.append(f"Photos that do not exist and are left out ({len(missing)}): {shorten(missing)}.")
-    unlabelled = sum(not row.labels for row in kept)
-    if unlabelled:
-        notes.append(f"Rows without a label, left out: {unlabelled}.")
-    return [row for row in kept if row.labels]
+def _read_table(file: Path, options: ReadingOptions) -> Catalogue:
+    found = read_rows(file, options)
+    notes = list(found.notices)
+    if found.unlabelled:
+        notes.append(f"Rows without a label, left out: {found.unlabelled}.")
+    told = (found.refused, found.unlabelled, found.read)
+    return Catalogue(file, found.rows, (), tuple(notes), *told, table=found.table, photo_column=found.columns.image)
 
 
 def _unify_labels(rows: Sequence[Row], notes: list[str]) -> list[Row]:
-    """Replaces labels that differ only by case or spaces with the most frequent spelling."""
-    spellings: dict[str, dict[str, Counter[str]]] = defaultdict(lambda: defaultdict(Counter))
+    """Replaces labels that differ only by case, spaces or Unicode form with the most frequent spelling."""
+    labels: dict[str, list[str]] = defaultdict(list)
     for row in rows:
         for attribute, label in row.labels.items():
-            spellings[attribute][key_of(label)][label] += 1
-    chosen: dict[str, dict[str, str]] = {}
-    for attribute, by_key in spellings.items():
-        chosen[attribute] = {}
-        for key, counts in by_key.items():
-            best = min(counts, key=lambda spelling: (-counts[spelling], spelling))
-            chosen[attribute][key] = best
-            if len(counts) > 1:
-                seen = ", ".join(f"{spelling!r} ({count})" for spelling, count in counts.most_common())
-                notes.append(f"{attribute}: {seen} differ only by case or spaces and are unified to {best!r}.")
-    return [
-        replace(row, labels={name: chosen[name][key_of(label)] for name, label in row.labels.items()}) for row in rows
-    ]
-
-
-def key_of(label: str) -> str:
-    """A key that is equal for labels that differ only by case or spaces."""
-    return "".join(label.casefold().split())
+            labels[attribute].append(label)
+    chosen = {}
+    for attribute, found in labels.items():
+        unified = unify_spellings(found)
+        chosen[attribute] = unified.spellings
+        notes += [f"{attribute}: {notice}" for notice in unified.notices]
+    return [replace(row, labels={name: chosen[name][label] for name, label in row.labels.items()}) for row in rows]
 
 
 def _usable_attributes(
-    source: Path, rows: Sequence[Row], notes: list[str], min_classes: int, is_for_training: bool
+    found: Catalogue, rows: Sequence[Row], notes: list[str], min_classes: int, is_for_training: bool
 ) -> tuple[str, ...]:
     names = dict.fromkeys(name for row in rows for name in row.labels)
     attributes = []
     for name in names:
-        if not _ATTRIBUTE.fullmatch(name):
-            raise CatalogueError(
-                f"{source}: the column name {name!r} cannot be an output name; expected a-z, 0-9 and _, starting with "
-                "a letter."
-            )
         counts = Counter(row.labels[name] for row in rows if name in row.labels)
         if len(counts) < min_classes:
             notes.append(f"{name} has only 1 class, {next(iter(counts))!r}, and is left out.")
@@ -206,11 +196,19 @@ def _usable_attributes(
         if without:
             notes.append(f"{name}: {without} of {len(rows)} photos have no label and are not used for this attribute.")
     if not attributes:
-        raise CatalogueError(
-            f"{source}: no label column has 2 classes or more ({len(rows)} photos, {', '.join(names) or 'none'}). "
-            "Add photos of another class, as a further class folder or with a label in the table."
-        )
+        raise CatalogueError(_too_few_classes(found, names))
     return tuple(attributes)
+
+
+def _too_few_classes(found: Catalogue, names: dict[str, None]) -> str:
+    sentence = (
+        f"{found.source}: no label column has 2 classes or more ({len(found.rows)} photos, "
+        f"{', '.join(names) or 'none'}). Add photos of another class, as a further class folder or with a label in "
+        "the table."
+    )
+    if found.refused:
+        sentence += f" {len(found.refused)} more were refused; the first: {sentence_of(found.refused[0])}"
+    return sentence + found.advice
 
 
 def shorten(names: Sequence[str]) -> str:

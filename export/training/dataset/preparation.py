@@ -13,12 +13,23 @@ from rich.console import Console
 from export.arrays import Floats, Integers
 from export.errors import CatalogueError
 from export.progress import step
-from export.training.dataset.catalogue import Catalogue, Row, read_catalogue, shorten
+from export.training.dataset.catalogue import Catalogue, ReadingOptions, Row, read_catalogue, shorten
 from export.training.dataset.near_duplicates import find_near_duplicates, group_rows
+from export.training.dataset.refused import refuse_unreadable
 from export.training.dataset.rehearsal import Rehearsal
-from export.training.dataset.split import DEFAULT_SHARES, TRAIN, Split, count_straddling, split_rows
-from export.training.dataset.tables import SPLIT_WORDS, Columns, to_csv
+from export.training.dataset.split import (
+    DEFAULT_SHARES,
+    TEST,
+    TRAIN,
+    VALIDATION,
+    Split,
+    count_straddling,
+    split_rows,
+)
+from export.training.dataset.tables import to_csv
 from export.training.features.cache import Features
+from triptych.sources.photo_files import printable_path
+from triptych.sources.rows import RefusedRow
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class PreparedCatalogue:
         attributes: attribute -> sorted labels; only labels with at least one training photo.
         groups: rows with the same number are one product or near-duplicates.
         duplicates: number of near-duplicate pairs, and of those that would be in different splits.
+        refused: rows that are not used, and photos that cannot be read.
     """
 
     catalogue: Catalogue
@@ -38,6 +50,7 @@ class PreparedCatalogue:
     attributes: dict[str, tuple[str, ...]]
     duplicates: dict[str, int]
     notices: tuple[str, ...]
+    refused: tuple[RefusedRow, ...] = ()
 
     @property
     def rows(self) -> tuple[Row, ...]:
@@ -57,7 +70,7 @@ class PreparedCatalogue:
 
 def prepare_catalogue(
     source: Path,
-    columns: Columns,
+    reading: ReadingOptions,
     extract: Callable[[Sequence[Path]], Features],
     console: Console,
     shares: Sequence[float] = DEFAULT_SHARES,
@@ -73,23 +86,25 @@ def prepare_catalogue(
         TrainingError: the features cannot be cached.
     """
     with step(console, "Reading the catalogue"):
-        catalogue = read_catalogue(source, columns, min_classes=1 if rehearsal is not None else 2)
-    catalogue, features, notices = _readable(catalogue, extract([row.photo for row in catalogue.rows]))
+        catalogue = read_catalogue(source, reading, min_classes=1 if rehearsal is not None else 2)
+    features = extract([row.photo for row in catalogue.rows])
+    refused = (*catalogue.refused, *refuse_unreadable(catalogue, features.unreadable))
+    catalogue, features, notices = _readable(catalogue, features)
     previous_splits: dict[bytes, str] = {}
     if rehearsal is not None:
         catalogue, features = _with_rehearsal(catalogue, features, rehearsal)
         previous_splits = {d: row.split or TRAIN for d, row in zip(rehearsal.digests, rehearsal.rows, strict=True)}
     with step(console, "Splitting"):
-        split, groups, duplicates = _split(catalogue.rows, features, shares, seed, previous_splits)
+        split, groups, duplicates = _split(catalogue.rows, features, shares, seed, previous_splits, notices)
     attributes = _classes(catalogue, split, notices)
-    return PreparedCatalogue(catalogue, features, split, groups, attributes, duplicates, tuple(notices))
+    return PreparedCatalogue(catalogue, features, split, groups, attributes, duplicates, tuple(notices), refused)
 
 
 def _readable(catalogue: Catalogue, features: Features) -> tuple[Catalogue, Features, list[str]]:
     """The rows with a readable photo, their features, and notices about the others."""
     notices = list(catalogue.notices)
     if features.unreadable:
-        names = shorten([str(photo) for photo in features.unreadable])
+        names = shorten([printable_path(str(photo)) for photo in features.unreadable])
         notices.append(f"{len(features.unreadable)} photos cannot be read and are left out: {names}.")
     if not len(features.rows):
         first = next(iter(features.unreadable.items()), None)
@@ -121,32 +136,57 @@ def _contradictions(rows: Sequence[Row], digests: Sequence[bytes]) -> list[str]:
         for attribute, label in row.labels.items():
             before = seen.setdefault((digest, attribute), (label, row.photo))
             if before[0] != label:
-                found.append(f"{row.photo} ({label}) is {before[1]} ({before[0]})")
+                found.append(
+                    f"{printable_path(str(row.photo))} ({label}) is {printable_path(str(before[1]))} ({before[0]})"
+                )
     return [f"{len(found)} photos are identical files with different labels: {shorten(found)}."] if found else []
 
 
 def _split(
-    rows: Sequence[Row], features: Features, shares: Sequence[float], seed: int, previous_splits: Mapping[bytes, str]
+    rows: Sequence[Row],
+    features: Features,
+    shares: Sequence[float],
+    seed: int,
+    previous_splits: Mapping[bytes, str],
+    notices: list[str],
 ) -> tuple[Split, Integers, dict[str, int]]:
     labels = [row.labels for row in rows]
     products = [row.product for row in rows]
     fixed = {
         number: row_split
         for number, (row, digest) in enumerate(zip(rows, features.digests, strict=True))
-        if (row_split := SPLIT_WORDS.get((row.split or "").lower()) or previous_splits.get(digest)) is not None
+        if (row_split := row.split or previous_splits.get(digest)) is not None
     }
+    if fixed.keys() == set(range(len(rows))) and VALIDATION not in fixed.values():
+        fixed, shares = _free_training_rows(fixed, shares, notices)
     pairs = find_near_duplicates(features.served)
     apart = group_rows(products, [])
     together = group_rows(products, pairs)
     before = split_rows(labels, apart.tolist(), shares, seed, fixed)
-    assigned = split_rows(labels, together.tolist(), shares, seed, fixed)
+    grouped = split_rows(labels, together.tolist(), shares, seed, fixed)
+    # A split that is given stays, also where a near-duplicate has another one.
+    assigned = tuple(fixed.get(row, row_split) for row, row_split in enumerate(grouped))
     across = count_straddling(pairs, before)
+    leaks = count_straddling(pairs, assigned)
+    if leaks:
+        notices.append(
+            f"{leaks} pairs of near-duplicates are in different splits that are given: the measured accuracy is too "
+            "high. Move each pair into one split."
+        )
     mixed = {group for group, row_split in zip(together, before, strict=True) if row_split != before[group]}
-    return (
-        Split(assigned, tuple(row for row, group in enumerate(together) if group in mixed)),
-        together,
-        {"pairs": len(pairs), "across_splits": across},
-    )
+    moved = tuple(row for row, group in enumerate(together) if group in mixed and row not in fixed)
+    return Split(assigned, moved), together, {"pairs": len(pairs), "across_splits": across}
+
+
+def _free_training_rows(
+    fixed: Mapping[int, str], shares: Sequence[float], notices: list[str]
+) -> tuple[dict[int, str], tuple[float, float, float]]:
+    """The test rows stay; the training rows are split, since nothing could be chosen without a validation set."""
+    test = {row: split for row, split in fixed.items() if split == TEST}
+    kept = (shares[0], shares[1], 0.0 if test else shares[2])
+    parts = "validation" if test else "validation and test"
+    notices.append(f"No photo is given for validation: a part of the training photos becomes the {parts} set.")
+    return test, (kept[0] / sum(kept), kept[1] / sum(kept), kept[2] / sum(kept))
 
 
 def _classes(catalogue: Catalogue, split: Split, notices: list[str]) -> dict[str, tuple[str, ...]]:

@@ -44,7 +44,8 @@ def read_rehearsal(folder: Path, extractor: FeatureExtractor) -> Rehearsal:
     """
     trained = read_trained_folder(folder)
     require_same_backbone(trained.tensors(PROBE), extractor.embed)
-    lines = list(csv.DictReader((folder / SPLIT).read_text(encoding="utf-8").splitlines()))
+    with (folder / SPLIT).open(encoding="utf-8", newline="") as file:  # a photo's name may have a line break
+        lines = list(csv.DictReader(file))
     features = np.asarray(trained.tensors(REHEARSAL)["features"], np.float32)
     if len(lines) != len(features):
         raise TrainingError(f"{folder}: {SPLIT} has {len(lines)} photos, {REHEARSAL} {len(features)}. Train it again.")

@@ -26,6 +26,7 @@ from safetensors.numpy import load_file, save
 from export.errors import TrainingError
 from export.folder_replacement import replace_folder, restore_folder
 from export.repository.manifest import sha256
+from export.repository.writable import require_writable
 from export.training.heads.fitting import Head
 
 FACTS = "training.json"
@@ -38,6 +39,8 @@ PROBE = "probe.safetensors"
 BACKBONE = "backbone.safetensors"
 
 FORMAT = 1
+# With a tuned backbone and the report.
+_BYTES = 30_000_000
 
 
 @dataclass(frozen=True)
@@ -98,12 +101,13 @@ def write_trained_folder(
 
 
 def require_free(folder: Path, replace: bool) -> None:
-    """Raises TrainingError if the folder exists and may not be replaced."""
+    """Raises an ExportError if the folder exists and may not be replaced, or could not be written."""
     restore_folder(folder, FACTS)
     if folder.exists() and not (folder.is_dir() and (replace or not any(folder.iterdir()))):
         raise TrainingError(f"{folder} exists. Name another folder with --output, or replace it with --replace.")
     if folder.is_dir() and any(folder.iterdir()) and not (folder / FACTS).is_file():
         raise TrainingError(f"{folder} contains files but no {FACTS}: it is not a trained folder and is not replaced.")
+    require_writable(folder, _BYTES, "--output")
 
 
 def read_trained_folder(folder: Path) -> TrainedFolder:

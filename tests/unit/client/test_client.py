@@ -156,7 +156,7 @@ def test_client_sends_nothing_when_the_photo_is_wrong(client: Client, fake: Fake
         ({"balance": "random"}, "balance is 'random'; expected 'round_robin' or 'pick_first'"),
         ({"transport": "smtp"}, "transport is 'smtp'; expected 'grpc' or 'http'"),
         ({"auth": "token"}, "auth is a str; expected headers"),
-        ({"api_key": "no-value"}, "has not the form name=value"),
+        ({"api_key": "no-value"}, "as triptych-control-key=<text of the file>"),
         ({"shared_memory": True, "transport": "http"}, "Shared memory goes with gRPC"),
     ],
 )

@@ -106,7 +106,7 @@ except ModuleNotFoundError as error:
 """
     result = subprocess.run([sys.executable, "-W", "error", "-c", program], check=True, capture_output=True, text=True)
     assert "tracing=True needs opentelemetry" in result.stdout
-    assert "pip install 'triptych-client[tracing]'" in result.stdout
+    assert "pip install 'triptych-client[tracing]', or in a checkout pip install './client[tracing]'" in result.stdout
 
 
 def test_auth_and_trace_travel_together_when_both_are_set() -> None:

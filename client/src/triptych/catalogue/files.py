@@ -19,7 +19,7 @@ from triptych.sources.rejects import RejectsFile, is_extra, read_rules, rejects_
 from triptych.sources.report import SkipCounter, Skipped, Understanding
 from triptych.sources.rows import RefusedRow, Row
 from triptych.sources.table import Table, TableOptions, open_table
-from triptych.sources.values import ColumnTally, ValueOptions
+from triptych.sources.values import ColumnCounts, ValueOptions
 
 # Columns whose values are decided; rows of JSON may name any number.
 _MOST_COLUMNS = 10_000
@@ -173,10 +173,10 @@ def _open_rows(place: Path, table: Table, options: ImportOptions, progress: bool
         mapping = map_columns(columns, given, repr(str(place)))
     except InvalidInput as error:
         raise InvalidInput(f"{error} It was read as {'; '.join((table.format, *table.understood))}.") from error
-    tallies = {name: ColumnTally() for name in columns if name not in mapping.used}
-    rows = _tally(table, tallies, mapping.used.union(extra), progress)
+    counts_by_column = {name: ColumnCounts() for name in columns if name not in mapping.used}
+    rows = _counts(table, counts_by_column, mapping.used.union(extra), progress)
     decided = decide(
-        tallies,
+        counts_by_column,
         ValueOptions(
             tuple(options.text),
             options.decimal,
@@ -192,7 +192,7 @@ def _open_rows(place: Path, table: Table, options: ImportOptions, progress: bool
     notices = tuple(rule.notice for rule in decided.values() if rule.notice)
     if not rows:
         notices = ("the table has a header and no rows",)
-    kinds = {name: rule.stated for name, rule in decided.items() if tallies[name].filled}
+    kinds = {name: rule.stated for name, rule in decided.items() if counts_by_column[name].filled}
     return CatalogueRows(
         place,
         Understanding(table.format, sentences, mapping.as_json(), kinds, notices),
@@ -204,7 +204,7 @@ def _open_rows(place: Path, table: Table, options: ImportOptions, progress: bool
     )
 
 
-def _tally(table: Table, tallies: dict[str, ColumnTally], without: frozenset[str], progress: bool) -> int:
+def _counts(table: Table, counts_by_column: dict[str, ColumnCounts], without: frozenset[str], progress: bool) -> int:
     """Counts the values of all rows by column, also of columns that only late rows have; returns the number of rows."""
     rows: Iterable[Row | RefusedRow] = table
     if progress:
@@ -217,10 +217,10 @@ def _tally(table: Table, tallies: dict[str, ColumnTally], without: frozenset[str
             for name, value in row.values.items():
                 if value is None or value == "" or name in without:
                     continue
-                if name not in tallies and len(tallies) < _MOST_COLUMNS:
-                    tallies[name] = ColumnTally()
-                if name in tallies:
-                    tallies[name].add(value)
+                if name not in counts_by_column and len(counts_by_column) < _MOST_COLUMNS:
+                    counts_by_column[name] = ColumnCounts()
+                if name in counts_by_column:
+                    counts_by_column[name].add(value)
     return count
 
 

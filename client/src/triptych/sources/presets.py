@@ -1,7 +1,7 @@
 """Exports of shop systems that are recognised by their header: Shopify, WooCommerce, Google Merchant, Magento.
 
 Column names of Shopify's first template, WooCommerce's "Product CSV Import Schema" and Google Merchant's "Product data
-specification" were compared with these pages on 2026-11-30; those of Shopify's present template and of Magento were not.
+specification" were compared with these pages on 2026-11-30; those of Shopify's present template and Magento were not.
 Names here are in the form of `columns.plain`.
 """
 

@@ -59,7 +59,7 @@ ABSENT = Absent()
 
 
 @dataclass
-class ColumnTally:
+class ColumnCounts:
     """Counts over the values of one column, with a few examples; never the values."""
 
     numbers: int = 0
