@@ -134,5 +134,5 @@ def _encode(file: Path, size_px: tuple[int, int], quality: int) -> bytes:
 
 
 def _make_bad(photo: bytes) -> list[bytes]:
-    """A truncated upload, an HTML page, a PDF file and zero bytes."""
-    return [photo[: len(photo) // 2], b"<!doctype html><title>404</title>", b"%PDF-1.7\n" + photo[2:400], bytes(2048)]
+    """A truncated upload, a PDF file and zero bytes: the client refuses text itself."""
+    return [photo[: len(photo) // 2], b"%PDF-1.7\n" + photo[2:400], bytes(2048)]

@@ -316,7 +316,7 @@ def test_refusal_is_logged_with_its_request_id_as_information(scraped: Scraped) 
     scraped.refused(b"no photo", request_id="order-7")
     line = scraped.logged("order-7")
     assert re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ I ", line)
-    for part in ("refused", "code=image_unreadable", "request_id=order-7", "got 8 bytes"):
+    for part in ("refused", "code=image_unreadable", "request_id=order-7", "got plain text"):
         assert part in line
 
 

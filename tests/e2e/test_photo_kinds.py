@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pytest
+import tritonclient.grpc
 from PIL import Image, ImageCms
+from tritonclient.utils import InferenceServerException
 
 from ops.server.local_server import LocalServer
 from tests.faults.still_file_parts import heic
@@ -22,7 +24,7 @@ from tests.unit.triptych_models.recognition.photos.photos_of_shops import (
     other_files,
     rgb_profile,
 )
-from triptych import Client, ImageLike, InvalidInput, UnreadableImage
+from triptych import Client, ImageLike, InvalidInput
 
 # Same picture, another container: the pixels are equal, so the embeddings are, but for how a batch is summed.
 SAME = 1 - 1e-5
@@ -144,12 +146,17 @@ def test_embedding_of_wide_colours_is_that_of_the_srgb_twin(client: Client, phot
 
 
 @pytest.mark.parametrize("name", other_files())
-def test_file_that_is_no_photo_is_named_to_the_caller(client: Client, name: str) -> None:
+def test_file_that_is_no_photo_is_named_to_the_caller(server: LocalServer, name: str) -> None:
+    """To a caller without our client, which refuses texts itself."""
     content, words = other_files()[name]
-    with pytest.raises(UnreadableImage) as refusal:
-        client.embed(content)
-    assert words in str(refusal.value)
-    assert refusal.value.code == "image_unreadable"
+    image = tritonclient.grpc.InferInput("image", [1, 1], "BYTES")
+    image.set_data_from_numpy(np.array([[content]], dtype=object))
+    with (
+        tritonclient.grpc.InferenceServerClient(server.grpc_target) as caller,
+        pytest.raises(InferenceServerException, match="image_unreadable") as refusal,
+    ):
+        caller.infer("recognizer", [image])
+    assert words in refusal.value.message()
 
 
 @pytest.mark.parametrize("orientation", [3, 6, 7])

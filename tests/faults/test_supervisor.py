@@ -137,7 +137,7 @@ def test_code_that_is_changed_after_a_verified_start_is_not_loaded(tmp_path: Pat
 
 def kill_stub(served: Served, model: str) -> None:
     """Kills a model's process; returns once the supervisor has loaded the model again."""
-    os.kill(served.stubs(model)[0], signal.SIGKILL)
+    os.kill(served.stubs(model)[-1], signal.SIGKILL)  # after a reload the first is that of the release before
     assert wait_for(lambda: f"a process of {model} died; the model was loaded again" in served.said())
     time.sleep(0.2)
 

@@ -16,12 +16,11 @@ from triptych.sources.photo_files import printable_path
 from triptych.sources.rejects import RejectsFile, rejects_path
 from triptych.sources.rows import RefusedRow
 from triptych.sources.rows import Row as SourceRow
-from triptych.sources.table import Table
+from triptych.sources.table import DELIMITED, Table
 
 __all__ = ["RefusedRow", "conclude", "describe_refused", "printable_path", "refuse_unreadable", "sentence_of"]
 
 _SHOWN = 5
-_DELIMITED = ("CSV", "TSV")
 
 
 def refuse_unreadable(catalogue: Catalogue, unreadable: Mapping[Path, str]) -> list[RefusedRow]:
@@ -86,7 +85,7 @@ def _write(table: Table, refused: Sequence[RefusedRow]) -> tuple[Path | None, st
         if untold
         else {}
     )
-    path = rejects_path(table.path, table.format in _DELIMITED)
+    path = rejects_path(table.path, table.format in DELIMITED)
     with RejectsFile(path, table.columns, {}) as file:
         for one in sorted(refused, key=lambda each: each.row):
             file.add(one if one.values is not None else replace(one, values=values.get(one.row)))

@@ -38,8 +38,9 @@ _PROGRESS_MARKS = _PROGRESS - {"guess"}
 # A column with a larger share of distinct values is a description or a price, not a label.
 _MAX_DISTINCT_SHARE = 0.5
 _MIN_ROWS_TO_JUDGE = 20
-# A column with a larger share of numbers is one of prices, stocks or sizes.
+# A column with a larger share of numbers is one of prices, stocks or sizes, unless its name says that it has labels.
 _MAX_NUMBER_SHARE = 0.9
+_LABEL_NAMES = frozenset({"category", "class", "label"})
 _ATTRIBUTE_LENGTH = 40
 
 
@@ -229,7 +230,7 @@ class _Finder:
             )
         for name in names:
             counts = self._counts_by_column[name]
-            reason = self._why_no_labels(counts)
+            reason = self._why_no_labels(name, counts)
             if name in progress or name in is_extra(self._names) or not counts.filled:
                 continue
             if reason is None:
@@ -240,10 +241,10 @@ class _Finder:
                 )
         return tuple(attributes), notices
 
-    def _why_no_labels(self, counts: _ColumnCounts) -> str | None:
+    def _why_no_labels(self, name: str, counts: _ColumnCounts) -> str | None:
         if counts.is_nested:
             return "values that are lists of fields or bytes"
-        if counts.numbers > _MAX_NUMBER_SHARE * counts.filled:
+        if counts.numbers > _MAX_NUMBER_SHARE * counts.filled and plain(name) not in _LABEL_NAMES:
             return "numbers"
         is_judged = self._count >= _MIN_ROWS_TO_JUDGE
         if is_judged and counts.filled and len(counts.distinct) > _MAX_DISTINCT_SHARE * counts.filled:

@@ -18,7 +18,7 @@ from triptych.sources.locations import PhotoFolder
 from triptych.sources.rejects import RejectsFile, is_extra, read_rules, rejects_path
 from triptych.sources.report import SkipCounter, Skipped, Understanding
 from triptych.sources.rows import RefusedRow, Row
-from triptych.sources.table import Table, TableOptions, open_table
+from triptych.sources.table import DELIMITED, Table, TableOptions, open_table
 from triptych.sources.values import ColumnCounts, ValueOptions
 
 # Columns whose values are decided; rows of JSON may name any number.
@@ -200,7 +200,7 @@ def _open_rows(place: Path, table: Table, options: ImportOptions, progress: bool
         columns,
         {"columns": mapping.as_json(), "kinds": {name: rule.as_json() for name, rule in decided.items()}},
         rows,
-        any(name in table.format.upper() for name in ("CSV", "TSV", "TEXT", "TAB", "COMMA", "SEMICOLON")),
+        table.format in DELIMITED,
     )
 
 

@@ -18,6 +18,8 @@ from triptych.sources.formats.parquet_rows import open_parquet
 from triptych.sources.formats.xml_rows import declared_encoding, open_xml
 from triptych.sources.rows import RefusedRow, Row
 
+# Formats of lines whose cells a character separates.
+DELIMITED = ("CSV", "TSV")
 TABLE_SUFFIXES = (
     ".csv",
     ".tsv",
@@ -96,7 +98,7 @@ def open_table(path: str | os.PathLike[str], options: TableOptions | None = None
 def _without_effect(format_name: str, options: TableOptions) -> Iterator[str]:
     has_effect = {
         "encoding": format_name not in ("Excel", "Parquet"),
-        "delimiter": format_name in ("CSV", "TSV"),
+        "delimiter": format_name in DELIMITED,
         "sheet": format_name == "Excel",
     }
     for name, has in has_effect.items():

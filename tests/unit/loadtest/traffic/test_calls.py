@@ -28,7 +28,7 @@ from loadtest.traffic.reference_answers import TOLERANCE, Answer, ReferenceAnswe
 from triptych import Overloaded, UnreadableImage
 from triptych.testing import FakeServer, fake_client
 
-PHOTOS = {f"photo-{number}": bytes([number]) * 4000 for number in range(60)}
+PHOTOS = {f"photo-{number}": bytes([128 + number]) * 4000 for number in range(60)}
 
 
 def make_runner(

@@ -91,8 +91,15 @@ def test_numbers_are_never_labels_unless_they_are_asked_for(tmp_path: Path) -> N
 
 def test_catalogue_of_numbers_alone_is_refused_with_the_option(tmp_path: Path) -> None:
     make_photos(tmp_path, *"ab")
-    with pytest.raises(CatalogueError, match=r"no label column.*'category' has numbers.*--attributes 'category'"):
-        read_table(tmp_path, "image,category\na,0\nb,1\n")
+    with pytest.raises(CatalogueError, match=r"no label column.*'stock' has numbers.*--attributes 'stock'"):
+        read_table(tmp_path, "image,stock\na,0\nb,1\n")
+
+
+def test_numbers_are_labels_when_the_column_says_that_it_has_labels(tmp_path: Path) -> None:
+    make_photos(tmp_path, *"ab")
+    catalogue = read_table(tmp_path, "image,Category\na,00\nb,01\n")
+    assert labels_of(catalogue, "category") == ["00", "01"]
+    assert any("2 of 2 labels of 'Category' are numbers, used as text" in notice for notice in catalogue.notices)
 
 
 def test_types_of_json_become_labels_as_they_are_written(tmp_path: Path) -> None:
