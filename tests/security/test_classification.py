@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,9 @@ from google.protobuf import text_format
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from ops.server.local_server import LocalServer
-from ops.settings import ADDRESS, Settings
-from tests.faults.load import Golden
+from ops.settings import ADDRESS
 from tests.security.beside import Stage
 from tests.security.searches import Caller, embeddings, message, one_text, texts
-from triptych import Client
 
 HERE = "tests/security/test_classification.py"
 ROOT = Path(__file__).resolve().parents[2]
@@ -31,18 +28,6 @@ TEXT = [name for config in CONFIGS for name in config.output if name.data_type =
 OTHERS = [(model, output) for model, output in OUTPUTS if not output.endswith("_scores")]
 REFUSED = "classification is for outputs whose names end with _scores"
 COUNTS = (1, 2, 0, -1, 1001, 2**31, 2**32, 2**63 - 1)
-
-
-@pytest.fixture(scope="module")
-def attacked() -> Iterator[LocalServer]:
-    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, cache_mb=0)) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def stage(attacked: LocalServer, photos: list[Path]) -> Stage:
-    with Client(attacked.grpc_target) as client:
-        return Stage(attacked, Golden(client, [photo.read_bytes() for photo in photos[:4]]))
 
 
 @pytest.fixture

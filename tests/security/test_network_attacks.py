@@ -8,7 +8,6 @@ import http.client
 import json
 import socket
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import grpc
@@ -16,8 +15,7 @@ import pytest
 from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from ops.server.local_server import LocalServer
-from ops.settings import ADDRESS, Settings
-from tests.faults.load import Golden
+from ops.settings import ADDRESS
 from tests.security.beside import Stage, processes_of
 from triptych import Client
 
@@ -26,18 +24,6 @@ HERE = "tests/security/test_network_attacks.py"
 UNLIMITED = [("grpc.max_send_message_length", -1), ("grpc.use_local_subchannel_pool", 1)]
 MIB = 2**20
 ZEROS = bytes(MIB)
-
-
-@pytest.fixture(scope="module")
-def attacked() -> Iterator[LocalServer]:
-    with LocalServer(Settings(http_port=0, grpc_port=0, metrics_port=0, cache_mb=0)) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def stage(attacked: LocalServer, photos: list[Path]) -> Stage:
-    with Client(attacked.grpc_target) as client:
-        return Stage(attacked, Golden(client, [photo.read_bytes() for photo in photos[:4]]))
 
 
 def post(server: LocalServer, body: bytes, headers: dict[str, str] | None = None, path: str = INFER) -> tuple[int, str]:

@@ -204,7 +204,7 @@ def test_folder_that_no_search_path_can_hold_is_refused(folder: str, tmp_path: P
     wheel = WheelServer(Path(folder) / "bin/tritonserver", libraries=Path(folder) / "libs")
     with pytest.raises(OpsError, match=r"/libs has a '[:;]' in its name, which ends a name in LD_LIBRARY_PATH"):
         refuse_separators(wheel, tmp_path)
-    refuse_separators(WHEEL, tmp_path / "a:b;c")  # its own folder stands in no search path
+    refuse_separators(WHEEL, tmp_path / "a:b;c")  # the state folder stands in no search path
 
 
 def test_stubs_environment_has_the_packages_and_no_pth_file_that_is_not_ascii(tmp_path: Path) -> None:
